@@ -1,0 +1,1 @@
+"""Equivariant video models: take a clip apart into a character, a background and a motion."""

@@ -1,0 +1,183 @@
+"""What happens beside the training step: time, schedule, memory, checkpoints, the doctor, TensorBoard, progress."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from eqvid_tf import doctor, plate
+from eqvid_tf.model import remember
+from eqvid_tf.separate import masks
+
+HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
+REMINDER = 0.1                  # what stays of them: without, a character like its background is lost to h
+RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
+WINDOW = 50                     # steps that a reported loss is the mean of
+
+
+class NotFinite(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class Clock(keras.callbacks.Callback):
+    """How far training is, in [0, 1]: by steps, or by the time spent, which the model carries from run to run."""
+
+    def __init__(self, model, config):
+        super().__init__()
+        self.of, self.limit, self.steps = model, config.minutes * 60, config.steps
+        self.before, self.since, self.losses = float(model.seconds_trained), time.monotonic(), {}
+
+    @property
+    def step(self) -> int:
+        return int(self.of.optimizer.iterations)
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.since
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
+
+    def on_train_begin(self, logs=None):
+        self.since = time.monotonic()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch % WINDOW == 0:
+            self.model.reset_metrics()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses = {name: float(value) for name, value in (logs or {}).items()}
+        self.of.seconds_trained.assign(self.seconds)
+        if self.progress >= 1:
+            self.model.stop_training = True
+
+
+class Schedule(keras.callbacks.Callback):
+    """A warm-up, then a cosine for the learning rate; hints that fade."""
+
+    def __init__(self, clock: Clock, peak: float):
+        super().__init__()
+        self.clock, self.peak = clock, peak
+
+    def on_train_batch_begin(self, batch, logs=None):
+        progress = self.clock.progress
+        rate = self.peak * min(1, (self.clock.step + 1) / 50) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
+        self.model.optimizer.learning_rate = rate
+        self.model.hint_strength.assign(np.clip((UNHINTED - progress) / (UNHINTED - HINTED), REMINDER, 1))
+
+
+class Recall(keras.callbacks.Callback):
+    """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints."""
+
+    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray]):
+        super().__init__()
+        self.clock, self.arrays, self.hints = clock, arrays, hints
+        self.due = [at for at in RECALLS if at > clock.progress]
+        if 0 < len(self.due) < len(RECALLS):
+            self.due.insert(0, 0.0)         # resumed: the hints are still those of the first medians
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.due or self.clock.progress < self.due[0]:
+            return
+        self.due.pop(0)
+        pictures = [self.picture(array) for array in self.arrays]
+        for hint, array, picture in zip(self.hints, self.arrays, pictures):
+            hint[:] = plate.hints(array, picture)
+        if self.model.config.structure == "partition":
+            remember(self.model, np.stack(pictures) / 255)
+
+    def picture(self, array: np.ndarray) -> np.ndarray:
+        frames = array[plate.spread(len(array))]
+        return plate.plate(frames, masks(self.model, frames))
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the whole state every minute and at the end; stops at a NaN with the last good state kept."""
+
+    def __init__(self, clock: Clock, path: Path, log: Callable[[str], None], every: float = 60.0):
+        super().__init__()
+        self.clock, self.path, self.log, self.every, self.saved = clock, Path(path), log, every, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not np.isfinite(self.clock.losses.get("loss", 0.0)):
+            kept = f"; the last good weights are in {self.path}" if self.path.exists() else ""
+            raise NotFinite(f"the loss became {self.clock.losses['loss']} at step {self.clock.step}{kept}. "
+                            "Go on with --resume, or train again with a smaller --learning-rate.")
+        if time.monotonic() - self.saved >= self.every:
+            self.save()
+
+    def save(self):
+        """One file, written beside its place and renamed into it."""
+        draft = self.path.with_name(f".{os.getpid()}-{self.path.name}")
+        try:
+            self.model.save(draft)
+            os.replace(draft, self.path)
+        except OSError as error:
+            kept = "the one before stays" if self.path.exists() else "there is none yet"
+            self.log(f"the checkpoint could not be written ({error.strerror or error}); {kept}")
+        finally:
+            draft.unlink(missing_ok=True)
+        self.saved = time.monotonic()
+
+
+class Rounds(keras.callbacks.Callback):
+    """The doctor's rounds: names in the log each trivial solution that is under way, when it comes and when it goes."""
+
+    def __init__(self, clock: Clock, probe: dict, log: Callable[[str], None], every: float = 0.1):
+        super().__init__()
+        self.clock, self.probe, self.log, self.every = clock, probe, log, every
+        self.start, self.names, self.due = doctor.symptoms(clock.of, probe), [], max(UNHINTED, clock.progress)
+
+    def examine(self) -> tuple[dict, list[str]]:
+        found = doctor.symptoms(self.clock.of, self.probe)
+        return found, doctor.verdict(found, self.start)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.clock.progress < self.due:
+            return
+        self.due += self.every
+        found, names = self.examine()
+        for name in names:
+            if name not in self.names:
+                measured = ", ".join(f"{k} {v:.3g}" for k, v in found.items())
+                self.log(f"step {self.clock.step}: {name} ({measured})")
+        for name in self.names:
+            if name not in names:
+                self.log(f"step {self.clock.step}: no longer: {name}")
+        self.names = names
+
+
+class Board(keras.callbacks.Callback):
+    """TensorBoard: the losses, and a picture of x, the layers and the render."""
+
+    def __init__(self, clock: Clock, folder: Path, probe: dict, every: int = 20, pictures: float = 60.0):
+        super().__init__()
+        self.clock, self.probe, self.every, self.pictures, self.drawn = clock, probe, every, pictures, 0.0
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.clock.step
+        with self.writer.as_default():
+            if step % self.every == 0:
+                for name, value in self.clock.losses.items():
+                    tf.summary.scalar(name, value, step)
+            if time.monotonic() - self.drawn > self.pictures:
+                self.drawn = time.monotonic()
+                tf.summary.image("frame, character, mask, background, render, next frame", self.picture(), step, max_outputs=4)
+
+    def picture(self):
+        x = self.probe["frame"][:4]
+        character, background, mask = self.model.separate(x)
+        pair = {key: value[:4] for key, value in self.probe.items()}
+        row = [x, character, ops.repeat(mask, 3, -1), background, self.model(pair)["frame"], pair["next_frame"]]
+        return ops.clip(ops.concatenate([ops.cast(part, "float32") for part in row], axis=2), 0, 1)
+
+    def on_train_end(self, logs=None):
+        self.writer.close()

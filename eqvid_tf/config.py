@@ -1,0 +1,113 @@
+"""What a model is and how it is trained, as frozen dataclasses with a JSON round trip; each default has its home here."""
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+
+FORMAT = 1      # of a model folder; a folder written by a later format is refused
+
+
+def option(default, text: str, **metadata):
+    """A field with a default and the help text that the command line shows."""
+    return field(default=default, metadata={"help": text, **metadata})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The networks: everything that is needed to build the model before its weights are loaded."""
+
+    estimator: str = option("features", "motion estimator", choices=("known", "frames", "features"))
+    structure: str = option("partition", "partition: f and h cut the frame in two; plain: f, h and g as bare networks",
+                            choices=("partition", "plain"))
+    stride: int = option(1, "pixels of the frame per cell of a feature map", choices=(1, 2, 4))
+    width: int = option(16, "channels of the first level of each network")
+    channels: int = option(4, "appearance channels of f beside colour and presence")
+    canvas: tuple[int, int] = option((64, 64), "height and width of the frames the networks are trained on", hidden=True)
+    memory: int = option(1, "backgrounds that h can hold; training sets it to the number of clips", hidden=True)
+
+    def __post_init__(self):
+        check_choices(self)
+        object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
+        for name in ("width", "memory"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the terms that train_step sums."""
+
+    scene: float = option(10.0, "weight of the scene loss L_s")
+    character: float = option(2.0, "weight of the character loss L_c")
+    background: float = option(2.0, "weight of the background loss L_b")
+    label: float = option(0.3, "weight of the motion loss on pairs the model labels itself")
+    hint: float = option(1.0, "weight of the hints at the start of training; it fades to 0")
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"loss weight {name} must be finite and not negative; received {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    image_size: int = option(0, "shorter side of the frames the networks see; 0: the clip's own, at most 96")
+    minutes: float = option(10.0, "time to train; the schedule is stretched over it")
+    steps: int = option(0, "train for this many steps instead of --minutes")
+    batch_size: int = option(12, "pairs a step")
+    learning_rate: float = option(2e-3, "peak of the cosine schedule")
+    precision: str = option("float32", "precision policy", choices=("float32", "mixed_float16", "mixed_bfloat16"))
+    seed: int = option(0, "seed of weights, pairs and random motions")
+
+    def __post_init__(self):
+        check_choices(self)
+        for name, least in (("image_size", 0), ("steps", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; received {getattr(self, name)}")
+        for name in ("minutes", "learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be positive; received {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run: model, losses, training, and the names of the clips it saw."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    clips: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Raises: ValueError on bad JSON, an unknown key, or a format newer than this package reads."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+            raise ValueError("config.json has no format number; it is not the config of a model folder")
+        version = values.pop("format")
+        if version > FORMAT:
+            raise ValueError(f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf")
+        parts = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
+        return from_dict(cls, {k: from_dict(parts[k], v) if k in parts else v for k, v in values.items()})
+
+
+def from_dict(kind: type, values: dict):
+    """The dataclass with these values; an unknown key is an error."""
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def check_choices(config) -> None:
+    """Raises: ValueError where a field with choices holds something else."""
+    for f in dataclasses.fields(config):
+        choices, value = f.metadata.get("choices"), getattr(config, f.name)
+        if choices and value not in choices:
+            raise ValueError(f"{f.name} must be one of {', '.join(map(str, choices))}; received {value!r}")

@@ -1,0 +1,65 @@
+"""The trivial solutions, by name: what a model looks like when it has found a way around the task.
+
+Each was met in a real trial; each is provoked in tests/test_doctor.py.
+"""
+from __future__ import annotations
+
+import numpy as np
+from keras import ops
+
+from eqvid_tf import affine
+from eqvid_tf.layers import warp
+from eqvid_tf.motion import moments, random_motions
+
+F_CARRIES_BACKGROUND = "f carries the background"
+F_EMPTY = "f is empty"
+H_CARRIES_CHARACTER = "h carries the character"
+MOTION_IDENTITY = "the motion is stuck at the identity"
+SCALE_DRIFT = "the feature scales drift"
+
+
+def symptoms(model, pair: dict) -> dict[str, float]:
+    """What the doctor measures, on one batch of pairs.
+
+    Returns:
+        share: of the frame that the mask covers; ghost: how much the background layer changes between the frames, relative
+        to the frames' own change; travel: how far the estimator moves pairs labelled with large motions, relative to the
+        labels (1 is right, 0 the identity); f_scale, h_scale: root mean square of the maps.
+    """
+    x, x2 = pair["frame"], pair["next_frame"]
+    fx, hx, hx2 = model.f(x), model.h(x), model.h(x2)
+    mask = ops.convert_to_numpy(model.g.mask(fx, hx))
+    background, next_background = model.g(hx), model.g(hx2)
+    change = ops.mean(ops.abs(ops.cast(next_background - background, "float32"))) / (ops.mean(ops.abs(x2 - x)) + 1e-6)
+    rms = lambda z: float(ops.sqrt(ops.mean(ops.square(ops.cast(z, "float32")))))
+    return {"share": float((mask > 0.5).mean()), "ghost": float(change), "travel": travel(model, fx, hx),
+            "f_scale": rms(fx), "h_scale": rms(hx)}
+
+
+def travel(model, fx, hx) -> float:
+    """Mean size of the estimated motions over that of the labels, on pairs made by moving f(x); 1 for a given motion."""
+    if not model.T.learned:
+        return 1.0
+    height, width = fx.shape[1:3]
+    label = random_motions(model.random, len(fx), moments(fx)[0], width / height)
+    moved = warp(fx, affine.invert(label))
+    pair = {"features": fx, "next_features": moved, "frame": model.g(fx + hx), "next_frame": model.g(moved + hx)}
+    away = lambda motion: np.abs(ops.convert_to_numpy(motion - affine.identity())).mean()
+    return float(away(model.T(pair)) / away(label))
+
+
+def verdict(found: dict[str, float], start: dict[str, float]) -> list[str]:
+    """The names of the trivial solutions that the symptoms show; `start` holds those of before training."""
+    names = []
+    if found["share"] > 0.6:
+        names.append(F_CARRIES_BACKGROUND)
+    if found["share"] < 1e-3:
+        names.append(F_EMPTY)
+    if found["ghost"] > 0.5:
+        names.append(H_CARRIES_CHARACTER)
+    if found["travel"] < 0.2:
+        names.append(MOTION_IDENTITY)
+    drift = [found[key] / max(start[key], 1e-6) for key in ("f_scale", "h_scale") if start[key] > 0]
+    if drift and (min(drift) < 0.1 or max(drift) > 10):
+        names.append(SCALE_DRIFT)
+    return names

@@ -1,0 +1,137 @@
+"""Model folders and SavedModels: what training writes and everything else reads."""
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from eqvid_tf.config import Config
+from eqvid_tf.model import EquivariantVideoModel
+from eqvid_tf.output import OutputError, put, write_text
+
+
+def load(folder: str | Path) -> EquivariantVideoModel:
+    """The model of a model folder.
+
+    Raises: OutputError where it is none, is not finished, or is of a later format.
+    """
+    folder = Path(folder)
+    read_config(folder)
+    path = folder / "model.keras"
+    if not path.is_file():
+        unfinished = (folder / "checkpoint.keras").is_file()
+        raise OutputError(f"{folder}: there is no model.keras. " + (
+            "Its training did not end; go on with eqvid train --resume." if unfinished else "Give a folder that eqvid train wrote."))
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError) as error:
+        raise OutputError(f"{path}: cannot be read as a model ({str(error).splitlines()[0]})") from error
+
+
+def read_config(folder: str | Path) -> Config:
+    """config.json of a model folder.
+
+    Raises: OutputError.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise OutputError(f"{folder}: this is no model folder, there is no config.json in it. Train one with eqvid train.")
+    try:
+        return Config.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise OutputError(f"{path}: {error}") from error
+
+
+def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path) -> None:
+    """Writes config.json, metrics.json, README.md, 1/ and, last, model.keras: with it the folder is whole."""
+    write_text(folder / "config.json", config.to_json())
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
+    write_text(folder / "README.md", card(config, metrics))
+    export(model, folder)
+    draft = folder / ".draft.keras"
+    model.save(draft)
+    draft.replace(folder / "model.keras")
+
+
+def export(model: EquivariantVideoModel, folder: Path, version: int = 1) -> Path:
+    """Writes the SavedModel folder/version, in place of what is there: stock TensorFlow ops alone.
+
+    Frames are float32 [batch, height, width, 3] in [0, 1], motions forward [batch, 2, 3] in normalized coordinates.
+    """
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
+        draft = Path(place) / str(version)
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        for name, (function, inputs) in endpoints(model).items():
+            archive.add_endpoint(name, function, input_signature=inputs)
+        archive.write_out(draft, verbose=False)
+        put(draft, folder / str(version))
+    return folder / str(version)
+
+
+def endpoints(model: EquivariantVideoModel) -> dict:
+    """Name -> (function, input specs) of every signature; the first becomes serving_default too."""
+    frame = lambda name: tf.TensorSpec((None, None, None, 3), tf.float32, name=name)
+    features = lambda name: tf.TensorSpec((None, None, None, model.g.map_channels), tf.float32, name=name)
+    motion = tf.TensorSpec((None, 2, 3), tf.float32, name="motion")
+    single = lambda value: tf.cast(value, tf.float32)
+
+    def render(character_frame, background_frame, motion):
+        return {"frame": model.render(character_frame, background_frame, motion)}
+
+    def render_features(character_features, background_features, motion):
+        return {"frame": model.render_features(character_features, background_features, motion)}
+
+    def separate(frame):
+        return dict(zip(("character", "background", "mask"), map(single, model.separate(frame))))
+
+    def encode_character(frame):
+        return {"features": single(model.f(frame))}
+
+    def encode_background(frame):
+        return {"features": single(model.h(frame))}
+
+    def decode(features):
+        return {"frame": tf.clip_by_value(single(model.g(features)), 0, 1)}
+
+    def transfer(frame, next_frame, target_frame):
+        return dict(zip(("frame", "motion", "confidence"), model.transfer(frame, next_frame, target_frame)))
+
+    def estimate_motion(frame, next_frame):
+        return dict(zip(("motion", "confidence"), model.estimate_motion(frame, next_frame)))
+
+    drawn = {
+        "render": (render, [frame("character_frame"), frame("background_frame"), motion]),
+        "render_features": (render_features, [features("character_features"), features("background_features"), motion]),
+        "separate": (separate, [frame("frame")]),
+        "encode_character": (encode_character, [frame("frame")]),
+        "encode_background": (encode_background, [frame("frame")]),
+        "decode": (decode, [features("features")]),
+    }
+    if not model.T.learned:
+        return drawn
+    return {"transfer": (transfer, [frame("frame"), frame("next_frame"), frame("target_frame")]),
+            "estimate_motion": (estimate_motion, [frame("frame"), frame("next_frame")])} | drawn
+
+
+def card(config: Config, metrics: dict) -> str:
+    """The model card, Markdown."""
+    model, losses = config.model, metrics.get("losses", {})
+    lines = [
+        "# Model card", "",
+        "An equivariant video model: f takes the character out of a frame, h the background, g draws them again under any "
+        "affine motion.", "",
+        f"- Trained on: {', '.join(config.clips)}; {metrics['steps']} steps of {config.train.batch_size} pairs in "
+        f"{metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
+        f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, canvas {model.canvas[1]} x "
+        f"{model.canvas[0]}, estimator `{model.estimator}`.",
+        "- Last losses: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()) + ".",
+        "- Verdict: " + (", ".join(metrics["verdict"]) or "no trivial solution found") + ".",
+        "- Meant for: the characters and backgrounds of the clips it saw. A character or background that it never saw is cut "
+        "out badly or not at all.",
+        "- Files: `1/` SavedModel (this folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
+        "- Licence: that of the clips it was trained on; the code is Apache-2.0.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""Cutting a character out of a frame along the frame's own edges, and setting it down elsewhere. Numpy and Pillow alone."""
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+LEAST = 6.0     # grey levels: what an 8-bit frame without noise must differ by to be something else than the background
+
+
+def noise_level(frames, presences, background: np.ndarray) -> float:
+    """The 95th percentile of |frame - background| where the character is not, in grey levels of 255."""
+    apart = [np.abs(frame - background).max(-1)[presence < 16] for frame, presence in zip(frames, presences)]
+    apart = np.concatenate(apart)
+    return float(np.percentile(apart, 95)) if apart.size else 0.0
+
+
+def cut_out(frame: np.ndarray, background: np.ndarray, presence: np.ndarray, *, noise: float, cell: float) -> np.ndarray:
+    """The character's layer of a frame, from the network's presence, refined against the background.
+
+    Why: the network knows where the character is, the frame knows where it ends. Within reach of the presence a pixel belongs
+    to the character where the frame differs from the background by more than the noise; along the edge its coverage is how far
+    its colour lies from the background's to the character's nearby (the compositing equation solved for alpha).
+
+    Shapes: frame uint8 [H, W, 3], background float [H, W, 3] in [0, 255], presence float [H, W] in [0, 1]
+        -> premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
+    Args:
+        noise: grey levels, see `noise_level`.
+        cell: pixels of the frame per pixel that the network saw: how far off its edge may be.
+    """
+    frame = frame.astype(np.float32)
+    apart = np.abs(frame - background).max(-1)
+    reach = spread(presence > 0.5, int(np.ceil(2 * cell)))
+    differs = (apart > LEAST + 1.5 * noise) & reach
+    inside = fill(close(differs | ((presence > 0.9) & (noise > LEAST))))
+    core = ~spread(~inside, 1)
+    alpha = np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside).astype(np.float32)
+    colour = np.clip(frame - (1 - alpha[..., None]) * background, 0, 255 * alpha[..., None])
+    return np.concatenate([colour, alpha[..., None]], -1).astype(np.float32)
+
+
+def edge_coverage(frame, background, core, apart) -> np.ndarray:
+    """How far each pixel's colour lies on the way from the background's to that of the core beside it, in [0, 1]."""
+    near = window_sum(core.astype(np.float32))
+    colour = np.stack([window_sum(frame[..., k] * core) for k in range(3)], -1) / (near[..., None] + 1e-6)
+    way = colour - background
+    along = ((frame - background) * way).sum(-1) / ((way * way).sum(-1) + 1e-6)
+    return np.clip(np.where(near > 0.5, along, apart / 60), 0, 1)
+
+
+def window_sum(image: np.ndarray) -> np.ndarray:
+    """Sum over 3 x 3 pixels, nothing outside."""
+    padded = np.pad(image, 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+
+
+def spread(mask: np.ndarray, steps: int) -> np.ndarray:
+    """Dilation by a square of `steps` pixels each way."""
+    for axis in (0, 1):
+        out = mask.copy()
+        for k in range(1, steps + 1):
+            ahead, behind = [slice(None)] * 2, [slice(None)] * 2
+            ahead[axis], behind[axis] = slice(k, None), slice(None, -k)
+            out[tuple(ahead)] |= mask[tuple(behind)]
+            out[tuple(behind)] |= mask[tuple(ahead)]
+        mask = out
+    return mask
+
+
+def close(mask: np.ndarray) -> np.ndarray:
+    """Closing by 3 x 3: gaps of a pixel are bridged."""
+    padded = np.pad(mask, 2)
+    return ~spread(~spread(padded, 1), 1)[2:-2, 2:-2]
+
+
+def fill(mask: np.ndarray) -> np.ndarray:
+    """Holes that the frame's border does not reach are filled."""
+    outside = np.pad(~mask, 1, constant_values=True)
+    reached = np.zeros_like(outside)
+    reached[0, :] = reached[-1, :] = reached[:, 0] = reached[:, -1] = True
+    count = 0
+    while (grown := reached.sum()) != count:
+        count = grown
+        for flip in (slice(None), slice(None, None, -1)):           # sweeps each way carry a front across the frame
+            for axis in (0, 1):
+                view = np.moveaxis(reached, axis, 0)[flip]
+                free = np.moveaxis(outside, axis, 0)[flip]
+                for k in range(1, len(view)):
+                    view[k] |= view[k - 1] & free[k]
+    return ~reached[1:-1, 1:-1]
+
+
+def move(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A layer moved by a forward motion in normalized coordinates, by one bicubic resampling; outside is empty.
+
+    Shapes: layer [H, W, c], motion [2, 3] -> [*size, c] float32, `size` the layer's own where it is not given.
+    """
+    size = size or layer.shape[:2]
+    edge = lambda height, width: np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])   # normalized from pixel edges
+    source = np.linalg.inv(edge(*layer.shape[:2])) @ np.linalg.inv(np.vstack([motion[:2], [0, 0, 1]])) @ edge(*size)
+    pad = 4                                                                         # so that it fades out over the border
+    source[:2, 2] += pad
+    planes = [Image.fromarray(np.pad(layer[..., k].astype(np.float32), pad)).transform(
+        size[::-1], Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC) for k in range(layer.shape[2])]
+    return np.stack([np.asarray(plane) for plane in planes], -1)
+
+
+def over(layer: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A premultiplied layer over a background in [0, 255], as uint8."""
+    alpha = np.clip(layer[..., 3:], 0, 1)
+    return np.clip(layer[..., :3] + (1 - alpha) * background, 0, 255).round().astype(np.uint8)

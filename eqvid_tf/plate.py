@@ -1,0 +1,92 @@
+"""The background of a whole clip: temporal medians, over the frames where the character is not.
+
+Numpy alone: what is known before there is a model (a first background and first masks), and what a model's masks make of it.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
+MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds time and memory
+BLOCK = 1 << 22     # values of one channel sorted at a time
+
+
+def novelty(frames: np.ndarray) -> np.ndarray:
+    """How much each frame says that its neighbours do not: the share of pixels that changed since the frame before.
+
+    A character at rest fills a clip with the same frame, and a median believes what it sees most often. Weighted by novelty
+    a rest counts no more than a moment.
+
+    Shapes: frames [T, H, W, 3] uint8 -> [T], not all zero.
+    """
+    weights = np.zeros(len(frames))
+    for i, (a, b) in enumerate(zip(frames[:-1], frames[1:])):
+        moved = np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED)
+        weights[i] += moved
+        weights[i + 1] += moved
+    return weights + 1e-3 * max(weights.max(), 1e-3)
+
+
+def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Per value, the weighted median over frames.
+
+    Shapes: frames [T, H, W, 3] uint8, weights [T] or [T, H, W] -> [H, W, 3] float32 in [0, 255].
+    """
+    count, height, width, _ = frames.shape
+    out = np.empty(frames.shape[1:], np.float32)
+    rows = max(1, BLOCK // (count * width))
+    for top in range(0, height, rows):
+        cut = slice(top, top + rows)
+        weight = weights[:, cut] if weights.ndim == 3 else np.broadcast_to(weights[:, None, None], frames[:, cut].shape[:3])
+        for channel in range(3):
+            out[cut, :, channel] = _median(frames[:, cut, :, channel], weight.astype(np.float32))
+    return out
+
+
+def _median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    order = np.argsort(values, 0, kind="stable")
+    values = np.take_along_axis(values, order, 0).astype(np.float32)
+    total = np.cumsum(np.take_along_axis(weight, order, 0), 0)
+    half = total[-1] / 2
+    low = np.argmax(total >= half * (1 - 1e-6), 0)[None]
+    high = np.argmax(total > half * (1 + 1e-6), 0)[None]        # an even split is met halfway, as np.median does
+    return (np.take_along_axis(values, low, 0) + np.take_along_axis(values, high, 0))[0] / 2
+
+
+def plate(frames: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+    """The background of a clip.
+
+    Without masks, the median of frames evenly spread over what is new in the clip (see `novelty`); with them, the median over
+    the frames in which a place is not the character's. A place that every frame hides falls back on the least hidden ones.
+
+    Shapes: frames, masks uint8 [T, H, W, 3], [T, H, W] (255 = fully character) -> [H, W, 3] float32 in [0, 255].
+    """
+    if masks is not None:
+        shown = 1 - np.arange(256) / 255
+        return weighted_median(frames, (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks])
+    weights = novelty(frames)
+    if len(frames) <= MOST_FRAMES:
+        return weighted_median(frames, weights)
+    passed = np.cumsum(weights) / weights.sum()
+    chosen = np.unique(np.searchsorted(passed, (np.arange(MOST_FRAMES) + 0.5) / MOST_FRAMES))
+    return weighted_median(frames[chosen], np.ones(len(chosen)))
+
+
+def spread(count: int, most: int = MOST_FRAMES) -> np.ndarray:
+    """Indices of at most `most` frames, evenly spread over a clip."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def hints(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A first guess at the masks: how far each frame is from the background, softly thresholded and cleaned.
+
+    Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] -> [T, H, W] uint8, 128 at `CHANGED` grey levels.
+    """
+    out = np.empty(frames.shape[:3], np.uint8)
+    for i, frame in enumerate(frames):
+        apart = np.abs(frame.astype(np.float32) - background).max(-1)
+        soft = 1 / (1 + np.exp(-(apart - CHANGED) / 5))
+        padded = np.pad(soft, 1, mode="edge")
+        window = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(*soft.shape, 9)
+        out[i] = np.median(window, -1) * 255 + 0.5
+    return out

@@ -1,0 +1,193 @@
+"""New pictures from trained layers: shots, each a character from one frame, a background from another and a motion."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from eqvid_tf.data.fitting import canvas_from_clip, fit, unfit
+from eqvid_tf.data.frames import ClipError, open_clip, read_image
+from eqvid_tf.data.readers import in_name_order
+from eqvid_tf.data.video import write_png
+from eqvid_tf.matting import move, over
+from eqvid_tf.separate import ClipLayers
+
+
+class ShotError(ValueError):
+    """A shot that cannot be taken: one line, with its name."""
+
+
+class Still:
+    """A single picture as a clip of one frame, where a shot names a picture that belongs to no clip."""
+
+    fps = 25.0
+    count = 1
+
+    def __init__(self, path: Path):
+        self.path, self.name, self.frame = path, path.stem, read_image(path)
+        self.size = self.frame.shape[:2]
+
+    def native(self):
+        yield self.frame
+
+    def at(self, index: int) -> np.ndarray:
+        return self.frame
+
+    def arrays(self, canvas) -> np.ndarray:
+        return fit(self.frame, canvas)[None]
+
+
+class Frames:
+    """Finds frames by path: the clip each belongs to (the folder it lies in), its index there, and that clip's layers.
+
+    A clip is opened, and its layers made, once.
+    """
+
+    def __init__(self, model, *, network_only: bool = False, cache="auto"):
+        self.model, self.network_only, self.cache, self.opened = model, network_only, cache, {}
+
+    def find(self, path: Path) -> tuple[ClipLayers, int]:
+        path = Path(path).resolve()
+        if not path.is_file():
+            raise ShotError(f"there is no frame {path}")
+        names = [file.name for file in in_name_order(path.parent)]
+        try:
+            clip, index = open_clip(path.parent, cache=self.cache), names.index(path.name)
+        except ClipError:
+            clip, index = Still(path), 0
+        key = clip.path
+        if key not in self.opened:
+            self.opened[key] = ClipLayers(self.model, clip, network_only=self.network_only)
+        return self.opened[key], index
+
+
+def read_shots(path: str | Path) -> list[dict]:
+    """The shots of a file, checked: names, keys, motions finite and invertible.
+
+    Raises: ShotError.
+    """
+    try:
+        shots = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ShotError(f"{path}: this is not a JSON file that can be read ({error})") from error
+    if not isinstance(shots, list) or not all(isinstance(shot, dict) for shot in shots):
+        raise ShotError(f"{path}: expected a list of shots, each a JSON object")
+    for number, shot in enumerate(shots):
+        if problem := _problem(shot):
+            raise ShotError(f"{path}: shot {shot.get('name', number)!r}: {problem}")
+    names = [shot["name"] for shot in shots]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ShotError(f"{path}: two shots are named {twice[0]!r}")
+    return shots
+
+
+def _problem(shot: dict) -> str | None:
+    """What is wrong with a shot, or None."""
+    for key in ("name", "character", "background"):
+        if not isinstance(shot.get(key), str) or not shot[key]:
+            return f"{key} must be a name; received {shot.get(key)!r}"
+    if shot["name"] != Path(shot["name"]).name or shot["name"] in (".", ".."):
+        return "name must be a file's name, without folders"
+    if unknown := set(shot) - {"name", "character", "background", "motion", "motion_from", "about"}:
+        return f"unknown key {sorted(unknown)[0]!r}"
+    if ("motion" in shot) == ("motion_from" in shot):
+        return "give either motion or motion_from"
+    if shot.get("about", "frame") not in ("frame", "character"):
+        return f'about must be "frame" or "character"; received {shot["about"]!r}'
+    if "motion_from" in shot:
+        two = shot["motion_from"]
+        good = isinstance(two, list) and len(two) == 2 and all(isinstance(path, str) for path in two)
+        return None if good else "motion_from must be [frame, later frame]"
+    try:
+        motion = np.array(shot["motion"], np.float64)
+    except (TypeError, ValueError):
+        motion = np.empty(0)
+    if motion.shape != (2, 3) or not np.isfinite(motion).all() or abs(np.linalg.det(motion[:, :2])) < 1e-6:
+        return f"motion must be a finite 2x3 matrix that can be inverted; received {shot['motion']!r}"
+    return None
+
+
+def render_shots(model, path: str | Path, folder: Path, *, network_only: bool = False, cache="auto",
+                 progress: Callable = iter) -> None:
+    """Writes folder/NAME.png for each shot of a file, at the size of its background frame.
+
+    Raises: ShotError, before anything is drawn, where a shot names a frame that is not there.
+    """
+    shots, root = read_shots(path), Path(path).parent
+    for shot in shots:
+        for name in (shot["character"], shot["background"], *shot.get("motion_from", ())):
+            if not (root / name).is_file():
+                raise ShotError(f"{path}: shot {shot['name']!r}: there is no frame {root / name}")
+    if not model.T.learned and any("motion_from" in shot for shot in shots):
+        raise ShotError("this model was trained with the 'known' estimator and cannot take a motion_from; "
+                        "train with --estimator features, or give each shot its motion")
+    frames = Frames(model, network_only=network_only, cache=cache)
+    for shot in progress(shots):
+        write_png(folder / f"{shot['name']}.png", take(frames, shot, root))
+
+
+def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
+    """One shot, uint8 [H, W, 3]."""
+    character, index = frames.find(root / shot["character"])
+    background, behind = frames.find(root / shot["background"])
+    frame = character.clip.at(index)
+    motion = motion_of(frames, shot, root, character, character.layer(index, frame))
+    target = like(character.clip.size, background.clip.size) @ np.vstack([motion, [0, 0, 1]])
+    if frames.network_only:
+        return decoded(frames.model, frame, background.clip.at(behind), target)
+    layer = character.layer(index, frame)
+    return over(move(layer, target, background.clip.size), background.background)
+
+
+def motion_of(frames: Frames, shot: dict, root: Path, character: ClipLayers, layer: np.ndarray) -> np.ndarray:
+    """The forward motion [2, 3] of a shot in the character's frame: given, or estimated from two frames."""
+    if "motion" in shot:
+        motion, source, start = np.array(shot["motion"], np.float64), character.clip.size, (0, 0)
+    else:
+        (clip, first), (other, second) = (frames.find(root / name) for name in shot["motion_from"])
+        if clip is not other:
+            raise ShotError(f"shot {shot['name']!r}: the frames of motion_from belong to two clips")
+        motion, source = clip.estimate([(first, second)])[0][0], clip.clip.size
+        start = centre(clip.layer(first, clip.clip.at(first)))
+    there = like(source, character.clip.size)
+    square = there @ np.vstack([motion, [0, 0, 1]]) @ np.linalg.inv(there)
+    if shot.get("about") == "character":
+        start = there[:2, :2] @ start if "motion_from" in shot else (0, 0)
+        away = np.eye(3)
+        away[:2, 2] = centre(layer) - np.asarray(start)
+        square = away @ square @ np.linalg.inv(away)
+    return square[:2]
+
+
+def centre(layer: np.ndarray) -> np.ndarray:
+    """Centroid (x, y) of a layer's coverage in normalized coordinates; (0, 0) where it is empty."""
+    alpha = layer[..., 3]
+    height, width = alpha.shape
+    x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
+    return np.array([(alpha.sum(0) * x).sum(), (alpha.sum(1) * y).sum()]) / max(alpha.sum(), 1e-6)
+
+
+def like(size: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
+    """[3, 3]: normalized coordinates of frames of `size` to those of `other`, through units of half the height."""
+    return np.diag([size[1] / size[0] / (other[1] / other[0]), 1.0, 1.0])
+
+
+def decoded(model, frame: np.ndarray, background: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """g(T f(x) + h(x')) alone, at the size of the background frame, uint8.
+
+    Shapes: frame, background uint8 [., ., 3]; motion [3, 3], from the frame's coordinates to the background's.
+    """
+    size, canvas = background.shape[:2], model.config.canvas
+    bring = like(frame.shape[:2], size)
+    if frame.shape[:2] != size:
+        frame = np.clip(move(frame, bring, size), 0, 255).astype(np.uint8)
+    there = canvas_from_clip(size, canvas)
+    motion = there @ motion @ np.linalg.inv(bring) @ np.linalg.inv(there)
+    x, behind = (tf.constant(fit(picture, canvas)[None], tf.float32) / 255 for picture in (frame, background))
+    out = np.asarray(model.renders(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
+    return (np.clip(unfit(out, size, canvas), 0, 1) * 255).round().astype(np.uint8)
+
+

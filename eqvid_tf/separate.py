@@ -1,0 +1,148 @@
+"""A clip's layers at the clip's own size: what the network sees small, cut out of the frames themselves."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from eqvid_tf import plate
+from eqvid_tf.data.fitting import canvas_from_clip, unfit
+from eqvid_tf.data.frames import Clip
+from eqvid_tf.data.video import write_png
+from eqvid_tf.matting import cut_out, noise_level
+
+MEMORY = 256 << 20      # bytes of frames that a background is made from
+
+
+def masks(model, frames: np.ndarray, batch: int = 32) -> np.ndarray:
+    """The model's masks of a clip's frames on its canvas.
+
+    Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] uint8, 255 = fully character.
+    """
+    out = np.empty(frames.shape[:3], np.uint8)
+    for start in range(0, len(frames), batch):
+        x = tf.constant(frames[start:start + batch], tf.float32) / 255
+        out[start:start + batch] = np.asarray(model.masks(x))[..., 0] * 255 + 0.5
+    return out
+
+
+class ClipLayers:
+    """What a model makes of a whole clip.
+
+    The network sees the clip on its canvas; presence is brought to the clip's own size and refined along the frame's own
+    edges against the background, which is the median of the frames in which a place shows. Memory stays bounded: frames are
+    read one at a time, and the background from at most `MEMORY` bytes of them.
+
+    Args:
+        model: an EquivariantVideoModel; its canvas is where it sees the clip.
+        clip: an open clip.
+        network_only: nothing but the network's own output, brought to the clip's size: no pixel from the frames, no plate.
+    """
+
+    def __init__(self, model, clip: Clip, *, network_only: bool = False):
+        self.model, self.clip, self.network_only = model, clip, network_only
+        self.canvas = model.config.canvas
+        self.small = clip.arrays(self.canvas)
+
+    @cached_property
+    def presence(self) -> np.ndarray:
+        """Coverage on the canvas, uint8 [T, h, w]."""
+        return masks(self.model, self.small)
+
+    @cached_property
+    def background(self) -> np.ndarray:
+        """The background at the clip's own size, float32 [H, W, 3] in [0, 255]."""
+        chosen = plate.spread(self.clip.count, self._affordable())
+        hidden = self.presence[chosen].min(0) > 127           # never seen: what the network makes of it
+        network = self._decoded(chosen)
+        if self.network_only:
+            return self.own_size(network)
+        wanted = set(chosen.tolist())
+        frames = np.stack([frame for i, frame in enumerate(self.clip.native()) if i in wanted])
+        away = np.stack([self.own_size(self.presence[i]) for i in chosen])
+        seen = plate.plate(frames, away)
+        never = self.own_size(hidden.astype(np.float32))[..., None]
+        return seen if not hidden.any() else seen + never * (self.own_size(network) - seen)
+
+    def _affordable(self) -> int:
+        height, width = self.clip.size
+        return int(np.clip(MEMORY // (height * width * 3), 12, plate.MOST_FRAMES))
+
+    def _decoded(self, chosen: np.ndarray) -> np.ndarray:
+        """The network's background, the median over some frames: float32 [h, w, 3] in [0, 255]."""
+        x = tf.constant(self.small[chosen[:: max(1, len(chosen) // 16)]], tf.float32) / 255
+        return np.median(np.asarray(self.model.separate(x)[1]), axis=0).astype(np.float32) * 255
+
+    @cached_property
+    def noise(self) -> float:
+        """Grey levels by which the still background differs from frame to frame."""
+        chosen = plate.spread(self.clip.count, 8)
+        return noise_level([self.clip.at(int(i)) for i in chosen], [self.own_size(self.presence[i]) for i in chosen],
+                           self.background)
+
+    def own_size(self, array: np.ndarray) -> np.ndarray:
+        """From the canvas to the clip's own size."""
+        return unfit(array, self.clip.size, self.canvas)
+
+    def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
+        """The character of a frame: premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1]."""
+        presence = self.own_size(self.presence[index]).astype(np.float32) / 255
+        if self.network_only:
+            return np.concatenate([frame * presence[..., None], presence[..., None]], -1).astype(np.float32)
+        cell = max(1.0, self.clip.size[0] / self.canvas[0])
+        return cut_out(frame, self.background, presence, noise=self.noise, cell=cell)
+
+    def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Index, frame and layer of every frame in turn."""
+        for index, frame in enumerate(self.clip.native()):
+            yield index, frame, self.layer(index, frame)
+
+    @cached_property
+    def motion(self) -> np.ndarray:
+        """Forward motion of each step, [T - 1, 2, 3], in the clip's own coordinates: estimated, or given if 'known'."""
+        if not self.model.T.learned:
+            return self.clip.motion()
+        pairs = [(i, i + 1) for i in range(self.clip.count - 1)]
+        return self.estimate(pairs)[0]
+
+    def estimate(self, pairs: list[tuple[int, int]], batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""
+        motions, confidences = [], []
+        unit = lambda indices: tf.constant(self.small[list(indices)], tf.float32) / 255
+        for start in range(0, len(pairs), batch):
+            first, second = zip(*pairs[start:start + batch])
+            motion, confidence = self.model.estimates(unit(first), unit(second))
+            motions.append(np.asarray(motion, np.float64))
+            confidences.append(np.asarray(confidence, np.float64))
+        return from_canvas(np.concatenate(motions), self.clip.size, self.canvas), np.concatenate(confidences)
+
+
+def from_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """Motions [..., 2, 3] in canvas coordinates as motions in the clip's own."""
+    there = canvas_from_clip(size, canvas)
+    square = np.concatenate([motion, np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))], -2)
+    return (np.linalg.inv(there) @ square @ there)[..., :2, :]
+
+
+def straight(layer: np.ndarray) -> np.ndarray:
+    """Premultiplied RGBA as uint8 RGBA with straight alpha."""
+    alpha = layer[..., 3:]
+    colour = np.where(alpha > 1e-3, layer[..., :3] / np.maximum(alpha, 1e-3), 0)
+    return (np.clip(np.concatenate([colour, alpha * 255], -1), 0, 255) + 0.5).astype(np.uint8)
+
+
+def separate(layers: ClipLayers, folder: Path, progress: Callable = iter) -> None:
+    """Writes background.png, masks/, character/ (RGBA) and motion.json of a clip, at its own size, into `folder`."""
+    for name in ("masks", "character"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    write_png(folder / "background.png", np.clip(layers.background, 0, 255).round().astype(np.uint8))
+    for index, _, layer in progress(layers.frames()):
+        character = straight(layer)
+        write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])
+        write_png(folder / "character" / f"{index:05d}.png", character)
+    motion = {"size": list(layers.clip.size), "fps": layers.clip.fps, "motion": layers.motion.tolist()}
+    (folder / "motion.json").write_text(json.dumps(motion), encoding="utf-8")

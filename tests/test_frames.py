@@ -1,0 +1,315 @@
+"""Clips of every kind: the right frames in the right order, and one clear line for what is no clip."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from eqvid_tf.data.frames import ClipError, fit, open_clip, read_image
+from eqvid_tf.data.readers import even_steps
+
+SHARED = Path(__file__).parents[2] / "shared" / "clips"
+RGB = {"mp4": "libx264rgb", "mov": "libx264rgb", "mkv": "ffv1", "avi": "ffv1"}  # lossless
+
+
+def drawn(count: int, size=(24, 36)) -> list[np.ndarray]:
+    """Distinct frames that a turn or a flip changes."""
+    rng = np.random.default_rng(7)
+    still = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    frames = []
+    for k in range(count):
+        frame = still.copy()
+        frame[2:8, k % (size[1] - 6):][:, :6] = (255, 5 * k % 256, 40)
+        frames.append(frame)
+    return frames
+
+
+def make(path: Path, frames, times=None, codec=None, pixel_aspect=None, container=None, **options) -> Path:
+    """A video of `frames`, lossless by default, shown at `times` (milliseconds) or 25 a second."""
+    codec = codec or RGB[path.suffix[1:]]
+    kind = {"libx264rgb": "rgb24", "ffv1": "bgr0", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+    with av.open(str(path), "w", options=container or {}) as file:
+        stream = file.add_stream(codec, rate=25, options={"qp": "0", **options} if "264" in codec else options)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], kind
+        if pixel_aspect:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for k, frame in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format=kind)
+            if times:
+                frame.pts, frame.time_base = times[k], Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def folder(path: Path, frames, name="{:05d}.png") -> Path:
+    path.mkdir(parents=True)
+    for k, frame in enumerate(frames):
+        Image.fromarray(frame).save(path / name.format(k))
+    return path
+
+
+def opened(path: Path, **options):
+    return open_clip(path, cache=None, **options)
+
+
+def refused(path: Path, match: str, **options) -> None:
+    with pytest.raises(ClipError, match=match) as caught:
+        opened(path, **options)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi"])
+def test_constant_rate_gives_exactly_its_frames(tmp_path, suffix):
+    frames = drawn(30)
+    clip = opened(make(tmp_path / f"walk.{suffix}", frames))
+    assert (clip.name, clip.size, clip.fps, clip.count, len(clip)) == ("walk", (24, 36), 25.0, 30, 30)
+    np.testing.assert_array_equal(list(clip), frames)
+    np.testing.assert_array_equal(clip.at(17), frames[17])
+    np.testing.assert_array_equal(clip.at(-1), frames[-1])
+    np.testing.assert_array_equal(clip.arrays((24, 36)), frames)
+    with pytest.raises(ClipError, match="frames 0 to 29"):
+        clip.at(30)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "displayed"),
+    [
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, -1)),  # a phone held upright
+        ((0, -1, 1, 0), lambda frame: np.rot90(frame, 1)),
+        ((-1, 0, 0, -1), lambda frame: np.rot90(frame, 2)),
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+    ],
+)
+def test_rotation_flag(tmp_path, matrix, displayed):
+    path, frames = make(tmp_path / "turned.mp4", drawn(5)), drawn(5)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # the display matrix of a version 0 track header
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at:at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    clip = opened(path)
+    assert clip.size == displayed(frames[0]).shape[:2]
+    np.testing.assert_array_equal(list(clip), [displayed(frame) for frame in frames])
+    canvas = clip.size[0] // 2, clip.size[1] // 2
+    fitted = np.float32([fit(frame, canvas) for frame in clip])
+    assert np.abs(clip.arrays(canvas) - fitted).mean() < 1.5  # two resamplers on white noise
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    clip = opened(make(tmp_path / "anamorphic.mp4", drawn(4), pixel_aspect=Fraction(4, 3)))
+    assert clip.size == (24, 48)
+    assert {frame.shape for frame in clip} == {(24, 48, 3)}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_variable_rate_becomes_an_even_clock(tmp_path, suffix):
+    rng = np.random.default_rng(3)
+    times = np.cumsum([0, *rng.choice([20, 40, 120, 500], 29)])
+    frames = drawn(30)
+    clip = opened(make(tmp_path / f"phone.{suffix}", frames, times.tolist()))
+    even = np.linspace(0, times[-1], 30)
+    nearest = [int(np.abs(times - t).argmin()) for t in even]
+    assert clip.count == 30 and clip.fps == pytest.approx(29 * 1000 / times[-1], rel=1e-3)
+    assert len(set(nearest)) < 30
+    np.testing.assert_array_equal(list(clip), [frames[k] for k in nearest])
+    np.testing.assert_array_equal(list(opened(clip.path, frames=(5, 20))), [frames[k] for k in nearest[5:20]])
+    np.testing.assert_array_equal(clip.at(13), frames[nearest[13]])
+
+
+def test_rounded_times_are_a_constant_rate():
+    milliseconds = [round(k * 1000 / 30) / 1000 for k in range(100)]
+    assert even_steps(milliseconds, 30.0) == (30.0, None)
+    assert even_steps([None] * 4, 12.5) == (12.5, None)  # a raw stream has no times
+    assert even_steps([0.0], 25.0) == (25.0, None)
+
+
+def test_gif_with_disposal_transparency_and_delays(tmp_path):
+    frames = []
+    for k in range(8):
+        frame = np.zeros((32, 32, 4), np.uint8)
+        frame[4:12, k * 2:k * 2 + 8] = 255, 30 * k, 0, 255
+        frames.append(frame)
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=80, disposal=2, loop=0)
+    clip = opened(tmp_path / "a.gif")
+    assert (clip.count, clip.fps) == (8, 12.5)
+    shown = [frame[..., :3] * (frame[..., 3:] > 0) for frame in frames]  # transparent pixels lie on black
+    np.testing.assert_allclose(np.int32(list(clip)), np.int32(shown), atol=8)  # the palette
+    images[0].save(tmp_path / "b.gif", save_all=True, append_images=images[1:], duration=[40] * 7 + [3000], loop=0)
+    assert opened(tmp_path / "b.gif").fps == 25  # a pause at the end is no part of the clock
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov", "gif"])
+@pytest.mark.parametrize("part", [0.35, 0.65, 0.9])
+def test_cut_files_are_refused(tmp_path, suffix, part):
+    path = tmp_path / f"whole.{suffix}"
+    if suffix == "gif":
+        images = [Image.fromarray(frame) for frame in drawn(40)]
+        images[0].save(path, save_all=True, append_images=images[1:], duration=40)
+    else:
+        make(path, drawn(40), container={"movflags": "faststart"} if suffix in ("mp4", "mov") else None)
+    data = path.read_bytes()
+    path.write_bytes(data[:int(len(data) * part)])
+    of = "of 40 " if suffix in ("mp4", "mov", "avi") else ""
+    refused(path, rf"decoded \d+ {of}frames?; the file is cut or damaged")
+
+
+def test_cut_lossy_avi_and_cut_mp4_without_its_index(tmp_path):
+    for codec in ("mpeg4", "mjpeg"):
+        path = make(tmp_path / f"{codec}.avi", drawn(40), codec=codec)
+        data = path.read_bytes()
+        path.write_bytes(data[:len(data) * 6 // 10])
+        refused(path, r"decoded \d+ of 40 frames; the file is cut or damaged")
+    path = make(tmp_path / "c.mp4", drawn(40))
+    path.write_bytes(path.read_bytes()[:-200])
+    refused(path, "the file is cut")
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+def test_a_file_that_lost_its_index_alone_is_good(tmp_path, suffix):
+    path = make(tmp_path / f"whole.{suffix}", drawn(40))
+    data = path.read_bytes()
+    path.write_bytes(data[:data.rindex(b"idx1" if suffix == "avi" else b"\x1c\x53\xbb\x6b") + 2])
+    np.testing.assert_array_equal(list(opened(path)), drawn(40))
+
+
+def test_an_edit_list_that_hides_frames_is_good(tmp_path):
+    path = make(tmp_path / "trimmed.mp4", drawn(40), container={"movflags": "faststart"}, g="10", bf="0")
+    data = bytearray(path.read_bytes())
+    at, scale = data.index(b"elst") + 12, struct.unpack(">I", data[(at := data.index(b"mdhd") + 16):at + 4])[0]
+    at = data.index(b"elst") + 12  # its one entry: duration in 1/1000 s, start in the track's scale
+    data[at:at + 8] = struct.pack(">Ii", 28 * 40, 12 * scale // 25)
+    path.write_bytes(data)
+    np.testing.assert_array_equal(list(opened(path)), drawn(40)[12:])
+
+
+def test_an_avi_that_counts_dropped_frames_is_good(tmp_path):
+    times = [40 * k for k in range(40) if k not in (7, 8, 20)]
+    frames = drawn(37)
+    path = make(tmp_path / "webcam.avi", frames, times)
+    assert opened(path).count == 37
+
+
+def test_files_that_are_no_clip(tmp_path):
+    refused(tmp_path / "nowhere.mp4", "no such file")
+    (tmp_path / "text.mp4").write_text("this is a letter, not a video\n" * 40)
+    refused(tmp_path / "text.mp4", "FFmpeg finds no video")
+    (tmp_path / "empty.mp4").touch()
+    refused(tmp_path / "empty.mp4", "FFmpeg finds no video")
+    (tmp_path / "text.webp").write_text("nor this")
+    refused(tmp_path / "text.webp", "not an image")
+    refused(make(tmp_path / "one.mp4", drawn(1)), "1 frame; a clip needs two or more")
+    Image.fromarray(drawn(1)[0]).save(tmp_path / "still.png")
+    refused(tmp_path / "still.png", "1 frame; a clip needs two or more")
+
+
+def test_damage_in_the_middle(tmp_path):
+    path = make(tmp_path / "a.avi", drawn(40), codec="mjpeg")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle:middle + 1500] = bytes(1500)
+    path.write_bytes(data)
+    refused(path, "cut or damaged")
+
+
+@pytest.mark.parametrize("cut", [(None, 7), (3, None), (3, 9), (-6, -1), (0, 20)])
+def test_frame_cut(tmp_path, cut):
+    frames = drawn(20)
+    for path in (make(tmp_path / "a.mp4", frames), folder(tmp_path / "a", frames)):
+        clip = opened(path, frames=cut)
+        wanted = frames[slice(*cut)]
+        assert clip.count == len(wanted)
+        np.testing.assert_array_equal(list(clip), wanted)
+        np.testing.assert_array_equal(clip.arrays((24, 36)), wanted)
+        np.testing.assert_array_equal(clip.at(1), wanted[1])
+
+
+@pytest.mark.parametrize("cut", [(0, 21), (25, None), (5, 6), (9, 3), (-30, None)])
+def test_frame_cut_outside(tmp_path, cut):
+    refused(folder(tmp_path / "a", drawn(20)), r"of the clip's 0:20", frames=cut)
+
+
+def test_folder_in_name_order(tmp_path):
+    frames = drawn(12)
+    for name in ("{}.png", "frame {:03d}.png", "walk_{}_b.png"):
+        path = folder(tmp_path / name, frames, name)
+        (path / "notes.txt").write_text("no frame")
+        (path / ".hidden.png").write_text("no frame")
+        clip = opened(path)
+        assert (clip.fps, clip.size, clip.name) == (25.0, (24, 36), name)
+        np.testing.assert_array_equal(list(clip), frames)
+
+
+def test_images_of_every_kind(tmp_path):
+    ramp = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    grey = np.repeat(np.rint(ramp / 257).astype(np.uint8)[..., None], 3, axis=2)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), grey)  # scaled, not clipped
+    Image.fromarray(grey[..., 0]).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), grey)
+    colour = drawn(1, (32, 32))[0]
+    Image.fromarray(colour).quantize(16).save(tmp_path / "palette.png")
+    assert read_image(tmp_path / "palette.png").shape == (32, 32, 3)
+    alpha = np.linspace(0, 255, 1024).astype(np.uint8).reshape(32, 32)
+    Image.fromarray(np.dstack([colour, alpha])).save(tmp_path / "alpha.png")
+    black = np.rint(colour * (alpha[..., None] / 255.0))
+    np.testing.assert_allclose(read_image(tmp_path / "alpha.png"), black, atol=0.51)
+    Image.fromarray(colour).save(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), colour)
+    Image.fromarray(np.float32(alpha / 255)).save(tmp_path / "float.tiff")
+    np.testing.assert_array_equal(read_image(tmp_path / "float.tiff")[..., 1], alpha)
+
+
+def test_photo_orientation(tmp_path):
+    frame = drawn(1)[0]
+    image = Image.fromarray(frame)
+    exif = image.getexif()
+    exif[0x0112] = 6  # shown turned clockwise
+    for k in range(2):
+        image.save(tmp_path / f"{k}.png", exif=exif)
+    clip = opened(tmp_path)
+    assert clip.size == (36, 24)
+    np.testing.assert_array_equal(clip.at(0), np.rot90(frame, -1))
+
+
+def test_folders_that_are_no_clip(tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "there are no images")
+    refused(folder(tmp_path / "one", drawn(1)), "1 frame; a clip needs two or more")
+    mixed = folder(tmp_path / "mixed", drawn(3))
+    Image.fromarray(drawn(1, (24, 30))[0]).save(mixed / "00001.png")
+    refused(mixed, "this frame is 30x24, the first one 36x24")
+    (mixed / "00001.png").write_text("no image")
+    refused(mixed, "not an image")
+    cut = folder(tmp_path / "cut", drawn(3))
+    data = (cut / "00002.png").read_bytes()
+    (cut / "00002.png").write_bytes(data[:len(data) // 2])
+    with pytest.raises(ClipError, match=r"00002.png: the image is cut or damaged"):
+        list(opened(cut))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/clips is absent")
+@pytest.mark.parametrize(
+    ("name", "count", "fps"),
+    [
+        ("bbb-bunny/bigbuckbunny.mp4", 132, 25), ("sam2-juggle/05_default_juggle.mp4", 247, 24),
+        ("sam2-cups/02_cups.mp4", 300, 29.97), ("tfjs-squats/pose_squats.mp4", 65, 5),
+        ("dlc-openfield-mouse/m3v1mp4.mp4", 2330, 30), ("intel-one-by-one/one-by-one_0-719.mp4", 720, 10),
+        ("intel-asl-a/again.mkv", 77, 30), ("intel-asl-a/brother.mkv", 65, 29.53),
+        ("gym-rigid/lunar_lander.gif", 301, 20), ("gym-rigid/mountain_car.gif", 298, 19.8),
+        ("movi-a/movi_a_2.gif", 24, 11.98), ("intel-worker-zone/worker-zone-detection.gif", 71, 14.99),
+        ("davis-rollerblade", 35, 25), ("davis-soccerball/frames", 48, 25),
+    ],
+)
+def test_real_clips(name, count, fps):
+    clip = opened(SHARED / name)
+    assert (clip.count, round(clip.fps, 2)) == (count, fps)
+    assert clip.name == (name.split("/")[0] if "davis" in name else Path(name).stem)

@@ -1,0 +1,92 @@
+"""Written images and videos read back as what they were, and are there whole or not at all."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.video import to_uint8, write_png, write_video
+
+
+def frames(count=12, size=(40, 56)) -> np.ndarray:
+    y, x = np.mgrid[:size[0], :size[1]] / 56
+    base = np.stack([x, y, 1 - x / 2], axis=-1)
+    return np.stack([to_uint8(np.roll(base, 2 * k, axis=1)) for k in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "atol"),
+    [(".mp4", 2), (".mkv", 2), (".mov", 2), (".gif", 5), (".webp", 2), (".apng", 0), (".png", 0)],
+)
+def test_round_trip(tmp_path, suffix, atol):
+    path, written = tmp_path / "new" / f"walk{suffix}", frames()
+    write_video(path, iter(written), 30000 / 1001)
+    clip = open_clip(path, cache=None)
+    assert (clip.count, clip.size) == (12, (40, 56))
+    assert clip.fps == pytest.approx(29.97, rel=0.01)
+    assert np.abs(np.stack(list(clip)).astype(int) - written).mean() <= atol
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".apng"])
+def test_transparency(tmp_path, suffix):
+    alpha = np.linspace(0, 255, 40 * 56).astype(np.uint8).reshape(1, 40, 56, 1).repeat(3, axis=0)
+    written = np.concatenate([frames(3), alpha], axis=-1)
+    write_video(tmp_path / f"a{suffix}", written, 10)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        read = []
+        for k in range(image.n_frames):
+            image.seek(k)
+            read.append(np.asarray(image.convert("RGBA")))
+    np.testing.assert_array_equal(np.stack(read)[..., 3:], alpha)
+    opaque = alpha[..., 0] > 128
+    assert np.abs(np.stack(read).astype(int) - written)[opaque].mean() < 3
+    clip = open_clip(tmp_path / f"a{suffix}", cache=None)
+    assert np.abs(clip.at(1) - written[1, ..., :3] * (alpha[1] / 255.0)).mean() < 3  # lies on black
+
+
+def test_odd_sizes_floats_and_grey(tmp_path):
+    write_video(tmp_path / "odd.mp4", frames(size=(41, 57)), 25)
+    assert open_clip(tmp_path / "odd.mp4", cache=None).size == (42, 58)
+    write_video(tmp_path / "float.apng", [frame / np.float32(255) for frame in frames()], 25)
+    np.testing.assert_array_equal(list(open_clip(tmp_path / "float.apng", cache=None)), frames())
+    write_video(tmp_path / "grey.mp4", frames()[..., :1], 25)
+    assert open_clip(tmp_path / "grey.mp4", cache=None).count == 12
+
+
+def test_still_frames_of_a_gif_are_kept(tmp_path):
+    still = np.repeat(frames(1), 9, axis=0)
+    write_video(tmp_path / "still.gif", still, 25)
+    read = np.stack(list(open_clip(tmp_path / "still.gif", cache=None)))
+    assert len(read) == 9 and (read == read[0]).all()  # one palette and one dither: nothing flickers
+
+
+def test_refusals_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in .*received '.xyz'"):
+        write_video(tmp_path / "a.xyz", frames(), 25)
+    with pytest.raises(ValueError, match="received none"):
+        write_video(tmp_path / "a.mp4", [], 25)
+    with pytest.raises(ValueError, match=r"holds no transparency.*\.webp or \.apng"):
+        write_video(tmp_path / "a.mp4", np.zeros((2, 8, 8, 4), np.uint8), 25)
+
+    def broken():
+        yield from frames(3)
+        raise KeyboardInterrupt
+
+    (tmp_path / "old.mp4").write_bytes(b"the old one")
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "old.mp4", broken(), 25)
+    assert [p.name for p in tmp_path.iterdir()] == ["old.mp4"]
+    assert (tmp_path / "old.mp4").read_bytes() == b"the old one"
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((5, 7), "L"), ((5, 7, 1), "L"), ((5, 7, 3), "RGB"), ((5, 7, 4), "RGBA")])
+def test_png(tmp_path, shape, mode):
+    array = np.random.default_rng(0).random(shape, np.float32)
+    write_png(tmp_path / "a" / "b.png", array)
+    with Image.open(tmp_path / "a" / "b.png") as image:
+        assert image.mode == mode
+        np.testing.assert_array_equal(np.asarray(image).reshape(shape), np.rint(array * 255))
+    with pytest.raises(ValueError, match=r"received \(5, 7, 2\)"):
+        write_png(tmp_path / "c.png", np.zeros((5, 7, 2)))
+    assert not (tmp_path / "c.png").exists()
