@@ -6,16 +6,20 @@ leading batch dimensions that broadcast, and return tensors: float64 where an ar
 backward matrix of the sampler is ``theta = invert(motion)``.
 """
 
+from __future__ import annotations
+
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 _SINGULAR = 1e-6  # a smaller |det| is no motion: content shrinks to a millionth of its area
 _HALF_TURN = 1e-10  # squared sine of the angle left to a half turn; below it the direction is rounding noise
 _SERIES, _SQUARINGS = 10, 8  # of exp: exact to rounding in float64 up to |log_motion| ~ 32
 
 
-def identity(batch=None):
+def identity(batch: int | None = None) -> tf.Tensor:
     """No motion: [2, 3], or [batch, 2, 3].
 
     Example:
@@ -27,7 +31,7 @@ def identity(batch=None):
     return eye if batch is None else ops.broadcast_to(eye, (batch, 2, 3))
 
 
-def compose(second, first):
+def compose(second: ArrayLike, first: ArrayLike) -> tf.Tensor:
     """The motion that does `first`, then `second`: second @ first.
 
     Example:
@@ -41,7 +45,7 @@ def compose(second, first):
     return carried + second[..., 2:] * ops.convert_to_tensor([0.0, 0.0, 1.0], carried.dtype)
 
 
-def invert(motion):
+def invert(motion: ArrayLike) -> tf.Tensor:
     """The motion that takes `motion` back: theta of a forward motion, and the reverse.
 
     Example:
@@ -55,13 +59,21 @@ def invert(motion):
     return ops.concatenate([linear, 0.0 - ops.matmul(linear, motion[..., 2:])], axis=-1)
 
 
-def transform_points(motion, points):
+def transform_points(motion: ArrayLike, points: ArrayLike) -> tf.Tensor:
     """Carries points [..., n, 2], each (x, y), by `motion` [..., 2, 3]."""
     motion, points = _floating(motion, points)
     return ops.matmul(points, ops.swapaxes(motion[..., :2], -1, -2)) + ops.expand_dims(motion[..., 2], -2)
 
 
-def build(*, shift=(0.0, 0.0), turn=0.0, zoom=1.0, shear=0.0, aspect=1.0, centre=(0.0, 0.0)):
+def build(
+    *,
+    shift: ArrayLike = (0.0, 0.0),
+    turn: ArrayLike = 0.0,
+    zoom: ArrayLike = 1.0,
+    shear: ArrayLike = 0.0,
+    aspect: ArrayLike = 1.0,
+    centre: ArrayLike = (0.0, 0.0),
+) -> tf.Tensor:
     """A motion from its parts: zoom, shear (x by y), then turn, about `centre`; then shift.
 
     Convention: forward, normalized coordinates; `turn` in radians, positive is clockwise on the screen (y is down).
@@ -82,34 +94,34 @@ def build(*, shift=(0.0, 0.0), turn=0.0, zoom=1.0, shear=0.0, aspect=1.0, centre
     return ops.concatenate([linear + 0.0 * moved, moved], axis=-1)
 
 
-def to_square(motion, aspect):
+def to_square(motion: ArrayLike, aspect: ArrayLike) -> tf.Tensor:
     """The same motion in square coordinates: units of half the height, x in [-aspect, aspect]."""
     motion, aspect = _floating(motion, aspect)
     one = ops.ones_like(aspect)
     return motion * _rows(((one, aspect, aspect), (1.0 / aspect, one, one)))
 
 
-def from_square(motion, aspect):
+def from_square(motion: ArrayLike, aspect: ArrayLike) -> tf.Tensor:
     """The same motion in the normalized coordinates of a frame of that aspect, width / height."""
     motion, aspect = _floating(motion, aspect)
     return to_square(motion, 1.0 / aspect)
 
 
-def to_pixels(motion, size):
+def to_pixels(motion: ArrayLike, size: tuple[int, int]) -> tf.Tensor:
     """A normalized motion as one of pixel indices (centres at integers), on frames of size (height, width)."""
     (motion,) = _floating(motion)
     lattice = _normalized_from_pixels(size, motion.dtype)
     return compose(compose(invert(lattice), motion), lattice)
 
 
-def from_pixels(motion, size):
+def from_pixels(motion: ArrayLike, size: tuple[int, int]) -> tf.Tensor:
     """A motion of pixel indices (centres at integers) as a normalized one, on frames of size (height, width)."""
     (motion,) = _floating(motion)
     lattice = _normalized_from_pixels(size, motion.dtype)
     return compose(compose(lattice, motion), invert(lattice))
 
 
-def exp(log_motion):
+def exp(log_motion: ArrayLike) -> tf.Tensor:
     """The motion whose logarithm is `log_motion`: the inverse of `log`, with a gradient everywhere.
 
     A fixed Taylor series of a 256th of it, squared eight times; carried as exp - 1, so that a small motion keeps its
@@ -127,7 +139,7 @@ def exp(log_motion):
     return moved + ops.cast(identity(), moved.dtype)
 
 
-def log(motion):
+def log(motion: ArrayLike) -> tf.Tensor:
     """The principal logarithm of `motion`: the top two rows of that of its 3x3 matrix. On concrete values only.
 
     Shapes: motion [..., 2, 3]. Returns [..., 2, 3].
@@ -143,60 +155,72 @@ def log(motion):
     (motion,) = _floating(motion)
     change = ops.convert_to_numpy(motion).astype("float64") - np.eye(2, 3)  # so that a small motion keeps its digits
     excess = (change[..., 0, 0] + change[..., 1, 1]) / 2
-    rest = change[..., :2] - excess[..., None, None] * np.eye(2)  # rest @ rest = square, a number
-    square = rest[..., 0, 0] ** 2 + rest[..., 0, 1] * rest[..., 1, 0]
-    spread = _angle_over_sine(1.0 + excess, square)
-    linear = spread[..., None, None] * rest
+    rest = change[..., :2] - excess[..., None, None] * np.eye(2)
+    square = rest[..., 0, 0] ** 2 + rest[..., 0, 1] * rest[..., 1, 0]  # rest has no trace: rest @ rest is this number
+    _refuse_without_logarithm(1.0 + excess, square)
+    linear = _angle_by_root(1.0 + excess, square)[..., None, None] * rest
     linear += np.log1p(excess * (2.0 + excess) - square)[..., None, None] / 2 * np.eye(2)
-    columns = np.broadcast_to(linear[..., None, :, :], (*linear.shape[:-2], 2, 2, 2))
-    integral = exp(np.concatenate([columns, np.broadcast_to(np.eye(2)[..., None], columns.shape)[..., :1]], axis=-1))
-    shift = np.linalg.solve(np.swapaxes(integral[..., 2], -1, -2), change[..., 2:])
+    # The shift of exp([linear | e]) is integral @ e, for the unit vectors e in turn.
+    units = np.broadcast_to(np.eye(2)[..., None], (*linear.shape[:-2], 2, 2, 1))
+    per_unit = np.broadcast_to(linear[..., None, :, :], (*linear.shape[:-2], 2, 2, 2))
+    integral = np.swapaxes(exp(np.concatenate([per_unit, units], axis=-1))[..., 2], -1, -2)
+    shift = np.linalg.solve(integral, change[..., 2:])
     return ops.convert_to_tensor(np.concatenate([linear, shift], axis=-1), motion.dtype)
 
 
-def power(motion, t):
-    """`motion` done `t` times over: exp(t * log(motion)); a half is half-way, -1 the inverse. On concrete values only.
+def power(motion: ArrayLike, t: ArrayLike) -> tf.Tensor:
+    """`motion` done `t` times over, exp(t * log(motion)): a half is half-way, -1 the inverse. On concrete values only.
 
     Shapes: motion [..., 2, 3], t [...]; they broadcast. Returns [..., 2, 3].
+    Raises:
+        ValueError: as `log`.
     """
     motion, t = _floating(motion, t)
     return exp(t[..., None, None] * log(motion))
 
 
-def check_motion(motion, name="motion"):
+def check_motion(motion: ArrayLike, name: str = "motion") -> tf.Tensor:
     """`motion` as a tensor, if it is one: [batch, 2, 3], and on concrete values finite and not singular.
 
     Raises:
         ValueError: where it is not, saying what came instead.
     """
     shape = tuple(motion.shape if hasattr(motion, "shape") else np.shape(motion))
-    if len(shape) != 3 or any(size not in (None, wanted) for size, wanted in zip(shape[1:], (2, 3))):
-        raise ValueError(
-            f"{name} must be [batch, 2, 3]; received {shape}. Use affine.identity(batch) for no motion."
-        )
-    if hasattr(motion, "numpy") or not hasattr(motion, "dtype") or isinstance(motion, np.ndarray):
-        values = ops.convert_to_numpy(motion)
-        if not np.all(np.isfinite(values)):
-            raise ValueError(f"{name} must be finite; received nan or infinity. Use affine.identity(batch) for no motion.")
-        det = np.abs(np.linalg.det(values[..., :2].astype("float64")))
-        if np.any(det < _SINGULAR):
-            raise ValueError(f"{name} must be invertible; received |det| = {det.min():.2g}. Give no zoom of zero.")
-    return _floating(motion)[0]
+    remedy = "Use affine.identity(batch) for no motion."
+    if len(shape) != 3 or any(side not in (None, wanted) for side, wanted in zip(shape[1:], (2, 3))):
+        raise ValueError(f"{name} must be [batch, 2, 3]; received {shape}. {remedy}")
+    (motion,) = _floating(motion)
+    if not hasattr(motion, "numpy"):  # symbolic
+        return motion
+    values = ops.convert_to_numpy(motion)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{name} must be finite; received nan or infinity. {remedy}")
+    det = np.abs(np.linalg.det(values[..., :2]))
+    if np.any(det < _SINGULAR):
+        raise ValueError(f"{name} must be invertible; received a determinant of {det.min():.2g}. {remedy}")
+    return motion
 
 
-def _angle_over_sine(mean, square):
-    """log(mean + rest) = this * rest + log(det) / 2, where rest @ rest = square and rest has no trace."""
+def _refuse_without_logarithm(mean, square):
     det = mean**2 - square
     if not np.all(det > _SINGULAR):
-        raise ValueError("motion must have a positive determinant to have a logarithm; received a reflection or a "
-                         f"singular matrix, det = {np.min(det):.3g}. Leave such a motion whole.")
+        raise ValueError(
+            "motion must keep its orientation and some area to have a logarithm; "
+            f"received a determinant of {np.min(det):.2g}. Mirror or flatten apart from it."
+        )
     if np.any((mean <= 0) & (square > -_HALF_TURN * det)):
-        raise ValueError("motion must turn by less than half a turn to have a logarithm; received a half turn. "
-                         "Split it into two motions.")
+        raise ValueError(
+            "motion must turn by less than half a turn to have a logarithm; received a half turn. "
+            "Split it into two motions."
+        )
+
+
+def _angle_by_root(mean, square):
+    """The factor of rest in log(mean + rest): arctan(r / mean) / r, or arctanh(r / mean) / r, or 1 / mean."""
     root = np.sqrt(np.abs(square))
     with np.errstate(divide="ignore", invalid="ignore"):
-        quotient = np.where(square < 0, np.arctan2(root, mean), np.arctanh(root / mean)) / root
-    return np.where(root > 0, quotient, 1.0 / mean)
+        angle = np.where(square < 0, np.arctan2(root, mean), np.arctanh(root / mean))
+        return np.where(root > 0, angle / root, 1.0 / mean)
 
 
 def _normalized_from_pixels(size, dtype):
@@ -213,6 +237,8 @@ def _rows(entries):
 
 def _floating(*values):
     """All as tensors of one dtype: geometry never runs below float32, whatever the precision policy."""
-    kinds = {keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")}
-    dtype = "float64" if "float64" in kinds else "float32"
-    return [ops.cast(ops.convert_to_tensor(value) if hasattr(value, "dtype") else ops.convert_to_tensor(value, dtype), dtype) for value in values]
+    dtypes = {keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")}
+    dtype = "float64" if "float64" in dtypes else "float32"
+    return [
+        ops.cast(value, dtype) if hasattr(value, "dtype") else ops.convert_to_tensor(value, dtype) for value in values
+    ]

@@ -107,14 +107,18 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(self.clock.losses.get("loss", 0.0)):
-            kept = f"; the last good weights are in {self.path}" if self.path.exists() else ""
-            raise NotFinite(f"the loss became {self.clock.losses['loss']} at step {self.clock.step}{kept}. "
-                            "Go on with --resume, or train again with a smaller --learning-rate.")
+            raise self.broken(f"the loss became {self.clock.losses['loss']}")
         if time.monotonic() - self.saved >= self.every:
             self.save()
 
+    def broken(self, what: str) -> NotFinite:
+        kept = f"the last good weights are in {self.path}; go on with --resume, or" if self.path.exists() else "now"
+        return NotFinite(f"{what} at step {self.clock.step}; {kept} train again with a smaller --learning-rate.")
+
     def save(self):
-        """One file, written beside its place and renamed into it."""
+        """One file, written beside its place and renamed into it; never one that holds a NaN."""
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            raise self.broken("the weights became NaN")
         draft = self.path.with_name(f".{os.getpid()}-{self.path.name}")
         try:
             self.model.save(draft)

@@ -29,9 +29,9 @@ class ModelConfig:
     def __post_init__(self):
         check_choices(self)
         object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
-        for name in ("width", "memory"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; received {getattr(self, name)}")
+        for name, least in (("width", 1), ("memory", 1), ("channels", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; received {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,11 @@ class TrainConfig:
     learning_rate: float = option(2e-3, "peak of the cosine schedule")
     precision: str = option("float32", "precision policy", choices=("float32", "mixed_float16", "mixed_bfloat16"))
     seed: int = option(0, "seed of weights, pairs and random motions")
+    checkpoint_seconds: float = option(60.0, "time from one checkpoint to the next", hidden=True)
 
     def __post_init__(self):
         check_choices(self)
-        for name, least in (("image_size", 0), ("steps", 0), ("batch_size", 1)):
+        for name, least in (("image_size", 0), ("steps", 0), ("batch_size", 1), ("seed", 0), ("checkpoint_seconds", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; received {getattr(self, name)}")
         for name in ("minutes", "learning_rate"):

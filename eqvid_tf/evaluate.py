@@ -21,7 +21,8 @@ def predict(model, scene: Path, folder: Path, *, network_only: bool = False, cac
     """Everything that the scorecard reads of a scene: layers, motion and shots."""
     separate(ClipLayers(model, open_clip(scene, cache=cache), network_only=network_only), folder)
     if (scene / "shots.json").is_file():
-        render_shots(model, scene / "shots.json", folder / "shots", network_only=network_only, cache=cache)
+        render_shots(model, scene / "shots.json", folder / "shots", given_only=not model.T.learned, network_only=network_only,
+                     cache=cache)
 
 
 def evaluate(model, scenes: Sequence[Path], folder: Path, *, network_only: bool = False, cache="auto",

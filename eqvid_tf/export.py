@@ -20,28 +20,35 @@ def load(folder: str | Path) -> EquivariantVideoModel:
     """
     folder = Path(folder)
     read_config(folder)
-    path = folder / "model.keras"
-    if not path.is_file():
-        unfinished = (folder / "checkpoint.keras").is_file()
-        raise OutputError(f"{folder}: there is no model.keras. " + (
-            "Its training did not end; go on with eqvid train --resume." if unfinished else "Give a folder that eqvid train wrote."))
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, KeyError) as error:
-        raise OutputError(f"{path}: cannot be read as a model ({str(error).splitlines()[0]})") from error
+    if not (folder / "model.keras").is_file():
+        raise OutputError(f"{folder}: there is no model.keras. Give a folder that eqvid train wrote.")
+    return read_model(folder / "model.keras")
 
 
-def read_config(folder: str | Path) -> Config:
-    """config.json of a model folder.
+def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
+    """The model of a .keras file, with its optimizer's state if it is to be compiled.
 
     Raises: OutputError.
     """
-    path = Path(folder) / "config.json"
+    try:
+        return keras.saving.load_model(path, compile=compile)
+    except Exception as error:          # zip, HDF5, JSON and Keras have each their own for a damaged file
+        raise OutputError(f"{path}: the file is damaged, or no model of eqvid_tf. Train again, or restore it.") from error
+
+
+def read_config(folder: str | Path, name: str = "config.json") -> Config:
+    """config.json of a model folder, or checkpoint.json of one that is being trained.
+
+    Raises: OutputError.
+    """
+    path = Path(folder) / name
+    if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
+        raise OutputError(f"{folder}: its training did not end. Go on with eqvid train --resume.")
     if not path.is_file():
-        raise OutputError(f"{folder}: this is no model folder, there is no config.json in it. Train one with eqvid train.")
+        raise OutputError(f"{folder}: this is no model folder, there is no {name} in it. Train one with eqvid train.")
     try:
         return Config.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise OutputError(f"{path}: {error}") from error
 
 

@@ -4,29 +4,29 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-_NARROW = 16  # columns per sparse product: below 32 its kernel runs a plain loop, four times as fast as its Eigen path
+_NARROW = 16  # columns per sparse product: below 32 its kernel runs a plain loop, three times as fast as its other one
 
 
-def warp(features, theta, size=None):
+def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None) -> tf.Tensor:
     """Reads `features` at ``theta @ [p, 1]`` for every point p of the target: content moves by invert(theta).
 
     Convention: theta is backward (target to source), in normalized coordinates with the outer edges at -1 and +1
-        (`align_corners=False`). Outside the map lies 0, towards which the outermost half pixel fades.
-        warp(warp(z, a), b) = warp(z, a @ b), up to interpolation. Geometry runs in float32, or in float64 for
+        (`align_corners=False`). Outside the map lies 0, towards which half a pixel fades on either side of its edge.
+        warp(warp(z, a), b) = warp(z, a @ b), but for interpolation. Geometry runs in float32, and in float64 for
         features of float64.
     Shapes: features [b, h, w, c] and theta [b, 2, 3] to [b, *size, c], in the dtype of the features. The channels
-        are known; all other sizes may be dynamic.
+        are known; every other size may be dynamic.
     Args:
         size: (height, width) of the target; by default that of `features`.
     Raises:
         ValueError: where a shape is none of these.
-    Source: Jaderberg et al., Spatial Transformer Networks (2015), equations 1, 3, 5 and 7.
+    Source: Jaderberg et al., Spatial Transformer Networks (2015), equations 1 and 5 to 7.
 
     Example:
 
     >>> pixels = tf.reshape(tf.range(4.0), [1, 1, 4, 1])
-    >>> theta = tf.constant([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]])  # reads half a half-frame, one pixel, to the right
-    >>> warp(pixels, theta)[0, 0, :, 0].numpy().tolist()
+    >>> theta = tf.constant([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]])  # reads a quarter of the width further right
+    >>> warp(pixels, theta)[0, 0, :, 0].numpy().round(6).tolist()
     [1.0, 2.0, 3.0, 0.0]
     """
     features, theta = tf.convert_to_tensor(features), tf.convert_to_tensor(theta)
@@ -34,10 +34,9 @@ def warp(features, theta, size=None):
     batch, height, width, channels = ops.shape(features)
     target = (height, width) if size is None else tuple(size)
     exact = tf.float64 if features.dtype == tf.float64 else tf.float32
-    padded = tf.pad(tf.cast(features, exact), [[0, 0], [1, 1], [1, 1], [0, 0]])  # a rim of the outside
-    source = _source(tf.cast(theta, exact), (height, width), target)
-    warped = tf.reshape(_interpolate(padded, source), [batch, *target, channels])
-    return tf.cast(warped, features.dtype)
+    source_from_target, points = _in_pixels(tf.cast(theta, exact), (height, width), target)
+    warped = _sample(tf.cast(features, exact), source_from_target, points)
+    return tf.cast(tf.reshape(warped, [batch, *target, channels]), features.dtype)
 
 
 def _check_shapes(features, theta):
@@ -50,82 +49,114 @@ def _check_shapes(features, theta):
         )
 
 
-def _source(theta, size, target):
-    """Where the target's pixels lie in the padded source, as pixel indices [2 (x, y), b, n]."""
+def _in_pixels(theta, size, target):
+    """Theta [b, 2, 3] from the target's pixels, counted from its centre, to indices of the source with a rim of one.
 
-    def sides(*pair):
-        return tf.stack([tf.cast(side, theta.dtype) for side in pair])
-
-    extent, (columns, rows) = sides(size[1], size[0]), tf.unstack(sides(target[1], target[0]))
-    x, y = tf.meshgrid(tf.range(columns) - (columns - 1) / 2, tf.range(rows) - (rows - 1) / 2)  # from the centre: exact
-    points = tf.reshape(tf.stack([x, y, tf.ones_like(x)]), [3, -1])
-    scale = extent[:, None] / tf.stack([columns, rows, 2.0])  # pixels of the source per pixel of the target
-    offset = tf.pad((extent[:, None] + 1) / 2, [[0, 0], [2, 0]])  # the centre, in indices of the padded map
-    pixels_from_target = tf.reshape(tf.transpose(theta * scale + offset, [1, 0, 2]), [-1, 3])
-    return tf.reshape(pixels_from_target @ points, [2, -1, tf.shape(points)[1]])
+    Counted so, no motion is 1, 0 and whole pixels to the last bit. Beside it those pixels, [3 (x, y, 1), n].
+    """
+    (height, width), (rows, columns) = (tf.unstack(tf.cast(tf.stack(pair), theta.dtype)) for pair in (size, target))
+    x, y = tf.meshgrid(tf.range(columns) - (columns - 1) / 2, tf.range(rows) - (rows - 1) / 2)
+    extent = tf.stack([[width], [height]])
+    scaled = theta * (extent / tf.stack([columns, rows, 2.0]))
+    return scaled + tf.pad((extent + 1) / 2, [[0, 0], [2, 0]]), tf.reshape(tf.stack([x, y, tf.ones_like(x)]), [3, -1])
 
 
 @tf.custom_gradient
-def _interpolate(padded, source):
-    """Bilinear values [b * n, c] of `padded` [b, h, w, c] at pixel indices `source` [2 (x, y), b, n].
+def _sample(features, matrix, points):
+    """Bilinear values [b * n, c] of features [b, h, w, c], given a rim, at indices matrix [b, 2, 3] @ points [3, n].
 
-    The backward pass is by hand: both gradients are exact, and four times as fast as the derived ones on a CPU.
+    One fused kernel forward; backward by hand, exact in both gradients and three times as fast as derived ones.
     """
-    batch, height, width, channels = ops.shape(padded)
-    last = tf.stack([width - 2, height - 2])[:, None, None]
-    held = tf.clip_by_value(source, 0.0, tf.cast(last + 1, source.dtype))  # the rim is as far out as can be
-    cell = tf.clip_by_value(tf.cast(held, tf.int32), 0, last)
-    part = tf.reshape(held - tf.cast(cell, source.dtype), [2, -1])
-    (left, top), (right, bottom) = tf.unstack(1.0 - part), tf.unstack(part)
-    first = tf.reshape(cell[1] * width + (cell[0] + tf.range(batch)[:, None] * (height * width)), [-1])
-    index = [first, first + 1, first + width, first + width + 1]
-    weights = [left * top, right * top, left * bottom, right * bottom]
-    rows = tf.reshape(padded, [-1, channels])
-    corners = [tf.gather(rows, corner) for corner in index]
-    a, b, c, d = (corner * weight[:, None] for corner, weight in zip(corners, weights))
+    rim = tf.reduce_sum(0.0 * matrix)  # 0, or nan: where a theta has diverged all reads nan (the kernel would raise)
+    matrix = tf.where(rim == 0.0, matrix, 0.0)
+    padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=rim)
+    read = _read if features.dtype == tf.float32 else _read_by_corners  # the fused kernel computes in float32
 
     def gradient(upstream):
-        a, b, c, d = (tf.reduce_sum(corner * upstream, axis=-1) for corner in corners)
+        index, weights, (left, top, right, bottom), inside = _corners(padded, matrix, points)
+        a, b, c, d = (tf.reduce_sum(values * upstream, axis=-1) for values in _gather(padded, index))
         slope = tf.stack([top * (b - a) + bottom * (d - c), left * (c - a) + right * (d - b)])
-        slope = tf.where(held == source, tf.reshape(slope, tf.shape(source)), 0.0)
-        spread = _spread(upstream, tf.stack(index), tf.stack(weights), tf.size(rows) // channels)
-        return tf.reshape(spread, tf.shape(padded)), slope
+        slope = tf.reshape(tf.where(inside, slope, 0.0), [-1, tf.shape(points)[1]])
+        of_matrix = tf.reshape(tf.matmul(slope, points, transpose_b=True), [2, -1, 3])
+        of_padded = _spread(upstream, index, weights, tf.shape(padded))
+        return of_padded[:, 1:-1, 1:-1], tf.transpose(of_matrix, [1, 0, 2]), None
 
-    return (a + b) + (c + d), gradient
+    return read(padded, matrix, points), gradient
 
 
-def _spread(upstream, index, weights, count):
-    """The adjoint of reading: adds ``weights * upstream`` [n, c] onto the `count` rows `index` [corners, n] names."""
+def _read(padded, matrix, points):
+    """The forward pass, as crops of one pixel: twice as fast as four gathers."""
+    batch, height, width, channels = ops.shape(padded)
+    extent = tf.cast(tf.stack([height - 1, width - 1]), matrix.dtype)  # a crop is told in fractions of it, (y, x, y, x)
+    fractions = tf.tile(tf.reverse(matrix, [1]) / extent[:, None], [1, 2, 1])
+    boxes = tf.reshape(tf.matmul(points, fractions, transpose_a=True, transpose_b=True), [-1, 4])
+    frame = tf.repeat(tf.range(batch), tf.shape(points)[1])
+    return tf.reshape(tf.image.crop_and_resize(padded, boxes, frame, [1, 1]), [-1, channels])
+
+
+def _read_by_corners(padded, matrix, points):
+    index, weights, _, _ = _corners(padded, matrix, points)
+    return tf.add_n([weight[:, None] * values for weight, values in zip(tf.unstack(weights), _gather(padded, index))])
+
+
+def _gather(padded, index):
+    rows = tf.reshape(padded, [-1, padded.shape[-1]])
+    return [tf.gather(rows, corner) for corner in tf.unstack(index)]
+
+
+def _corners(padded, matrix, points):
+    """The four pixels around each point, left before right and top before bottom: row index and weight, [4, b * n].
+
+    Beside them the parts of the weights, and [2 (x, y), b * n] whether the point lies on the padded map.
+    """
+    batch, height, width, _ = ops.shape(padded)
+    source = tf.reshape(tf.reshape(tf.transpose(matrix, [1, 0, 2]), [-1, 3]) @ points, [2, -1])
+    last = tf.stack([[width - 2], [height - 2]])
+    held = tf.clip_by_value(source, 0.0, tf.cast(last + 1, source.dtype))  # all beyond the rim reads as the rim: 0
+    cell = tf.minimum(tf.cast(held, tf.int32), last)
+    right, bottom = tf.unstack(held - tf.cast(cell, held.dtype))
+    left, top = 1.0 - right, 1.0 - bottom
+    first = cell[0] + width * (cell[1] + tf.repeat(tf.range(batch) * height, tf.shape(points)[1]))
+    index = first + tf.stack([0, 1, width, width + 1])[:, None]
+    weights = tf.stack([left * top, right * top, left * bottom, right * bottom])
+    return index, weights, (left, top, right, bottom), held == source
+
+
+def _spread(upstream, index, weights, shape):
+    """The adjoint of reading: zeros of `shape`, with weights * upstream [n, c] added to the rows index [4, n]."""
     reader = tf.range(tf.shape(upstream, out_type=tf.int64)[0])
-    # The pairs (reader, index), as the two halves of an int64: a stack along the last axis takes four times as long.
+    # Pairs (reader, index) as the two halves of an int64: stacking along the last axis takes four times as long.
     pairs = tf.reshape(tf.bitcast(tf.cast(index, tf.int64) * 2**32 + reader, tf.int32), [-1, 2])
-    shape = tf.stack([tf.shape(upstream, out_type=tf.int64)[0], tf.cast(count, tf.int64)])
-    parts = [
-        tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=pairs, a_values=tf.reshape(weights, [-1]), a_shape=shape, b=columns, adjoint_a=True
-        )
-        for columns in (upstream[:, start : start + _NARROW] for start in range(0, upstream.shape[-1], _NARROW))
-    ]
-    return tf.concat(parts, axis=-1)
+    size = tf.cast(tf.stack([tf.size(reader), tf.reduce_prod(shape[:-1])]), tf.int64)
+    product = tf.raw_ops.SparseTensorDenseMatMul
+    values = tf.reshape(weights, [-1])
+    strips = [upstream[:, start : start + _NARROW] for start in range(0, upstream.shape[-1], _NARROW)]
+    spread = [product(a_indices=pairs, a_values=values, a_shape=size, b=strip, adjoint_a=True) for strip in strips]
+    return tf.reshape(tf.concat(spread, axis=-1), shape)
 
 
 @keras.saving.register_keras_serializable(package="eqvid_tf")
 class SpatialTransformer(keras.layers.Layer):
     """Warps a feature map by a backward affine transform: ``layer(features, theta)``. See `warp`.
 
-    Shapes: features [b, h, w, c] and theta [b, 2, 3] to [b, *size, c], in the compute dtype; theta stays float32
-        under every precision policy.
+    Shapes: features [b, h, w, c] and theta [b, 2, 3] to [b, *size, c], in the compute dtype. Theta stays float32 (or
+        float64) under every precision policy: half of its digits would be pixels.
     Args:
         size: (height, width) of the target; by default that of the features.
+
+    Example:
+
+    >>> SpatialTransformer(size=(8, 9))(tf.ones([1, 4, 6, 3]), tf.eye(2, 3, [1])).shape
+    TensorShape([1, 8, 9, 3])
     """
 
-    def __init__(self, size=None, **kwargs):
+    def __init__(self, size: tuple[int, int] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.size = None if size is None else tuple(size)
-        self.autocast = False  # half a mantissa would move theta by pixels
-        self.supports_jit = False  # XLA has no kernel for the sparse product of the backward pass
+        self.autocast = False
+        self.supports_jit = False  # XLA has none of the two kernels
 
-    def call(self, features, theta):
+    def call(self, features: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return warp(ops.cast(features, self.compute_dtype), theta, self.size)
 
     def compute_output_shape(self, features_shape, theta_shape=None):

@@ -14,28 +14,30 @@ def noise_level(frames, presences, background: np.ndarray) -> float:
     return float(np.percentile(apart, 95)) if apart.size else 0.0
 
 
-def cut_out(frame: np.ndarray, background: np.ndarray, presence: np.ndarray, *, noise: float, cell: float) -> np.ndarray:
+def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float, cell: float = 1.0) -> np.ndarray:
     """The character's layer of a frame, from the network's presence, refined against the background.
 
     Why: the network knows where the character is, the frame knows where it ends. Within reach of the presence a pixel belongs
     to the character where the frame differs from the background by more than the noise; along the edge its coverage is how far
     its colour lies from the background's to the character's nearby (the compositing equation solved for alpha).
 
-    Shapes: frame uint8 [H, W, 3], background float [H, W, 3] in [0, 255], presence float [H, W] in [0, 1]
-        -> premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
+    Shapes: frame uint8 [..., H, W, 3], background float [H, W, 3] in [0, 255], presence float [..., H, W] in [0, 1]
+        -> premultiplied RGBA [..., H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
     Args:
+        presence: None for everywhere.
         noise: grey levels, see `noise_level`.
         cell: pixels of the frame per pixel that the network saw: how far off its edge may be.
     """
     frame = frame.astype(np.float32)
     apart = np.abs(frame - background).max(-1)
-    reach = spread(presence > 0.5, int(np.ceil(2 * cell)))
-    differs = (apart > LEAST + 1.5 * noise) & reach
-    inside = fill(close(differs | ((presence > 0.9) & (noise > LEAST))))
+    differs = apart > LEAST + 1.5 * noise
+    if presence is not None:
+        differs &= spread(presence > 0.5, int(np.ceil(2 * cell)))
+        differs |= (presence > 0.9) & (noise > LEAST)
+    inside = fill(close(differs & (window_sum(differs.astype(np.float32)) > 2.5)))
     core = ~spread(~inside, 1)
-    alpha = np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside).astype(np.float32)
-    colour = np.clip(frame - (1 - alpha[..., None]) * background, 0, 255 * alpha[..., None])
-    return np.concatenate([colour, alpha[..., None]], -1).astype(np.float32)
+    alpha = np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside).astype(np.float32)[..., None]
+    return np.concatenate([np.clip(frame - (1 - alpha) * background, 0, 255 * alpha), alpha], -1).astype(np.float32)
 
 
 def edge_coverage(frame, background, core, apart) -> np.ndarray:
@@ -48,46 +50,43 @@ def edge_coverage(frame, background, core, apart) -> np.ndarray:
 
 
 def window_sum(image: np.ndarray) -> np.ndarray:
-    """Sum over 3 x 3 pixels, nothing outside."""
-    padded = np.pad(image, 1)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    """Sum over 3 x 3 pixels of [..., H, W], nothing outside."""
+    padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(1, 1)] * 2)
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
 
 
 def spread(mask: np.ndarray, steps: int) -> np.ndarray:
-    """Dilation by a square of `steps` pixels each way."""
-    for axis in (0, 1):
-        out = mask.copy()
-        for k in range(1, steps + 1):
-            ahead, behind = [slice(None)] * 2, [slice(None)] * 2
-            ahead[axis], behind[axis] = slice(k, None), slice(None, -k)
-            out[tuple(ahead)] |= mask[tuple(behind)]
-            out[tuple(behind)] |= mask[tuple(ahead)]
-        mask = out
+    """Dilation of [..., H, W] by a square of `steps` pixels each way."""
+    for axis in (-2, -1):
+        mask, near = np.moveaxis(mask, axis, 0), np.moveaxis(mask, axis, 0).copy()
+        for k in range(1, min(steps, len(mask) - 1) + 1):
+            near[k:] |= mask[:-k]
+            near[:-k] |= mask[k:]
+        mask = np.moveaxis(near, 0, axis)
     return mask
 
 
 def close(mask: np.ndarray) -> np.ndarray:
     """Closing by 3 x 3: gaps of a pixel are bridged."""
-    padded = np.pad(mask, 2)
-    return ~spread(~spread(padded, 1), 1)[2:-2, 2:-2]
+    padded = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(2, 2)] * 2)
+    return ~spread(~spread(padded, 1), 1)[..., 2:-2, 2:-2]
 
 
 def fill(mask: np.ndarray) -> np.ndarray:
-    """Holes that the frame's border does not reach are filled."""
-    outside = np.pad(~mask, 1, constant_values=True)
-    reached = np.zeros_like(outside)
-    reached[0, :] = reached[-1, :] = reached[:, 0] = reached[:, -1] = True
+    """Holes of [..., H, W] that the frame's border does not reach are filled."""
+    free = np.pad(~mask, [(0, 0)] * (mask.ndim - 2) + [(1, 1)] * 2, constant_values=True)
+    reached = np.zeros_like(free)
+    reached[..., [0, -1], :] = reached[..., :, [0, -1]] = True
     count = 0
-    while (grown := reached.sum()) != count:
+    while (grown := int(reached.sum())) != count:
         count = grown
-        for flip in (slice(None), slice(None, None, -1)):           # sweeps each way carry a front across the frame
-            for axis in (0, 1):
-                view = np.moveaxis(reached, axis, 0)[flip]
-                free = np.moveaxis(outside, axis, 0)[flip]
-                for k in range(1, len(view)):
-                    view[k] |= view[k - 1] & free[k]
-    return ~reached[1:-1, 1:-1]
+        for axis in (-2, -1):
+            for flip in (slice(None), slice(None, None, -1)):       # a sweep each way carries the front across the frame
+                front, open_ = (np.moveaxis(array, axis, 0)[flip] for array in (reached, free))
+                for k in range(1, len(front)):
+                    front[k] |= front[k - 1] & open_[k]
+    return ~reached[..., 1:-1, 1:-1]
 
 
 def move(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:

@@ -51,11 +51,11 @@ class EquivariantVideoModel(keras.Model):
 
     # ---- the equation
 
-    def layers_of(self, pair: dict) -> dict:
+    def layers_of(self, pair: dict, training: bool = False) -> dict:
         """Everything that the losses compare, for a batch of pairs."""
         x, x2 = pair["frame"], pair["next_frame"]
-        fx, fx2 = self.both(self.f, x, x2)
-        hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2)
+        fx, fx2 = self.both(self.f, x, x2, training)
+        hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2, training)
         motion = self.T({**pair, "features": fx, "next_features": fx2})
         theta = affine.invert(motion)
         moved = warp(fx, theta)
@@ -65,9 +65,9 @@ class EquivariantVideoModel(keras.Model):
                 "rendered": rendered}
 
     @staticmethod
-    def both(network, a, b):
+    def both(network, a, b, training: bool):
         """network(a), network(b) in one pass, which costs less than two."""
-        return ops.split(network(ops.concatenate([a, b], 0)), 2, axis=0)
+        return ops.split(network(ops.concatenate([a, b], 0), training=training), 2, axis=0)
 
     @tf.autograph.experimental.do_not_convert
     def call(self, pair: dict):
@@ -77,7 +77,7 @@ class EquivariantVideoModel(keras.Model):
 
     def losses_of(self, pair: dict, training: bool) -> dict:
         """The unweighted terms, by name."""
-        out = self.layers_of(pair)
+        out = self.layers_of(pair, training)
         terms = {"scene": losses.scene_loss(out["rendered"], pair["next_frame"]),
                  "character": losses.character_loss(out["moved"], out["fx2"], out["inside"]),
                  "background": losses.background_loss(out["hx"], out["hx2"])}
@@ -193,6 +193,10 @@ class EquivariantVideoModel(keras.Model):
     def estimates(self, frame, next_frame):
         """`estimate_motion`, compiled."""
         return self.estimate_motion(frame, next_frame)
+
+    def remembers(self, frame):
+        """Whether the background of each frame is one of those in memory, [B] in [0, 1]; 1 where h has no such memory."""
+        return self.h.recall(frame)[1] if self.config.structure == "partition" else ops.ones(len(frame))
 
     @staticmethod
     def cut(image, like):

@@ -124,9 +124,9 @@ class Network(layers.Layer):
 class Encoder(Network):
     """A frame to a map: pads to the stride, encodes, pools."""
 
-    def call(self, frame):
+    def call(self, frame, training=False):
         frame = ops.cast(frame, self.compute_dtype)
-        return pool(self.encode(pad_to_multiple(frame, self.stride)), self.stride)
+        return pool(self.encode(pad_to_multiple(frame, self.stride), training), self.stride)
 
     def compute_output_shape(self, shape):
         size = [None if n is None else -(-n // self.stride) for n in shape[1:3]]
@@ -152,7 +152,7 @@ class CharacterEncoder(Encoder):
         self.trunk.build(shape)
         self.head.build((None, None, None, self.width))
 
-    def encode(self, frame):
+    def encode(self, frame, training):
         out = self.head(self.trunk(frame - 0.5))
         presence = off_the_ends(out[..., :1] - 2)
         appearance = presence * ops.concatenate([frame, ops.ones_like(presence), ops.tanh(out[..., 1:])], -1)
@@ -164,7 +164,8 @@ class BackgroundEncoder(Encoder):
     """h of the partition: the frame, and where the cover m hides it the background that h remembers.
 
     The memory holds a picture of each background seen in training. It is recalled by content: the pictures that the frame
-    resembles, weighted by a softmax of their clipped distance to it. A background never seen passes where m is off.
+    resembles, weighted by a softmax of their clipped distance to it. A frame that resembles none passes as it is (but in
+    training, when the memory is still being filled).
 
     Shapes: frame [B, H, W, 3] -> [B, H / stride, W / stride, 4 + channels + 3], only the last three not zero.
     Args:
@@ -172,7 +173,8 @@ class BackgroundEncoder(Encoder):
         canvas: height and width of each of them.
     """
 
-    SHARPNESS = 100.0
+    CLIP, SHARPNESS = 0.2, 100.0
+    STRANGE, VAGUE = 0.08, 0.01     # mean distance from which a background is none that is remembered, and how gradually
 
     def __init__(self, memory: int = 1, canvas=(64, 64), **kwargs):
         super().__init__(**kwargs)
@@ -188,19 +190,21 @@ class BackgroundEncoder(Encoder):
                                         initializer=keras.initializers.RandomUniform(0.4, 0.6))
 
     def recall(self, frame):
-        """The remembered background of each frame, [B, H, W, 3]."""
-        pictures = ops.cast(resize(self.pictures, ops.shape(frame)[1:3]), "float32")
-        apart = ops.minimum(ops.abs(ops.cast(frame, "float32")[:, None] - pictures[None]), 0.2)
-        likeness = tf.nn.softmax(-self.SHARPNESS * ops.mean(apart, (2, 3, 4)))
-        return ops.cast(ops.einsum("bk,khwc->bhwc", ops.stop_gradient(likeness), pictures), self.compute_dtype)
+        """The remembered background of each frame [B, H, W, 3], and whether it is one that is remembered [B], in [0, 1]."""
+        pictures = resize(self.pictures, ops.shape(frame)[1:3])
+        apart = ops.minimum(ops.abs(ops.cast(frame, "float32")[:, None] - pictures[None]), self.CLIP)
+        distance = ops.stop_gradient(ops.mean(apart, (2, 3, 4)))
+        recalled = ops.einsum("bk,khwc->bhwc", tf.nn.softmax(-self.SHARPNESS * distance), pictures)
+        return ops.cast(recalled, self.compute_dtype), ops.sigmoid((self.STRANGE - ops.min(distance, 1)) / self.VAGUE)
 
     def cover(self, frame):
         """m, where the frame is not background, [B, H, W, 1]."""
         return off_the_ends(self.head(self.trunk(frame - 0.5)))
 
-    def encode(self, frame):
-        cover = self.cover(frame)
-        background = (1 - cover) * frame + cover * self.recall(frame)
+    def encode(self, frame, training):
+        cover, (recalled, known) = self.cover(frame), self.recall(frame)
+        cover = cover if training else cover * ops.cast(known, cover.dtype)[:, None, None, None]
+        background = (1 - cover) * frame + cover * recalled
         return ops.pad(background, [[0, 0], [0, 0], [0, 0], [4 + self.channels, 0]])
 
     def get_config(self):
@@ -265,7 +269,7 @@ class PlainEncoder(Encoder):
         self.trunk.build(shape)
         self.head.build((None, None, None, self.width))
 
-    def encode(self, frame):
+    def encode(self, frame, training):
         return self.head(self.trunk(frame - 0.5))
 
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -21,49 +21,67 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
     path = Path(path)
     for parent in path.parents:
         if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{path}: cannot be written, {parent} is a file. Choose another place with --output.")
-    filled = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    if filled and not overwrite:
+            raise OutputError(f"{path}: cannot be written, {parent} is a file. Choose another place.")
+    if filled(path) and not overwrite:
         raise OutputError(f"{path}: is there already and not empty. Choose another place, or pass --overwrite.")
     return path
 
 
+def filled(path: Path) -> bool:
+    """Whether a file, or a folder with something in it, is there."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
 @contextlib.contextmanager
-def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: str | Path, overwrite: bool = False, keep: Iterable[str | Path] = ()) -> Iterator[Path]:
     """A draft folder that becomes `path` when the block ends well, and vanishes when it does not.
 
     What was at `path` before (with `overwrite`) stays until the draft is whole.
+
+    Args:
+        keep: what the output is made from; a place that holds any of it is not overwritten, nor is one that holds the
+            user's home or the working folder.
     """
-    path = check_output(path, overwrite)
+    path = check_output(path, overwrite).resolve()          # through a link, not in its place
+    for kept in (*keep, Path.cwd(), Path.home()) if filled(path) else ():
+        if path == (kept := Path(kept).resolve()) or path in kept.parents:
+            raise OutputError(f"{path}: holds {kept}, which --overwrite would take away. Choose another place.")
+    made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    draft.chmod(0o755)
     try:
+        draft.chmod(0o755)
         yield draft
         put(draft, path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):                  # a parent with something in it stays
+            for parent in made:
+                parent.rmdir()
 
 
 def put(draft: Path, path: Path) -> None:
-    """Rename a folder to `path`, in place of what is there."""
+    """Rename a file or folder to `path`, in place of what is there."""
     if not path.exists():
         os.replace(draft, path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    target = old / path.name
-    os.replace(path, target)
+    place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    old = place / path.name
     try:
+        os.replace(path, old)
         os.replace(draft, path)
-    except OSError:
-        os.replace(target, path)
-        raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all; a device or a pipe is written to as it is."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8")

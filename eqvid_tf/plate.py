@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eqvid_tf.matting import cut_out
+
 CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
 MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds time and memory
 BLOCK = 1 << 22     # values of one channel sorted at a time
@@ -77,16 +79,17 @@ def spread(count: int, most: int = MOST_FRAMES) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def hints(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """A first guess at the masks: how far each frame is from the background, softly thresholded and cleaned.
+def hints(frames: np.ndarray, background: np.ndarray, chunk: int = 64) -> np.ndarray:
+    """A first guess at the masks: what differs from the background, cut out along its edges.
 
-    Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] -> [T, H, W] uint8, 128 at `CHANGED` grey levels.
+    The noise is read off the frames themselves, of which the character is taken to cover less than half.
+
+    Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] in [0, 255] -> [T, H, W] uint8, 255 = fully character.
     """
     out = np.empty(frames.shape[:3], np.uint8)
-    for i, frame in enumerate(frames):
-        apart = np.abs(frame.astype(np.float32) - background).max(-1)
-        soft = 1 / (1 + np.exp(-(apart - CHANGED) / 5))
-        padded = np.pad(soft, 1, mode="edge")
-        window = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(*soft.shape, 9)
-        out[i] = np.median(window, -1) * 255 + 0.5
+    sample = frames[spread(len(frames), 16)]
+    noise = 2.5 * float(np.median(np.abs(sample - background).max(-1)))
+    for start in range(0, len(frames), chunk):
+        layer = cut_out(np.asarray(frames[start:start + chunk]), background, None, noise=noise)
+        out[start:start + chunk] = layer[..., 3] * 255 + 0.5
     return out

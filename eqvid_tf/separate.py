@@ -63,10 +63,18 @@ class ClipLayers:
             return self.own_size(network)
         wanted = set(chosen.tolist())
         frames = np.stack([frame for i, frame in enumerate(self.clip.native()) if i in wanted])
+        if not self.remembered:
+            return plate.plate(frames)
         away = np.stack([self.own_size(self.presence[i]) for i in chosen])
         seen = plate.plate(frames, away)
         never = self.own_size(hidden.astype(np.float32))[..., None]
         return seen if not hidden.any() else seen + never * (self.own_size(network) - seen)
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the model was trained on this background; on any other its masks mean nothing."""
+        x = tf.constant(self.small[plate.spread(self.clip.count, 8)], tf.float32) / 255
+        return float(np.median(np.asarray(self.model.remembers(x)))) > 0.5
 
     def _affordable(self) -> int:
         height, width = self.clip.size

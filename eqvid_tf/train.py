@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from eqvid_tf.config import Config
 from eqvid_tf.data.fitting import canvas_for
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.pairs import pairs
-from eqvid_tf.export import write_model
+from eqvid_tf.export import read_model, write_model
 from eqvid_tf.model import EquivariantVideoModel, remember
-from eqvid_tf.output import OutputError, write_text
+from eqvid_tf.output import OutputError, put, write_text
 
+CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
 LARGEST = 96        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
 
 
@@ -52,8 +54,9 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     h is taken from the frames again and again, as the masks get better.
 
     Args:
-        config: from `configure`, or from the folder's config.json when it goes on.
-        folder: the model folder; it holds checkpoint.keras while it trains.
+        config: from `configure`, or from the folder's checkpoint.json when it goes on.
+        folder: the model folder. Until the new model is whole, what was in it stays, with checkpoint.keras and
+            checkpoint.json, the config, beside it.
         resume: go on from the checkpoint.
         log: gets one line for each thing worth saying.
     Returns: metrics, as in metrics.json.
@@ -73,26 +76,28 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     dataset = pairs(clips, config.model.canvas, seed=config.train.seed, start=clock.step, **draw)
     probe = next(iter(pairs(clips, config.model.canvas, seed=config.train.seed + 1, **draw)))
     rounds = Rounds(clock, probe, log)
-    checkpoint = Checkpoint(clock, folder / "checkpoint.keras", log)
+    checkpoint = Checkpoint(clock, folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     if not resume:
-        empty(folder)
-        write_text(folder / "config.json", config.to_json())
+        begin(folder)
+    write_text(folder / "checkpoint.json", config.to_json())
     try:
-        model.fit(dataset, epochs=1, verbose=0, callbacks=[
+        model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[
             clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints), rounds, checkpoint,
             Board(clock, folder / "logs", probe), *callbacks])
     except KeyboardInterrupt:
         checkpoint.save()
-        log(f"stopped at step {clock.step}; go on with --resume")
+        log(f"stopped at step {clock.step}")
         raise
+    checkpoint.save()
     return finish(model, config, folder, clock, rounds)
 
 
-def empty(folder: Path) -> None:
-    """Make the folder; what was in it is gone."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+def begin(folder: Path) -> None:
+    """Make the folder; what an unfinished training left in it goes, and the logs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CHECKPOINT:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "logs", ignore_errors=True)
 
 
 def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
@@ -111,7 +116,7 @@ def load_checkpoint(folder: Path) -> EquivariantVideoModel:
     path = folder / "checkpoint.keras"
     if not path.exists():
         raise OutputError(f"{folder}: there is no checkpoint.keras to resume from. Train without --resume.")
-    return keras.saving.load_model(path)
+    return read_model(path, compile=True)
 
 
 def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds) -> dict:
@@ -120,8 +125,15 @@ def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds) ->
     metrics = {"steps": clock.step, "seconds": round(clock.seconds, 1), "device": device(), "losses": clock.losses,
                "symptoms": {k: round(v, 4) for k, v in found.items()}, "verdict": names,
                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}}
-    write_model(model, config, metrics, folder)
-    (folder / "checkpoint.keras").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
+        write_model(model, config, metrics, Path(draft))
+        for part in sorted(Path(draft).iterdir()):          # model.keras comes last
+            put(part, folder / part.name)
+    for version in folder.glob("[0-9]*"):
+        if version.name != "1":                             # of a model that was here before: serving takes the highest
+            shutil.rmtree(version, ignore_errors=True)
+    for name in CHECKPOINT:
+        (folder / name).unlink(missing_ok=True)
     if doctor.MOTION_IDENTITY in names:
         raise Collapsed(f"{folder}: {doctor.MOTION_IDENTITY}: the estimator moves pairs of known motion by "
                         f"{found['travel']:.2f} of it. Train longer, or on a clip in which the character moves.")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from eqvid_tf.data.fitting import canvas_from_clip
 from eqvid_tf.data.frames import ClipError, open_clip
-from eqvid_tf.data.pairs import clip_batches, draw, pairs
+from eqvid_tf.data.pairs import clip_batches, draw, mapped, pairs
 from eqvid_tf.data.video import write_png
 
 CANVAS = (8, 16)
@@ -102,10 +102,30 @@ def test_pairs_are_of_one_clip_with_every_gap_and_direction():
 
 
 def test_gaps_longer_than_a_clip():
-    _, first, second, _ = draw(np.random.default_rng(0), np.array([4]), 64, (8, 16))
-    assert set(np.abs(second - first)) == {3}
-    _, first, second, third = draw(np.random.default_rng(0), np.array([2]), 64, (1,))
-    assert set(zip(first, second, third)) == {(0, 1, 1), (1, 0, 0)}
+    at = draw(0, [4], 64, (8, 16), seed=0)
+    assert set(np.abs(at["next_frame"] - at["frame"]).tolist()) == {3}
+    at = draw(0, [2], 64, (1,), seed=0)
+    drawn = zip(*(at[name].numpy().tolist() for name in ("frame", "next_frame", "background_frame")))
+    assert set(drawn) == {(0, 1, 1), (1, 0, 0)}
+
+
+def test_no_batch_waits_for_python():
+    """A prefetch thread that calls Python can hang the process at exit."""
+    hints = [clip.arrays(CANVAS)[..., 0] for clip in CLIPS]
+    for dataset in (pairs(CLIPS, CANVAS, batch_size=4, known=True, hints=hints), clip_batches(hints[1][..., None], 4)):
+        graph = tf.raw_ops.DatasetToGraphV2(input_dataset=tf.data.experimental.to_variant(dataset)).numpy()
+        assert b"StatelessRandomUniform" in graph or b"RangeDataset" in graph
+        assert b"PyFunc" not in graph
+
+
+def test_a_cached_clip_stays_on_disk(scene):
+    for cache in (None, scene / "cache"):
+        array = open_clip(scene, cache=cache).arrays(CANVAS)
+        tensor = mapped(array)
+        assert np.shares_memory(array, np.from_dlpack(tensor)) and not array.flags.writeable
+        np.testing.assert_array_equal(tensor, array)
+        del array
+        np.testing.assert_array_equal(tensor[:, 0, 0, 0], 10 * np.arange(6))
 
 
 @pytest.mark.parametrize("size", [(8, 16), (20, 20), (30, 10)])

@@ -59,16 +59,16 @@ def remembered(
         if folder is None:
             with tempfile.TemporaryFile() as file:  # its bytes live as long as the map does
                 _write(file, shape, frames)
-                return np.memmap(file, np.uint8, "r", offset=file.tell() - int(np.prod(shape)), shape=shape)
+                return _sealed(np.memmap(file, np.uint8, "c", offset=file.tell() - int(np.prod(shape)), shape=shape))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{content_key(files)}-{name}.npy"
         if not _whole(path, shape):
             with atomic(path) as draft, draft.open("wb") as file:
                 _write(file, shape, frames)
         os.utime(path)
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
         prune(folder, keep=path)
-        return array
+        return _sealed(array)
     except OSError as error:
         if error.errno not in NO_PLACE:
             raise
@@ -113,6 +113,12 @@ def _write(file: BinaryIO, shape: tuple[int, ...], frames: Callable[[], Iterator
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
     file.writelines(np.ascontiguousarray(frame).data for frame in frames())
     file.flush()
+
+
+def _sealed(array: np.memmap) -> np.memmap:
+    """Read-only, though the private map below could be written, as DLPack asks of an array that it hands over."""
+    array.flags.writeable = False
+    return array
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> bool:

@@ -1,6 +1,10 @@
-"""Frame pairs for training: a `tf.data.Dataset` of dicts, drawn afresh for each batch from a seed."""
+"""Frame pairs for training: a `tf.data.Dataset` of dicts, drawn afresh for each batch from a seed.
 
-from collections.abc import Iterator, Sequence
+TensorFlow ops alone, no `numpy_function`: a prefetching dataset that calls Python can hang its process at
+exit, waiting for a thread that waits for the interpreter (measured here; tensorflow issue 22632).
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -41,62 +45,31 @@ def pairs(
     """
     _check(clips, batch_size, gaps)
     frames = [clip.arrays(canvas) for clip in clips]
-    steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
     if hints is not None and (given := [h.shape for h in hints]) != (wanted := [f.shape[:3] for f in frames]):
         raise ValueError(f"hints must be {wanted}; received {given}. Give one for each clip.")
+    counts = [len(array) for array in frames]
+    steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
+    frames, hints = [mapped(array) for array in frames], [mapped(array[..., None]) for array in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
-    def batch(at: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        made = {name: unit(look_up(frames, at["clip"], at[name])) for name in names}
-        if hints is not None:
-            made["hint"] = unit(look_up(hints, at["clip"], at["frame"]))[..., None]
-            made["next_hint"] = unit(look_up(hints, at["clip"], at["next_frame"]))[..., None]
+    def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        at = draw(index, counts, batch_size, gaps, seed)
+        made = look_up(frames, at, names)
+        if hints:
+            hint = look_up(hints, at, ["frame", "next_frame"])
+            made |= {"hint": hint["frame"], "next_hint": hint["next_frame"]}
         if steps is not None:
-            made["motion"] = composed(steps, at["clip"], at["frame"], at["next_frame"])
+            made["motion"] = compose(steps, at, max(gaps))
         return made
 
-    counts = [len(array) for array in frames]
-    drawn = drawn_pairs(counts, batch_size=batch_size, gaps=gaps, seed=seed, start=start)
-    return drawn.map(batch, num_parallel_calls=2).prefetch(4)
+    return tf.data.Dataset.counter(start).map(batch, num_parallel_calls=2).prefetch(4)
 
 
-def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
-    if not clips or batch_size < 1 or not gaps or min(gaps) < 1:
-        raise ValueError(
-            f"pairs needs clips, batch_size >= 1 and gaps >= 1; received {len(clips)} clips, "
-            f"batch_size {batch_size}, gaps {tuple(gaps)}."
-        )
-
-
-def drawn_pairs(
-    counts: Sequence[int], *, batch_size: int, gaps: Sequence[int], seed: int = 0, start: int = 0
-) -> tf.data.Dataset:
-    """Endless batches of indices {"clip", "frame", "next_frame", "background_frame"}, each int64 [batch].
-
-    Args:
-        counts: frames in each clip.
-    """
-    names, counts = ("clip", "frame", "next_frame", "background_frame"), np.array(counts)
-
-    def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        drawn = tf.numpy_function(
-            lambda i: draw(np.random.default_rng([seed, int(i)]), counts, batch_size, gaps), [index], [tf.int64] * 4
-        )
-        return {name: tf.ensure_shape(indices, (batch_size,)) for name, indices in zip(names, drawn)}
-
-    return tf.data.Dataset.counter(start).map(batch)
-
-
-def look_up(arrays: Sequence[np.ndarray], clip: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Frame `index` of each `clip`, read from the clips' arrays alone: uint8 [batch, *shape of a frame]."""
-    found = tf.numpy_function(lambda c, i: np.stack([arrays[k][j] for k, j in zip(c, i)]), [clip, index], tf.uint8)
-    return tf.ensure_shape(found, (clip.shape[0], *arrays[0].shape[1:]))
-
-
-def composed(steps: Sequence[np.ndarray], clip: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """`compose` in a graph: the forward motions [batch, 2, 3]."""
-    motion = tf.numpy_function(lambda *at: compose(steps, *at), [clip, first, second], tf.float32)
-    return tf.ensure_shape(motion, (clip.shape[0], 2, 3))
+def clip_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """A clip's frames in order, as batches {"frame": [<= batch_size, h, w, 3] float32 in [0, 1]}."""
+    frames = mapped(array)
+    starts = tf.data.Dataset.range(0, len(array), batch_size)
+    return starts.map(lambda start: {"frame": unit(frames[start:start + batch_size])}).prefetch(2)
 
 
 def unit(array: tf.Tensor) -> tf.Tensor:
@@ -104,50 +77,71 @@ def unit(array: tf.Tensor) -> tf.Tensor:
     return tf.cast(array, tf.float32) / 255.0
 
 
-def clip_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """A clip's frames in order, as batches {"frame": [<= batch_size, h, w, 3] float32 in [0, 1]}."""
-
-    def slices() -> Iterator[np.ndarray]:
-        for start in range(0, len(array), batch_size):
-            yield np.asarray(array[start:start + batch_size])
-
-    signature = tf.TensorSpec((None, *array.shape[1:]), tf.uint8)
-    dataset = tf.data.Dataset.from_generator(slices, output_signature=signature)
-    return dataset.map(lambda frames: {"frame": unit(frames)}).prefetch(2)
+def mapped(array: np.ndarray) -> tf.Tensor:
+    """An array on the CPU as a tensor; a clip's memmap stays on disk, any other is copied."""
+    if isinstance(array, np.memmap) and array.ctypes.data % 64 == 0:  # as Eigen wants its memory
+        view = array.view()
+        view.flags.writeable = True  # a private map (see `cache`), which DLPack asks to be able to write
+        return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(array)
 
 
 def draw(
-    rng: np.random.Generator, counts: np.ndarray, batch_size: int, gaps: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each pair of a batch: its clip, and the indices of frame, next_frame and another frame.
+    index: tf.Tensor | int, counts: Sequence[int], batch_size: int, gaps: Sequence[int], seed: int
+) -> dict[str, tf.Tensor]:
+    """Batch `index` as numbers: {"clip", "frame", "next_frame", "background_frame"}, each int64 [batch].
 
-    Shapes:
-        Four integer arrays [batch_size].
+    Args:
+        counts: frames in each clip.
     """
-    weights = 0.5 / len(counts) + 0.5 * counts / counts.sum()
-    clip = rng.choice(len(counts), batch_size, p=weights / weights.sum())
     fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
-    gap = np.array([fitting[k][int(u * len(fitting[k]))] for k, u in zip(clip, rng.random(batch_size))])
-    early = rng.integers(0, counts[clip] - gap)
-    backward = rng.random(batch_size) < 0.5
-    first, second = np.where(backward, early + gap, early), np.where(backward, early, early + gap)
-    third = (first + rng.integers(1, counts[clip])) % counts[clip]
-    return clip, first, second, third
+    table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
+    weights = 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts)
+    random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
+
+    def below(number: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+        return tf.cast(number * tf.cast(limit, tf.float64), tf.int64)
+
+    clip = tf.searchsorted(np.cumsum(weights)[:-1], random[0], side="right", out_type=tf.int64)
+    count = tf.gather(tf.constant(counts, tf.int64), clip)
+    choice = below(random[1], tf.gather([len(row) for row in fitting], clip))
+    gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))
+    early = below(random[2], count - gap)
+    backward = random[3] < 0.5
+    first, second = tf.where(backward, early + gap, early), tf.where(backward, early, early + gap)
+    other = (first + 1 + below(random[4], count - 1)) % count
+    return {"clip": clip, "frame": first, "next_frame": second, "background_frame": other}
 
 
-def compose(steps: Sequence[np.ndarray], clip: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The forward motions from frame `first` to frame `second`: the product of the steps, inverted if backward.
+def look_up(arrays: Sequence[tf.Tensor], at: dict[str, tf.Tensor], names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """The drawn frames `names` out of each clip's array [count, h, w, channels]: float32 in [0, 1]."""
+    clip, index = tf.tile(at["clip"], [len(names)]), tf.concat([at[name] for name in names], axis=0)
+    places = [tf.where(clip == k)[:, 0] for k in range(len(arrays))]
+    found = [tf.gather(array, tf.gather(index, place)) for array, place in zip(arrays, places)]
+    frames = tf.dynamic_stitch([tf.cast(place, tf.int32) for place in places], found)
+    frames = tf.ensure_shape(frames, (clip.shape[0], *arrays[0].shape[1:]))
+    return dict(zip(names, tf.split(unit(frames), len(names))))
+
+
+def compose(steps: Sequence[np.ndarray], at: dict[str, tf.Tensor], longest: int) -> tf.Tensor:
+    """The forward motions from `frame` to `next_frame`: the product of the steps, inverted if backward.
 
     Shapes:
-        steps: for each clip [count - 1, 3, 3]; the others [batch]; gives [batch, 2, 3] float32.
+        steps: for each clip [count - 1, 3, 3]; gives [batch, 2, 3] float32, composed in float64.
+    Args:
+        longest: no gap is longer.
     """
-    early, gap = np.minimum(first, second), np.abs(second - first)
-    motion = np.tile(np.eye(3), (len(clip), 1, 1))
-    for k in range(gap.max()):
-        for b in np.flatnonzero(k < gap):
-            motion[b] = steps[clip[b]][early[b] + k] @ motion[b]
-    motion[second < first] = np.linalg.inv(motion[second < first])
-    return motion[:, :2].astype(np.float32)
+    starts = np.cumsum([0] + [len(clip) for clip in steps])
+    table = tf.constant(np.concatenate(steps))
+    early = tf.minimum(at["frame"], at["next_frame"])
+    gap = tf.abs(at["next_frame"] - at["frame"])
+    motion = tf.eye(3, batch_shape=[gap.shape[0]], dtype=tf.float64)
+    for k in range(longest):
+        step = tf.gather(table, tf.minimum(tf.gather(starts, at["clip"]) + early + k, starts[-1] - 1))
+        motion = tf.where((k < gap)[:, None, None], step @ motion, motion)
+    backward = (at["next_frame"] < at["frame"])[:, None, None]
+    return tf.cast(tf.where(backward, tf.linalg.inv(motion), motion)[:, :2], tf.float32)
 
 
 def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
@@ -156,3 +150,11 @@ def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
     square = np.concatenate([motion, np.tile([[[0.0, 0, 1]]], (len(motion), 1, 1))], axis=1)
     to_canvas = canvas_from_clip(clip.size, canvas)
     return to_canvas @ square @ np.linalg.inv(to_canvas)
+
+
+def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
+    if not clips or batch_size < 1 or not gaps or min(gaps) < 1:
+        raise ValueError(
+            f"pairs needs clips, batch_size >= 1 and gaps >= 1; received {len(clips)} clips, "
+            f"batch_size {batch_size}, gaps {tuple(gaps)}."
+        )

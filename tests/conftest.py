@@ -1,0 +1,61 @@
+"""What many tests share: a drawn scene, and a model really trained on it. Both are small; the session makes them once."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.scenes import write_scenes
+from eqvid_tf.export import load
+from eqvid_tf.train import configure, train
+
+RECIPE = {
+    "first": {"seed": 3, "size": [32, 48], "frames": 24, "resolution": 64},
+    "second": {"seed": 4, "size": [32, 48], "frames": 24, "resolution": 64},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing is read from, or written to, the cache folder of the user who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_policy():
+    """A precision policy that a test sets ends with it."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory):
+    """A scene folder of 24 frames, 48 x 32, with shots; its neighbour lies beside it as `second`. Not to be written to."""
+    return write_scenes(tmp_path_factory.mktemp("scenes"), RECIPE, shots=2)[0]
+
+
+@pytest.fixture(scope="session")
+def run(scene, tmp_path_factory):
+    """A model folder trained on `scene` until its masks and motions are of use; the log is in log.txt beside it.
+
+    Not to be written to: copy it first.
+    """
+    folder, lines = tmp_path_factory.mktemp("run") / "model", []
+    clip = open_clip(scene, cache=None)
+    settings = Config(model=ModelConfig(width=8), train=TrainConfig(steps=200, batch_size=6))
+    train(configure(settings, [clip]), [clip], folder, log=lines.append)
+    (folder.parent / "log.txt").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(run):
+    """The model of `run`."""
+    return load(run)
