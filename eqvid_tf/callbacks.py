@@ -112,8 +112,8 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def broken(self, what: str) -> NotFinite:
-        kept = f"the last good weights are in {self.path}; go on with --resume, or" if self.path.exists() else "now"
-        return NotFinite(f"{what} at step {self.clock.step}; {kept} train again with a smaller --learning-rate.")
+        kept = f"the last good weights are in {self.path}; go on with --resume, or " if self.path.exists() else ""
+        return NotFinite(f"{what} at step {self.clock.step}; {kept}train again with a smaller --learning-rate.")
 
     def save(self):
         """One file, written beside its place and renamed into it; never one that holds a NaN."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import json
@@ -22,10 +23,18 @@ EXAMPLES = {
     "evaluate": "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json",
     "export": "eqvid export runs/walk",
 }
+RESUME = " --resume goes on from the checkpoint."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="eqvid", description="Take a video apart into a character, a background and a motion.")
+    top = Parser(prog="eqvid", description="Take a video apart into a character, a background and a motion.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cache = argparse.ArgumentParser(add_help=False)
     cache.add_argument("--cache", default="auto", metavar="DIR",
@@ -63,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--shots", type=Path, required=True, metavar="FILE", help="JSON list of shots; see docs/formats.md")
     render.add_argument("--output", type=Path, required=True, metavar="DIR")
 
-    evaluate = command("evaluate", "Measure a model beside the scissors on scenes with ground truth.", cache, network)
+    evaluate = command("evaluate", "Measure a model beside the scissors on scenes with ground truth.", output, cache, network)
     evaluate.add_argument("run", type=Path, metavar="RUN")
     evaluate.add_argument("scenes", nargs="+", type=Path, metavar="SCENE")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
@@ -101,10 +110,13 @@ def given(args: argparse.Namespace, kind: type) -> dict:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    """A line on stderr, above a progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
-def progress(items, total: int | None = None, label: str = ""):
+def progress(items, label: str, total: int | None = None):
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=label, file=sys.stderr, mininterval=0.5, leave=False)
@@ -134,14 +146,33 @@ def bar(train: TrainConfig):
     return Bar()
 
 
+@contextlib.contextmanager
+def quietly():
+    """Drops what libraries write to stderr while TensorFlow starts and looks for a GPU; TF_CPP_MIN_LOG_LEVEL=0 shows it."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") < "2" or "tensorflow" in sys.modules:
+        yield
+        return
+    shown = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+
+
 def run_demo(args) -> int:
-    from eqvid_tf.demo import demo
     from eqvid_tf.output import new_folder
     from eqvid_tf.scorecard import COLUMNS
 
-    began = time.monotonic()
+    began, settings = time.monotonic(), TrainConfig(minutes=args.minutes, seed=args.seed)
     with new_folder(args.output, args.overwrite) as draft:
-        settings = TrainConfig(minutes=args.minutes, seed=args.seed)
+        with quietly():
+            from eqvid_tf.demo import demo
         found = demo(draft, minutes=args.minutes, seed=args.seed, say=say, callbacks=[bar(settings)])
     out = args.output
     print(f"{'':10s}" + "".join(f"{column:>14s}" for column in COLUMNS))
@@ -159,22 +190,18 @@ def run_demo(args) -> int:
 
 def run_train(args) -> int:
     from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.export import read_config
     from eqvid_tf.output import OutputError, check_output
-    from eqvid_tf.train import configure, device, train
 
-    if args.resume:
-        config = read_config(args.output)
-        if not (args.output / "checkpoint.keras").is_file():
-            raise OutputError(f"{args.output}: there is no checkpoint to resume from; its training has ended or never began.")
-        config = dataclasses.replace(config, train=dataclasses.replace(config.train, **given(args, TrainConfig)))
-    else:
-        check_output(args.output, args.overwrite)
-        config = Config(model=ModelConfig(**given(args, ModelConfig)), loss=LossConfig(**given(args, LossConfig)),
-                        train=TrainConfig(**given(args, TrainConfig)))
-    clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
+    config = Config(model=ModelConfig(**given(args, ModelConfig)), loss=LossConfig(**given(args, LossConfig)),
+                    train=TrainConfig(**given(args, TrainConfig)))
     if not args.resume:
-        config = configure(config, clips)
+        check_output(args.output, args.overwrite)
+    elif not resumable(args):
+        raise OutputError(f"{args.output}: there is no checkpoint to resume from; its training has ended or never began.")
+    clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
+    with quietly():
+        from eqvid_tf.train import configure, device, train
+    config = resumed(args, clips) if args.resume else configure(config, clips)
     for clip in clips:
         say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
@@ -184,46 +211,67 @@ def run_train(args) -> int:
     return 0
 
 
+def resumed(args, clips) -> Config:
+    """The config that a run goes on with: its own, with --minutes, --steps and the like as they are given now."""
+    from eqvid_tf.export import read_config
+    from eqvid_tf.output import OutputError
+
+    config = read_config(args.output, "checkpoint.json")
+    wanted = {**given(args, ModelConfig), **given(args, LossConfig), **given(args, TrainConfig)}
+    fixed = {**vars(config.model), **vars(config.loss), "image_size": config.train.image_size, "precision": config.train.precision}
+    for name in sorted(wanted.keys() & fixed.keys()):
+        if wanted[name] != fixed[name]:
+            raise OutputError(f"{args.output}: its training began with {name} {fixed[name]} and cannot go on with {wanted[name]}.")
+    if (names := tuple(clip.name for clip in clips)) != config.clips:
+        raise OutputError(f"{args.output}: its training began on {', '.join(config.clips)}; received {', '.join(names)}.")
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **given(args, TrainConfig)))
+
+
 def run_separate(args) -> int:
     from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.export import load
-    from eqvid_tf.output import check_output, new_folder
-    from eqvid_tf.separate import ClipLayers, separate
+    from eqvid_tf.output import new_folder
 
-    check_output(args.output, args.overwrite)
-    clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
-    layers = ClipLayers(load(args.run), clip, network_only=args.network_only)
-    with new_folder(args.output, args.overwrite) as draft:
-        separate(layers, draft, lambda items: progress(items, clip.count, "separating"))
-    print(f"{args.output}: background.png, {clip.count} masks and characters, motion.json")
+    with new_folder(args.output, args.overwrite, keep=[args.run, args.clip]) as draft:
+        clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+        with quietly():
+            from eqvid_tf.export import load
+            from eqvid_tf.separate import ClipLayers, separate
+        separate(ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress), draft)
+    steps = "motion.json" if (args.output / "motion.json").is_file() else (
+        "no motion.json: the model was trained with the 'known' estimator, and the clip has none")
+    print(f"{args.output}: background.png, {clip.count} masks and characters, {steps}")
     return 0
 
 
 def run_render(args) -> int:
-    from eqvid_tf.export import load
     from eqvid_tf.output import check_output, new_folder
-    from eqvid_tf.render import read_shots, render_shots
 
     check_output(args.output, args.overwrite)
-    count = len(read_shots(args.shots))
-    model = load(args.run)
-    with new_folder(args.output, args.overwrite) as draft:
-        render_shots(model, args.shots, draft, network_only=args.network_only, cache=args.cache,
-                     progress=lambda items: progress(items, count, "rendering"))
-    print(f"{args.output}: {count} pictures")
+    with quietly():
+        from eqvid_tf.export import load
+        from eqvid_tf.render import frames_of, read_shots, render_shots
+    shots = read_shots(args.shots)
+    used = [args.shots.parent / name for shot in shots for name in frames_of(shot)]
+    with new_folder(args.output, args.overwrite, keep=[args.run, args.shots, *used]) as draft:
+        render_shots(load(args.run), args.shots, draft, network_only=args.network_only, cache=args.cache, progress=progress)
+    print(f"{args.output}: {len(shots)} pictures")
     return 0
 
 
 def run_evaluate(args) -> int:
     from eqvid_tf.data.video import write_png
-    from eqvid_tf.evaluate import evaluate
-    from eqvid_tf.export import load
-    from eqvid_tf.output import write_text
+    from eqvid_tf.output import check_output, write_text
     from eqvid_tf.scorecard import figures, table
 
+    for path in (args.json, args.sheet):
+        if path:
+            check_output(path, args.overwrite)
+    with quietly():
+        from eqvid_tf.evaluate import evaluate
+        from eqvid_tf.export import load
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
         cards, sheet = evaluate(load(args.run), args.scenes, Path(place), network_only=args.network_only, cache=args.cache,
-                                progress=lambda items: progress(items, len(args.scenes), "evaluating"))
+                                progress=progress)
     print(table(cards))
     if args.json:
         write_text(args.json, json.dumps(figures(cards), indent=1))
@@ -232,34 +280,47 @@ def run_evaluate(args) -> int:
 
 
 def run_export(args) -> int:
-    from eqvid_tf.export import export, load
-
+    with quietly():
+        from eqvid_tf.export import export, load
     print(f"{export(load(args.run), args.run)}: written")
     return 0
 
 
+def resumable(args) -> bool:
+    return args.command == "train" and (args.output / "checkpoint.keras").is_file()
+
+
+def in_one_line(error: Exception) -> str:
+    """What a user's mistake, or a full disk, was. Any other error is ours, and goes on with its traceback."""
+    full = "No space left on device" in str(error) or getattr(error, "errno", None) == errno.EDQUOT     # TensorFlow's own too
+    if not full and not isinstance(error, ValueError | OSError):
+        raise error
+    text = "the disk is full" if full else str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {text if full else error.strerror.lower()}"
+    return " ".join(text.split()) + (". Make room, or choose another place." if full else "")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stop in (signal.SIGINT, signal.SIGTERM):        # in the background of a script SIGINT is ignored unless asked for
+        signal.signal(stop, signal.default_int_handler)
     args = parser().parse_args(argv)
     runs = {"demo": run_demo, "train": run_train, "separate": run_separate, "render": run_render,
             "evaluate": run_evaluate, "export": run_export}
     try:
         return runs[args.command](args)
     except KeyboardInterrupt:
-        say(f"eqvid {args.command}: stopped")
+        say(f"eqvid {args.command}: stopped.{RESUME if resumable(args) else ''}")
         return 130
-    except (ValueError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = " The disk is full: make room, or choose another place." if full else ""
-        say(f"eqvid {args.command}: error: {' '.join(str(error).split())}{hint}")
+    except Exception as error:
+        if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":
+            say(f"eqvid {args.command}: failed: {error}")
+            return 1
+        say(f"eqvid {args.command}: error: {in_one_line(error)}{RESUME if resumable(args) else ''}")
         return 2
-    except RuntimeError as error:
-        if type(error).__module__.split(".")[0] != "eqvid_tf":
-            raise
-        say(f"eqvid {args.command}: failed: {error}")
-        return 1
 
 
 if __name__ == "__main__":

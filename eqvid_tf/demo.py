@@ -22,7 +22,7 @@ from eqvid_tf.sheets import as_rgb
 from eqvid_tf.train import configure, train
 
 SIZE = (128, 128)
-SCENES = {"demo": {"seed": 7, "frames": 48, "rest": 0.5, "size": SIZE}, "stage": {"seed": 11, "frames": 24, "pace": 0.8, "size": SIZE}}
+SCENES = {"demo": {"seed": 6, "frames": 48, "rest": 0.5, "size": SIZE}, "stage": {"seed": 5, "frames": 24, "pace": 0.8, "size": SIZE}}
 LENGTH = 48     # frames of the new video
 FPS = 12
 

@@ -11,7 +11,7 @@ from eqvid_tf import scissors
 from eqvid_tf.data.frames import ClipError, open_clip, read_image
 from eqvid_tf.render import render_shots
 from eqvid_tf.scorecard import Scorecard, score
-from eqvid_tf.separate import ClipLayers, separate
+from eqvid_tf.separate import ClipLayers, separate, unshown
 from eqvid_tf.sheets import contact_sheet, error_map
 
 TRUTH = ("masks", "background.png", "motion.json")
@@ -26,7 +26,7 @@ def predict(model, scene: Path, folder: Path, *, network_only: bool = False, cac
 
 
 def evaluate(model, scenes: Sequence[Path], folder: Path, *, network_only: bool = False, cache="auto",
-             progress: Callable = iter) -> tuple[dict[str, Scorecard], np.ndarray]:
+             progress: Callable = unshown) -> tuple[dict[str, Scorecard], np.ndarray]:
     """Scorecards of the model and of the scissors on scenes, and a contact sheet.
 
     Writes what they made of them to folder/eqvid/SCENE and folder/scissors/SCENE.
@@ -40,7 +40,7 @@ def evaluate(model, scenes: Sequence[Path], folder: Path, *, network_only: bool 
     if len({scene.name for scene in scenes}) < len(scenes):
         raise ClipError("two scenes share a name; evaluate them apart.")
     ours, theirs = folder / "eqvid", folder / "scissors"
-    for scene in progress(scenes):
+    for scene in progress(scenes, "evaluating"):
         predict(model, scene, ours / scene.name, network_only=network_only, cache=cache)
     scissors.write_predictions(scenes, theirs)
     return {"eqvid": score(scenes, ours), "scissors": score(scenes, theirs)}, sheet(scenes, ours, theirs)

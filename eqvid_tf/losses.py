@@ -24,7 +24,8 @@ def character_loss(moved, next_character, inside):
     Shapes: moved, next_character [B, h', w', c']; inside [B, h', w', 1], 1 where the moved map is known -> scalar.
     """
     inside = ops.cast(inside, "float32")
-    return ops.mean(_distance(moved, next_character) * inside) / (ops.mean(inside) + 1e-6)
+    apart = ops.mean(_distance(moved, next_character) * inside, (1, 2, 3))
+    return ops.mean(apart / (ops.mean(inside, (1, 2, 3)) + 1e-6))       # a mean over the batch, so that replicas add up
 
 
 def background_loss(background, next_background):

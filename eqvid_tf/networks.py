@@ -158,6 +158,11 @@ class CharacterEncoder(Encoder):
         appearance = presence * ops.concatenate([frame, ops.ones_like(presence), ops.tanh(out[..., 1:])], -1)
         return ops.pad(appearance, [[0, 0], [0, 0], [0, 0], [0, PIXELS]])
 
+    @staticmethod
+    def replaced(features, layer):
+        """f(x) with colour and presence from a layer cut out of the frame: premultiplied RGBA [B, h', w', 4] in [0, 1]."""
+        return ops.concatenate([ops.cast(layer, features.dtype), features[..., 4:]], -1)
+
 
 @register
 class BackgroundEncoder(Encoder):
@@ -186,7 +191,7 @@ class BackgroundEncoder(Encoder):
     def build(self, shape):
         self.trunk.build(shape)
         self.head.build((None, None, None, self.trunk.width))
-        self.pictures = self.add_weight(shape=(self.memory, *self.canvas, PIXELS), name="pictures", dtype="float32",
+        self.pictures = self.add_weight(shape=(self.memory, *self.canvas, PIXELS), name="pictures", dtype="float32", autocast=False,
                                         initializer=keras.initializers.RandomUniform(0.4, 0.6))
 
     def recall(self, frame):

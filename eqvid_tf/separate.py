@@ -18,13 +18,18 @@ from eqvid_tf.matting import cut_out, noise_level
 MEMORY = 256 << 20      # bytes of frames that a background is made from
 
 
-def masks(model, frames: np.ndarray, batch: int = 32) -> np.ndarray:
+def unshown(items, label: str, total: int | None = None):
+    """Where progress is not shown: what `progress` is by default."""
+    return items
+
+
+def masks(model, frames: np.ndarray, batch: int = 32, progress: Callable = unshown) -> np.ndarray:
     """The model's masks of a clip's frames on its canvas.
 
     Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] uint8, 255 = fully character.
     """
     out = np.empty(frames.shape[:3], np.uint8)
-    for start in range(0, len(frames), batch):
+    for start in progress(range(0, len(frames), batch), "finding the character"):
         x = tf.constant(frames[start:start + batch], tf.float32) / 255
         out[start:start + batch] = np.asarray(model.masks(x))[..., 0] * 255 + 0.5
     return out
@@ -41,36 +46,54 @@ class ClipLayers:
         model: an EquivariantVideoModel; its canvas is where it sees the clip.
         clip: an open clip.
         network_only: nothing but the network's own output, brought to the clip's size: no pixel from the frames, no plate.
+        progress: called as progress(items, label, total) around what takes long; gives the items back.
     """
 
-    def __init__(self, model, clip: Clip, *, network_only: bool = False):
-        self.model, self.clip, self.network_only = model, clip, network_only
+    def __init__(self, model, clip: Clip, *, network_only: bool = False, progress: Callable = unshown):
+        self.model, self.clip, self.network_only, self.progress = model, clip, network_only, progress
         self.canvas = model.config.canvas
         self.small = clip.arrays(self.canvas)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the network sees the clip pixel by pixel, and its maps can take a cut-out."""
+        config = self.model.config
+        return self.clip.size == self.canvas and config.stride == 1 and config.structure == "partition"
 
     @cached_property
     def presence(self) -> np.ndarray:
         """Coverage on the canvas, uint8 [T, h, w]."""
-        return masks(self.model, self.small)
+        return masks(self.model, self.small, progress=self.progress)
 
-    @cached_property
+    @property
     def background(self) -> np.ndarray:
         """The background at the clip's own size, float32 [H, W, 3] in [0, 255]."""
+        return self.still[0]
+
+    @property
+    def noise(self) -> float:
+        """Grey levels by which the still background differs from frame to frame."""
+        return self.still[1]
+
+    @cached_property
+    def still(self) -> tuple[np.ndarray, float]:
+        """Background and noise, from one pass over the frames."""
         chosen = plate.spread(self.clip.count, self._affordable())
         hidden = self.presence[chosen].min(0) > 127           # never seen: what the network makes of it
         network = self._decoded(chosen)
         if self.network_only:
-            return self.own_size(network)
+            return self.own_size(network), 0.0
         wanted = set(chosen.tolist())
-        frames = np.stack([frame for i, frame in enumerate(self.clip.native()) if i in wanted])
-        if not self.remembered:
-            return plate.plate(frames)
+        native = self.progress(self.clip.native(), "making the background", self.clip.count)
+        frames = np.stack([frame for i, frame in enumerate(native) if i in wanted])
         away = np.stack([self.own_size(self.presence[i]) for i in chosen])
-        seen = plate.plate(frames, away)
-        never = self.own_size(hidden.astype(np.float32))[..., None]
-        return seen if not hidden.any() else seen + never * (self.own_size(network) - seen)
+        seen = plate.plate(frames, away) if self.remembered else plate.plate(frames)
+        if self.remembered and hidden.any():
+            seen += self.own_size(hidden.astype(np.float32))[..., None] * (self.own_size(network) - seen)
+        few = plate.spread(len(chosen), 8)
+        return seen, noise_level(frames[few], away[few], seen)
 
-    @property
+    @cached_property
     def remembered(self) -> bool:
         """Whether the model was trained on this background; on any other its masks mean nothing."""
         x = tf.constant(self.small[plate.spread(self.clip.count, 8)], tf.float32) / 255
@@ -84,13 +107,6 @@ class ClipLayers:
         """The network's background, the median over some frames: float32 [h, w, 3] in [0, 255]."""
         x = tf.constant(self.small[chosen[:: max(1, len(chosen) // 16)]], tf.float32) / 255
         return np.median(np.asarray(self.model.separate(x)[1]), axis=0).astype(np.float32) * 255
-
-    @cached_property
-    def noise(self) -> float:
-        """Grey levels by which the still background differs from frame to frame."""
-        chosen = plate.spread(self.clip.count, 8)
-        return noise_level([self.clip.at(int(i)) for i in chosen], [self.own_size(self.presence[i]) for i in chosen],
-                           self.background)
 
     def own_size(self, array: np.ndarray) -> np.ndarray:
         """From the canvas to the clip's own size."""
@@ -106,7 +122,7 @@ class ClipLayers:
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
-        for index, frame in enumerate(self.clip.native()):
+        for index, frame in enumerate(self.progress(self.clip.native(), "cutting it out", self.clip.count)):
             yield index, frame, self.layer(index, frame)
 
     @cached_property
@@ -143,14 +159,19 @@ def straight(layer: np.ndarray) -> np.ndarray:
     return (np.clip(np.concatenate([colour, alpha * 255], -1), 0, 255) + 0.5).astype(np.uint8)
 
 
-def separate(layers: ClipLayers, folder: Path, progress: Callable = iter) -> None:
-    """Writes background.png, masks/, character/ (RGBA) and motion.json of a clip, at its own size, into `folder`."""
+def separate(layers: ClipLayers, folder: Path) -> None:
+    """Writes background.png, masks/, character/ (RGBA) and motion.json of a clip, at its own size, into `folder`.
+
+    There is no motion.json where the estimator is 'known' and the clip has none.
+    """
+    motion = layers.motion if layers.model.T.learned or layers.clip.has_motion else None    # first: it may be at fault
     for name in ("masks", "character"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_png(folder / "background.png", np.clip(layers.background, 0, 255).round().astype(np.uint8))
-    for index, _, layer in progress(layers.frames()):
+    for index, _, layer in layers.frames():
         character = straight(layer)
         write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])
         write_png(folder / "character" / f"{index:05d}.png", character)
-    motion = {"size": list(layers.clip.size), "fps": layers.clip.fps, "motion": layers.motion.tolist()}
-    (folder / "motion.json").write_text(json.dumps(motion), encoding="utf-8")
+    if motion is not None:
+        found = {"size": list(layers.clip.size), "fps": layers.clip.fps, "motion": motion.tolist()}
+        (folder / "motion.json").write_text(json.dumps(found), encoding="utf-8")

@@ -21,6 +21,7 @@ from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.export import read_model, write_model
 from eqvid_tf.model import EquivariantVideoModel, remember
+from eqvid_tf.motion import build_estimator
 from eqvid_tf.output import OutputError, put, write_text
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
@@ -38,7 +39,13 @@ def device() -> str:
 
 
 def configure(config: Config, clips: Sequence[Clip]) -> Config:
-    """The config with what the clips decide: the canvas, the memory, their names."""
+    """The config with what the clips decide: the canvas, the memory, their names.
+
+    Raises: ClipError where the estimator is 'known' and a clip's motion is missing or wrong.
+    """
+    if not build_estimator(config.model).learned:
+        for clip in clips:
+            clip.motion()
     size = config.train.image_size or min(LARGEST, *(min(clip.size) for clip in clips))
     canvases = [canvas_for(clip.size, size) for clip in clips]
     canvas = canvases[0] if len(set(canvases)) == 1 else (max(c[0] for c in canvases), max(c[1] for c in canvases))

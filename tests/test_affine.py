@@ -12,7 +12,7 @@ from eqvid_tf import affine
 
 FLOAT32 = 2e-5
 FLOAT64 = 1e-11
-few = settings(max_examples=25, derandomize=True, deadline=None)
+few = settings(max_examples=12, derandomize=True, deadline=None)
 
 part = st.floats(-0.5, 0.5)
 parts = st.fixed_dictionaries(

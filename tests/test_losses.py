@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from eqvid_tf import affine, losses
 
-FLOAT32 = 1e-6
+FLOAT32 = 5e-6
 A = np.float32([[0.0, 0.5], [1.0, 0.25]]).reshape(1, 2, 2, 1)
 B = np.float32([[0.25, 0.5], [0.0, 0.75]]).reshape(1, 2, 2, 1)          # |A - B| = .25, 0, 1, .5
 LEFT = np.float32([[1.0, 0.0], [1.0, 0.0]]).reshape(1, 2, 2, 1)

@@ -131,6 +131,11 @@ class Clip:
             fitted[top:top + height, left:left + width] = frame
             yield fitted
 
+    @property
+    def has_motion(self) -> bool:
+        """Whether there is a motion.json."""
+        return self._motion is not None
+
     def motion(self) -> np.ndarray:
         """The motion of every step from the scene's motion.json, in the clip's own coordinates.
 
@@ -157,7 +162,8 @@ class Clip:
                 f"{self._motion}: motion must be [{steps}, 2, 3], a matrix for each step of "
                 f"{steps + 1} frames; received {received}. Give one per pair of frames."
             )
-        determinant = np.abs(np.linalg.det(motion[:, :, :2]))
+        with np.errstate(all="ignore"):
+            determinant = np.abs(np.linalg.det(motion[:, :, :2]))
         wrong = np.flatnonzero(~np.isfinite(motion).all(axis=(1, 2)) | ~(determinant > 1e-6))
         if wrong.size:
             raise ClipError(f"{self._motion}: the matrix of step {wrong[0]} is not finite or cannot be inverted.")

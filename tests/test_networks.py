@@ -1,0 +1,225 @@
+"""f, h and g: shapes at any size, no shift of the lattice, no position but from the borders; every layer, the Keras suite."""
+
+import importlib
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import eqvid_tf
+from eqvid_tf import affine, layers, model, motion, networks
+from eqvid_tf.config import ModelConfig
+from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.testing import assert_equivariant, run_layer_test
+
+FLOAT32 = 2e-5
+RNG = np.random.default_rng(0)
+SETTINGS = {"width": 4, "channels": 2}
+KINDS = [(structure, stride) for structure in ("partition", "plain") for stride in (1, 2, 4)]
+
+
+def frames(height, width, batch=2):
+    return RNG.uniform(size=(batch, height, width, 3)).astype("float32")
+
+
+def make(structure, stride, seed=0):
+    """f, h and g with random weights everywhere, also where training starts at zero."""
+    keras.utils.set_random_seed(seed)
+    made = networks.build_networks(ModelConfig(**SETTINGS, structure=structure, stride=stride, canvas=(16, 24)))
+    for network, channels in zip(made, (3, 3, made[2].map_channels)):
+        network.build((None, None, None, channels))
+        for weight in network.trainable_weights:
+            if not np.any(weight):
+                weight.assign(0.1 * RNG.normal(size=weight.shape))
+    return made
+
+
+# -- shapes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("structure", "stride"), KINDS)
+def test_any_size_is_accepted(structure, stride):
+    f, h, g = make(structure, stride)
+    for height, width in ((16, 24), (17, 23), (5, 3)):
+        frame, cells = frames(height, width), (-(-height // stride), -(-width // stride))
+        character, background = f(frame), h(frame)
+        assert character.shape == background.shape == (2, *cells, g.map_channels)
+        assert tuple(f.compute_output_shape(frame.shape)) == character.shape
+        for picture in (g(character + background), g.mask(character, background)):
+            assert picture.shape[1:3] == (cells[0] * stride, cells[1] * stride)
+            assert np.isfinite(picture).all()
+        mask = g.mask(character, background)
+        assert mask.shape[-1] == 1 and 0 <= np.min(mask) and np.max(mask) <= 1
+
+
+def test_sizes_may_be_known_only_at_run_time():
+    f, h, g = make("partition", 4)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    def decoded(frame):
+        return g(f(frame) + h(frame))
+
+    for frame in (frames(17, 22), frames(8, 8, 1)):
+        np.testing.assert_allclose(decoded(frame), g(f(frame) + h(frame)), atol=FLOAT32)
+
+
+def test_padding_repeats_the_edge():
+    x = np.arange(6.0, dtype="float32").reshape(1, 2, 3, 1)
+    np.testing.assert_array_equal(networks.pad_to_multiple(x, 2)[0, :, :, 0], [[0, 1, 2, 2], [3, 4, 5, 5]])
+    np.testing.assert_array_equal(networks.pad_to_multiple(x, 1), x)
+
+
+def test_unfold_lays_channels_out_as_pixels():
+    cells = np.arange(2 * 3 * 12).reshape(1, 2, 3, 12)
+    picture = ops.convert_to_numpy(networks.unfold(cells, 2))
+    assert picture.shape == (1, 4, 6, 3)
+    np.testing.assert_array_equal(picture[0, 2:4, 4:6].reshape(-1), cells[0, 1, 2])
+
+
+# -- the partition -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_f_and_h_write_to_separate_channels(stride):
+    f, h, g = make("partition", stride)
+    frame = frames(16, 24)
+    character, background = ops.convert_to_numpy(f(frame)), ops.convert_to_numpy(h(frame))
+    assert not character[..., -3:].any() and not background[..., :-3].any()
+    presence = character[..., 3:4]
+    assert 0 < presence.min() and presence.max() < 1
+    if stride == 1:
+        np.testing.assert_allclose(character[..., :3], presence * frame, atol=FLOAT32)
+    g.residual.kernel.assign(0 * g.residual.kernel)
+    g.residual.bias.assign(0 * g.residual.bias)
+    cells = character[..., :3] + (1 - presence) * background[..., -3:]
+    if stride == 1:
+        np.testing.assert_allclose(g(character + background), cells, atol=FLOAT32)
+
+
+def test_h_fills_what_the_cover_hides_with_the_background_that_the_frame_resembles():
+    h = networks.BackgroundEncoder(memory=3, canvas=(16, 24), **SETTINGS)
+    h.build((None, None, None, 3))
+    pictures = frames(16, 24, 3)
+    h.pictures.assign(pictures)
+    h.head.bias.assign([50.0])                          # all is covered
+    known, strange = pictures[[2, 0]], frames(16, 24)
+    known[:, 4:9, 6:12] = 0.5                           # a character before it
+    np.testing.assert_allclose(h(known)[..., -3:], pictures[[2, 0]], atol=0.03)
+    np.testing.assert_allclose(h(strange)[..., -3:], strange, atol=0.03)
+    h.head.bias.assign([-50.0])                         # nothing is
+    np.testing.assert_allclose(h(known)[..., -3:], known, atol=0.01)
+
+
+def test_presence_stays_off_the_ends():
+    logits = tf.Variable([-50.0, 0.0, 50.0])
+    with tf.GradientTape() as tape:
+        presence = networks.off_the_ends(logits)
+    np.testing.assert_allclose(presence, [0.0025, 0.5, 0.9975], atol=1e-4)
+    assert tape.gradient(presence, logits)[1] > 0.2
+
+
+# -- no lattice shift, no position ---------------------------------------------------------------------------------
+
+
+def half_turned(network):
+    """The same network, with every kernel, every picture and every cell of pixels turned by 180 degrees."""
+    for weight in network.weights:
+        if weight.name == "kernel":
+            weight.assign(weight[::-1, ::-1])
+        if weight.name == "pictures":
+            weight.assign(weight[:, ::-1, ::-1])
+    if isinstance(network, networks.Renderer):
+        for weight in network.residual.weights:
+            shape = (*weight.shape[:-1], network.stride, network.stride, networks.PIXELS)
+            weight.assign(ops.reshape(ops.flip(ops.reshape(weight, shape), (-3, -2)), weight.shape))
+
+
+@pytest.mark.parametrize(("structure", "stride"), KINDS)
+def test_the_lattice_does_not_shift(structure, stride):
+    """A half turn of the input is a half turn of the output: there is no left or right, up or down in the networks.
+
+    A convolution of kernel 3 and stride 2 would fail, by half a pixel.
+    """
+    for network in make(structure, stride):
+        encoder = not isinstance(network, networks.Renderer)
+        x = frames(16, 24) if encoder else RNG.normal(size=(2, 8, 8, network.map_channels)).astype("float32")
+        before = network(x)
+        half_turned(network)
+        np.testing.assert_allclose(network(x[:, ::-1, ::-1]), before[:, ::-1, ::-1], atol=FLOAT32)
+
+
+def test_a_lattice_that_shifts_is_noticed():
+    odd = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)
+    x = frames(16, 24)
+    before = odd(x)
+    half_turned(odd)
+    assert np.abs(odd(x[:, ::-1, ::-1]) - before[:, ::-1, ::-1]).max() > 0.1
+
+
+@pytest.mark.parametrize(("structure", "stride"), [("partition", 1), ("partition", 4), ("plain", 2)])
+def test_away_from_the_borders_f_does_not_know_where_it_is(structure, stride):
+    f = make(structure, stride)[0]
+    frame = frames(144, 160, 1)                         # f sees 45 pixels each way
+    for right, down in ((8, 0), (-16, 24)):
+        shift = affine.build(shift=(right * 2 / 160, down * 2 / 144))[None]
+        assert assert_equivariant(f, frame, shift, border=0.33, atol=FLOAT32) < FLOAT32
+
+
+def test_training_makes_f_equivariant(trained, scene, capsys):
+    """f(x') = T f(x) where the character moves and the background stays, before training and after it."""
+    clip = open_clip(scene, cache=None)
+    frame = clip.arrays(clip.size)[::4].astype("float32") / 255
+    background = read_image(scene / "background.png").astype("float32") / 255
+    cover = np.stack([read_image(path)[..., :1] for path in sorted((scene / "masks").iterdir())[::4]]) / np.float32(255)
+    layer = np.concatenate([frame - (1 - cover) * background, cover], -1)
+    keras.utils.set_random_seed(1)
+    new = model.EquivariantVideoModel(trained.config)
+    errors = {}
+    for kind, parts in {"shift": {"shift": (0.2, -0.1)}, "turn": {"turn": 0.4}, "zoom": {"zoom": 1.2}}.items():
+        move = ops.tile(affine.build(**parts, aspect=clip.size[1] / clip.size[0])[None], (len(frame), 1, 1))
+        for name, f in (("new", new.f), ("trained", trained.f)):
+            composed = lambda layer: f(layer[..., :3] + (1 - layer[..., 3:]) * background)
+            errors[kind, name] = assert_equivariant(composed, layer, move, border=0.05, atol=np.inf)
+    with capsys.disabled():
+        print("", *(f"equivariance error of a {name} f, {kind}: {error:.2f}" for (kind, name), error in errors.items()), sep="\n")
+    for kind in ("shift", "turn", "zoom"):
+        assert errors[kind, "trained"] < 0.85 * errors[kind, "new"], errors
+
+
+# -- the Keras suite, for every layer that is registered ------------------------------------------------------------
+
+MAP = RNG.normal(size=(2, 8, 12, 9)).astype("float32")
+PAIR = {"frame": frames(16, 24), "next_frame": frames(16, 24), "features": MAP, "next_features": MAP[::-1].copy(),
+        "motion": np.tile(np.eye(2, 3, dtype="float32"), (2, 1, 1))}
+DESCRIPTORS = {
+    networks.Trunk: ({"width": 4, "levels": 2}, frames(16, 24), (2, 16, 24, 4)),
+    networks.CharacterEncoder: ({**SETTINGS, "stride": 2}, frames(16, 24), (2, 8, 12, 9)),
+    networks.BackgroundEncoder: ({**SETTINGS, "memory": 2, "canvas": (16, 24)}, frames(16, 24), (2, 16, 24, 9)),
+    networks.Renderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
+    networks.PlainEncoder: ({**SETTINGS, "stride": 4}, frames(16, 24), (2, 4, 6, 9)),
+    networks.PlainRenderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
+    motion.KnownMotion: ({}, PAIR, (2, 2, 3)),
+    motion.FeatureMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
+    motion.FrameMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
+    layers.SpatialTransformer: ({"size": (5, 6)}, (MAP, PAIR["motion"]), (2, 5, 6, 9)),
+}
+ELSEWHERE = {model.EquivariantVideoModel: "test_model.py", motion.MotionEstimator: "the contract alone"}
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")     # an estimator does not read all of a pair
+@pytest.mark.parametrize("layer", DESCRIPTORS, ids=lambda layer: layer.__name__)
+def test_layer_passes_the_suite(layer):
+    settings, inputs, shape = DESCRIPTORS[layer]
+    run_layer_test(layer, settings, inputs, expected_output_shape=shape)
+
+
+def test_every_registered_class_has_a_descriptor():
+    for found in pkgutil.walk_packages(eqvid_tf.__path__, "eqvid_tf."):
+        if found.name != "eqvid_tf.data.tfio_reader":   # needs TensorFlow 2.17
+            importlib.import_module(found.name)
+    registered = {kind for name, kind in keras.saving.get_custom_objects().items() if name.startswith("eqvid_tf>")}
+    assert registered >= set(DESCRIPTORS)
+    assert not registered - set(DESCRIPTORS) - set(ELSEWHERE), "a registered class has no descriptor"

@@ -1,0 +1,178 @@
+"""The plate of a clip, and cutting out and setting down, on cases with a known answer."""
+
+import numpy as np
+import pytest
+
+from eqvid_tf import affine, plate
+from eqvid_tf.data.scenes import draw_scene
+from eqvid_tf.matting import close, cut_out, fill, move, noise_level, over, spread, window_sum
+
+RNG = np.random.default_rng(0)
+FRAMES = RNG.integers(0, 256, (9, 5, 7, 3)).astype(np.uint8)
+ROOM = np.tile(np.linspace(40, 120, 48), (32, 1))[..., None] + np.zeros(3)
+
+
+def walker(places, size=(32, 48), side=8):
+    """Frames and masks of a bright square on a still background, its left edge at each of `places`."""
+    frames, masks = np.tile(ROOM, (len(places), 1, 1, 1)).astype(np.uint8), np.zeros((len(places), *size), np.uint8)
+    for k, x in enumerate(places):
+        frames[k, 12:12 + side, x:x + side] = (250, 30, 200)
+        masks[k, 12:12 + side, x:x + side] = 255
+    return frames, masks
+
+
+# -- medians -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_median_of_equal_weights_is_the_median(count, monkeypatch):
+    monkeypatch.setattr(plate, "BLOCK", 100)            # several strips of rows
+    for weights in (np.ones(count), np.full((count, 5, 7), 0.3)):
+        np.testing.assert_array_equal(plate.weighted_median(FRAMES[:count], weights), np.median(FRAMES[:count], 0))
+
+
+def test_weights_count_as_repetitions():
+    weights = RNG.integers(0, 4, 9) + np.arange(9) % 2
+    np.testing.assert_array_equal(plate.weighted_median(FRAMES, weights), np.median(np.repeat(FRAMES, weights, 0), 0))
+    one = np.zeros((9, 5, 7))
+    one[4] = 1
+    np.testing.assert_array_equal(plate.weighted_median(FRAMES, one), FRAMES[4])
+
+
+def test_a_resting_character_does_not_enter_the_plate():
+    frames, _ = walker([*range(0, 16, 4), *[16] * 14, *range(20, 40, 4)])
+    assert np.abs(np.median(frames, 0) - ROOM).max() > 100
+    assert np.abs(plate.plate(frames) - ROOM).max() <= 1
+    many = np.repeat(frames, 12, 0)                     # more than one median looks at
+    assert len(many) > plate.MOST_FRAMES
+    assert np.abs(plate.plate(many) - ROOM).max() <= 1
+
+
+def test_a_still_clip_is_its_own_plate():
+    np.testing.assert_array_equal(plate.plate(np.tile(FRAMES[:1], (4, 1, 1, 1))), FRAMES[0])
+
+
+def test_with_masks_one_clear_frame_is_enough():
+    frames, masks = walker([20] * 9 + [30])
+    assert np.abs(plate.plate(frames, masks) - ROOM).max() <= 1
+    hidden, masks = walker([20] * 3)
+    made = plate.plate(hidden, masks)                   # hidden throughout: the least hidden frame, not a hole
+    np.testing.assert_array_equal(made, hidden[0])
+    masks[1] //= 2                                      # half translucent in one frame
+    hidden[1, 12:20, 20:28] = 99
+    assert (plate.plate(hidden, masks)[12:20, 20:28] == 99).all()
+
+
+def test_spread_takes_both_ends():
+    np.testing.assert_array_equal(plate.spread(5), np.arange(5))
+    chosen = plate.spread(1000, 10)
+    assert len(chosen) == 10 and chosen[0] == 0 and chosen[-1] == 999
+
+
+def test_hints_are_the_masks_where_the_background_is_known():
+    frames, masks = walker([3, 20, 35])
+    noisy = np.clip(frames + RNG.normal(0, 2, frames.shape), 0, 255).astype(np.uint8)
+    for clip in (frames, noisy):
+        found = plate.hints(clip, ROOM.astype(np.float32), chunk=2)
+        assert found.dtype == np.uint8 and np.mean((found > 127) != (masks > 127)) < 0.003
+
+
+# -- cutting out ---------------------------------------------------------------------------------------------------
+
+
+def test_masks_grow_close_and_fill():
+    dot = np.zeros((7, 9), bool)
+    dot[3, 4] = True
+    np.testing.assert_array_equal(spread(dot, 2).nonzero(), np.mgrid[1:6, 2:7].reshape(2, -1))
+    assert spread(dot, 20).all()
+    np.testing.assert_array_equal(window_sum(dot.astype(np.float32)), spread(dot, 1))
+    ring = spread(dot, 2) & ~spread(dot, 1)
+    np.testing.assert_array_equal(fill(ring), spread(dot, 2))
+    np.testing.assert_array_equal(fill(np.stack([ring, dot])), np.stack([spread(dot, 2), dot]))
+    gap = spread(dot, 1)
+    gap[:, 4] = False
+    assert not fill(gap)[:, 4].any() and close(gap)[3, 4]
+
+
+def composite(alpha, colour, background=ROOM):
+    """Pixels of one colour with that coverage: uint8."""
+    return np.rint(alpha[..., None] * np.float32(colour) + (1 - alpha[..., None]) * background).astype(np.uint8)
+
+
+def test_an_exact_composite_gives_its_alpha_back():
+    rows, columns = np.mgrid[:32, :48]
+    alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)      # a disc with a soft edge of a pixel
+    presence = spread(alpha > 0.5, 2).astype(np.float32)
+    layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, presence, noise=0.0)
+    assert layer.dtype == np.float32 and (layer[..., :3] <= 255 * layer[..., 3:] + 1e-3).all() and layer.min() >= 0
+    error = np.abs(layer[..., 3] - alpha)
+    assert error.max() < 0.15 and error.mean() < 0.003, (error.max(), error.mean())
+    elsewhere = composite(alpha, (250, 30, 200), 255 - ROOM)
+    assert np.abs(over(layer, 255 - ROOM).astype(int) - elsewhere).mean() < 0.5
+
+
+def test_drawn_characters_come_out_whole():
+    figures = []
+    for seed in range(4):
+        scene = draw_scene(seed, frames=2)
+        frame, mask = scene.picture(0)
+        presence = spread(mask > 127, 1).astype(np.float32)         # a pixel too wide, without its soft edge
+        layer = cut_out(frame, scene.background.astype(np.float32), presence, noise=0.0)
+        alpha, true = layer[..., 3], mask / 255
+        overlap = ((alpha > 0.5) & (true > 0.5)).sum() / ((alpha > 0.5) | (true > 0.5)).sum()
+        figures.append([overlap, np.abs(alpha - true).sum() / true.sum()])
+        assert np.abs(over(layer, scene.background).astype(int) - frame).mean() < 0.5       # put back, it is the frame
+    overlap, error = np.mean(figures, 0)
+    assert overlap > 0.85 and error < 0.16, (overlap, error)
+
+
+def test_nothing_there_cuts_nothing_out():
+    frames, masks = walker([5, 30])
+    for presence in (masks[1] / 255.0, 0.0 * masks[0]):             # looks elsewhere, or nowhere
+        assert not cut_out(frames[0], ROOM, presence.astype(np.float32), noise=0.0).any()
+
+
+def test_noise_is_that_of_the_background():
+    frames, masks = walker([3, 20, 35])
+    assert noise_level(frames, masks, np.median(frames, 0)) == 0.0
+    uniform = frames + RNG.uniform(-8, 8, frames.shape)
+    assert 7.0 < noise_level(uniform, masks, ROOM) < 9.0
+    assert noise_level(frames, np.full_like(masks, 255), ROOM) == 0.0
+
+
+# -- setting down --------------------------------------------------------------------------------------------------
+
+LAYER = RNG.uniform(size=(6, 8, 4)).astype(np.float32)
+
+
+def test_no_motion_is_exact():
+    np.testing.assert_allclose(move(LAYER, np.eye(2, 3)), LAYER, atol=1e-6)
+
+
+@pytest.mark.parametrize(("right", "down"), [(2, 0), (0, 1), (-3, 2)])
+def test_whole_pixels_forward_are_exact(right, down):
+    moved = move(LAYER, np.array([[1, 0, right * 2 / 8], [0, 1, down * 2 / 6]]))
+    expected = np.zeros_like(LAYER)
+    rows, columns = (slice(max(0, d), n + min(0, d)) for d, n in ((down, 6), (right, 8)))
+    before = (slice(max(0, -d), n + min(0, -d)) for d, n in ((down, 6), (right, 8)))
+    expected[rows, columns] = LAYER[tuple(before)]
+    np.testing.assert_allclose(moved, expected, atol=1e-5)
+
+
+def test_a_turn_is_that_of_affine_and_a_size_is_the_targets():
+    square = LAYER[:, :6]
+    quarter = np.asarray(affine.build(turn=np.pi / 2))
+    np.testing.assert_allclose(move(square, quarter), np.rot90(square, -1), atol=1e-4)      # clockwise
+    blob = np.zeros((32, 48, 4), np.float32)
+    blob[8:16, 12:24] = 1
+    grown = move(blob, np.eye(2, 3), (64, 96))
+    assert grown.shape == (64, 96, 4) and np.abs(grown[20:28, 28:44] - 1).max() < 1e-3
+    assert grown.sum() == pytest.approx(4 * blob.sum(), rel=0.01)
+
+
+def test_over_is_the_compositing_equation():
+    background = np.full((2, 2, 3), 100.0)
+    layer = np.zeros((2, 2, 4), np.float32)
+    layer[0] = (128, 0, 64, 0.5)
+    np.testing.assert_array_equal(over(layer, background)[0, 0], [178, 50, 114])
+    np.testing.assert_array_equal(over(layer, background)[1, 1], [100, 100, 100])
