@@ -13,7 +13,7 @@ from eqvid_tf.scorecard import COLUMNS
 from eqvid_tf.sheets import text_table
 
 ROOT = Path(__file__).parents[1]
-MARKS = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.S)
+MARKS = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)
 
 
 def table() -> str:

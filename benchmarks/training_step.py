@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from record import write
 
 BATCH, SIZE, WIDTH, CHANNELS = 12, 64, 16, 4

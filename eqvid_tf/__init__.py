@@ -24,7 +24,7 @@ _HOMES = {
     "testing": ("assert_equivariant",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are strings
 
 
 def __getattr__(name: str):

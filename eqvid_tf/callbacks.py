@@ -87,15 +87,17 @@ class Recall(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        pictures = [self.picture(array) for array in self.arrays]
-        for hint, array, picture in zip(self.hints, self.arrays, pictures):
-            hint[:] = plate.hints(array, picture)
+        pictures = [self.refresh(array, hint) for array, hint in zip(self.arrays, self.hints)]
         if self.model.config.structure == "partition":
             remember(self.model, np.stack(pictures) / 255)
 
-    def picture(self, array: np.ndarray) -> np.ndarray:
+    def refresh(self, array: np.ndarray, hint: np.ndarray) -> np.ndarray:
+        """The background of a clip as the masks now show it; its hints are made anew from that, in place."""
         frames = array[plate.spread(len(array))]
-        return plate.plate(frames, masks(self.model, frames))
+        hidden = masks(self.model, frames)
+        picture = plate.plate(frames, hidden)
+        hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
+        return picture
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -122,8 +122,9 @@ def progress(items, label: str, total: int | None = None):
     return tqdm(items, total=total, desc=label, file=sys.stderr, mininterval=0.5, leave=False)
 
 
+@contextlib.contextmanager
 def bar(train: TrainConfig):
-    """A Keras callback that shows how far training is, in seconds or steps, and the losses."""
+    """A Keras callback that shows how far training is, in seconds or steps, and the losses; it is gone after the block."""
     import keras
     from tqdm import tqdm
 
@@ -140,10 +141,12 @@ def bar(train: TrainConfig):
                 self.shown.set_postfix({name.removesuffix("_loss"): f"{float(v):.3g}" for name, v in (logs or {}).items()}, refresh=False)
             self.shown.update(0)
 
-        def on_train_end(self, logs=None):
-            self.shown.close()
-
-    return Bar()
+    callback = Bar()
+    try:
+        yield callback
+    finally:
+        if hasattr(callback, "shown"):
+            callback.shown.close()
 
 
 @contextlib.contextmanager
@@ -173,7 +176,8 @@ def run_demo(args) -> int:
     with new_folder(args.output, args.overwrite) as draft:
         with quietly():
             from eqvid_tf.demo import demo
-        found = demo(draft, minutes=args.minutes, seed=args.seed, say=say, callbacks=[bar(settings)])
+        with bar(settings) as shown:
+            found = demo(draft, minutes=args.minutes, seed=args.seed, say=say, callbacks=[shown])
     out = args.output
     print(f"{'':10s}" + "".join(f"{column:>14s}" for column in COLUMNS))
     for name in ("eqvid", "scissors"):
@@ -205,7 +209,8 @@ def run_train(args) -> int:
     for clip in clips:
         say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
-    metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[bar(config.train)])
+    with bar(config.train) as shown:
+        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[shown])
     print(f"{args.output}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; " +
           ("; ".join(metrics["verdict"]) or "no trivial solution found"))
     return 0
@@ -304,9 +309,10 @@ def in_one_line(error: Exception) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for stop in (signal.SIGINT, signal.SIGTERM):        # in the background of a script SIGINT is ignored unless asked for
-        signal.signal(stop, signal.default_int_handler)
+    if argv is None:                                        # a process of its own
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for stop in (signal.SIGINT, signal.SIGTERM):        # in the background of a script SIGINT is ignored unless asked for
+            signal.signal(stop, signal.default_int_handler)
     args = parser().parse_args(argv)
     runs = {"demo": run_demo, "train": run_train, "separate": run_separate, "render": run_render,
             "evaluate": run_evaluate, "export": run_export}

@@ -89,9 +89,9 @@ class Config:
     def from_json(cls, text: str) -> Config:
         """Raises: ValueError on bad JSON, an unknown key, or a format newer than this package reads."""
         values = json.loads(text)
-        if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+        version = values.pop("format", None) if isinstance(values, dict) else None
+        if type(version) is not int:
             raise ValueError("config.json has no format number; it is not the config of a model folder")
-        version = values.pop("format")
         if version > FORMAT:
             raise ValueError(f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf")
         parts = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}

@@ -15,6 +15,7 @@ F_CARRIES_BACKGROUND = "f carries the background"
 F_EMPTY = "f is empty"
 H_CARRIES_CHARACTER = "h carries the character"
 MOTION_IDENTITY = "the motion is stuck at the identity"
+MOTION_UNRELATED = "the motion is not that of the character"
 SCALE_DRIFT = "the feature scales drift"
 
 
@@ -24,7 +25,7 @@ def symptoms(model, pair: dict) -> dict[str, float]:
     Returns:
         share: of the frame that the mask covers; ghost: how much the background layer changes between the frames, relative
         to the frames' own change; travel: how far the estimator moves pairs labelled with large motions, relative to the
-        labels (1 is right, 0 the identity); f_scale, h_scale: root mean square of the maps.
+        labels (1 is right, 0 the identity); agreement: the cosine between the two (1 is right); f_scale, h_scale: root mean square of the maps.
     """
     x, x2 = pair["frame"], pair["next_frame"]
     fx, hx, hx2 = model.f(x), model.h(x), model.h(x2)
@@ -32,20 +33,21 @@ def symptoms(model, pair: dict) -> dict[str, float]:
     background, next_background = model.g(hx), model.g(hx2)
     change = ops.mean(ops.abs(ops.cast(next_background - background, "float32"))) / (ops.mean(ops.abs(x2 - x)) + 1e-6)
     rms = lambda z: float(ops.sqrt(ops.mean(ops.square(ops.cast(z, "float32")))))
-    return {"share": float((mask > 0.5).mean()), "ghost": float(change), "travel": travel(model, fx, hx),
+    return {"share": float((mask > 0.5).mean()), "ghost": float(change), **motions(model, fx, hx),
             "f_scale": rms(fx), "h_scale": rms(hx)}
 
 
-def travel(model, fx, hx) -> float:
-    """Mean size of the estimated motions over that of the labels, on pairs made by moving f(x); 1 for a given motion."""
+def motions(model, fx, hx) -> dict[str, float]:
+    """Size and direction of the estimated motions beside the labels', on pairs made by moving f(x); 1 for a given motion."""
     if not model.T.learned:
-        return 1.0
+        return {"travel": 1.0, "agreement": 1.0}
     height, width = fx.shape[1:3]
     label = random_motions(model.random, len(fx), moments(fx)[0], width / height)
     moved = warp(fx, affine.invert(label))
     pair = {"features": fx, "next_features": moved, "frame": model.g(fx + hx), "next_frame": model.g(moved + hx)}
-    away = lambda motion: np.abs(ops.convert_to_numpy(motion - affine.identity())).mean()
-    return float(away(model.T(pair)) / away(label))
+    found, wanted = (ops.convert_to_numpy(motion - affine.identity()).ravel() for motion in (model.T(pair), label))
+    agreement = found @ wanted / (np.linalg.norm(found) * np.linalg.norm(wanted) + 1e-6)
+    return {"travel": float(np.abs(found).mean() / np.abs(wanted).mean()), "agreement": float(agreement)}
 
 
 def verdict(found: dict[str, float], start: dict[str, float]) -> list[str]:
@@ -59,6 +61,8 @@ def verdict(found: dict[str, float], start: dict[str, float]) -> list[str]:
         names.append(H_CARRIES_CHARACTER)
     if found["travel"] < 0.2:
         names.append(MOTION_IDENTITY)
+    elif found["agreement"] < 0.3:
+        names.append(MOTION_UNRELATED)
     drift = [found[key] / max(start[key], 1e-6) for key in ("f_scale", "h_scale") if start[key] > 0]
     if drift and (min(drift) < 0.1 or max(drift) > 10):
         names.append(SCALE_DRIFT)

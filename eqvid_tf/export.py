@@ -127,18 +127,17 @@ def endpoints(model: EquivariantVideoModel) -> dict:
 def card(config: Config, metrics: dict) -> str:
     """The model card, Markdown."""
     model, losses = config.model, metrics.get("losses", {})
+    clips, steps = ", ".join(config.clips), f"{metrics['steps']} steps of {config.train.batch_size} pairs"
+    last = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     lines = [
         "# Model card", "",
-        "An equivariant video model: f takes the character out of a frame, h the background, g draws them again under any "
-        "affine motion.", "",
-        f"- Trained on: {', '.join(config.clips)}; {metrics['steps']} steps of {config.train.batch_size} pairs in "
-        f"{metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
-        f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, canvas {model.canvas[1]} x "
-        f"{model.canvas[0]}, estimator `{model.estimator}`.",
-        "- Last losses: " + ", ".join(f"{name} {value:.4g}" for name, value in losses.items()) + ".",
-        "- Verdict: " + (", ".join(metrics["verdict"]) or "no trivial solution found") + ".",
-        "- Meant for: the characters and backgrounds of the clips it saw. A character or background that it never saw is cut "
-        "out badly or not at all.",
-        "- Files: `1/` SavedModel (this folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
+        "An equivariant video model: f takes the character out of a frame, h the background, g draws them again, moved.", "",
+        f"- Trained on: {clips}; {steps} in {metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
+        f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`;",
+        f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
+        f"- Last losses: {last}.",
+        f"- Verdict: {', '.join(metrics['verdict']) or 'no trivial solution found'}.",
+        "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
+        "- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.", ""]
     return "\n".join(lines)

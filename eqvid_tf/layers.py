@@ -71,7 +71,8 @@ def _sample(features, matrix, points):
     rim = tf.reduce_sum(0.0 * matrix)  # 0, or nan: where a theta has diverged all reads nan (the kernel would raise)
     matrix = tf.where(rim == 0.0, matrix, 0.0)
     padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=rim)
-    read = _read if features.dtype == tf.float32 else _read_by_corners  # the fused kernel computes in float32
+    fused = features.dtype == tf.float32 and features.shape.is_fully_defined()
+    read = _read if fused else _read_by_corners  # fused: float32 alone, and of unknown sizes TensorFlow logs a complaint
 
     def gradient(upstream):
         index, weights, (left, top, right, bottom), inside = _corners(padded, matrix, points)

@@ -7,13 +7,6 @@ from PIL import Image
 LEAST = 6.0     # grey levels: what an 8-bit frame without noise must differ by to be something else than the background
 
 
-def noise_level(frames, presences, background: np.ndarray) -> float:
-    """The 95th percentile of |frame - background| where the character is not, in grey levels of 255."""
-    apart = [np.abs(frame - background).max(-1)[presence < 16] for frame, presence in zip(frames, presences)]
-    apart = np.concatenate(apart)
-    return float(np.percentile(apart, 95)) if apart.size else 0.0
-
-
 def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float, cell: float = 1.0) -> np.ndarray:
     """The character's layer of a frame, from the network's presence, refined against the background.
 
@@ -25,7 +18,7 @@ def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float
         -> premultiplied RGBA [..., H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
     Args:
         presence: None for everywhere.
-        noise: grey levels, see `noise_level`.
+        noise: grey levels, a number or [H, W]; see `eqvid_tf.plate.noise`.
         cell: pixels of the frame per pixel that the network saw: how far off its edge may be.
     """
     frame = frame.astype(np.float32)

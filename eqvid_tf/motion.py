@@ -9,6 +9,7 @@ from eqvid_tf.layers import warp
 from eqvid_tf.networks import Trunk, off_the_ends, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
+STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
 CORNERS = 1.75      # half side of that square, in standard deviations of the character's energy
 
 
@@ -60,6 +61,8 @@ class FeatureMotion(MotionEstimator):
         steps: refinements with the same head.
     """
 
+    TAUGHT = 1      # the first step that a label can teach: here the start has nothing to learn
+
     def __init__(self, width: int = 16, steps: int = 3, **kwargs):
         super().__init__(**kwargs)
         self.width, self.steps = width, steps
@@ -86,7 +89,10 @@ class FeatureMotion(MotionEstimator):
         return self.estimates(pair)[-1]
 
     def estimates(self, pair) -> list:
-        a, b = self.maps(pair)
+        return self.refined(*self.maps(pair))[self.TAUGHT:]
+
+    def refined(self, a, b) -> list:
+        """The closed-form start, then every refinement of it."""
         centre, radius, mass = moments(a)
         next_centre, _, next_mass = moments(b)
         here = ops.minimum(mass, next_mass)[:, None, None]
@@ -94,7 +100,7 @@ class FeatureMotion(MotionEstimator):
         frame_from_crop = box(centre, radius, ops.shape(a)[1:3])
         crop = warp(a, frame_from_crop, (CROP, CROP))
         motion = affine.build(shift=here[:, 0] * (next_centre - centre))
-        motions = []
+        motions = [motion]
         for _ in range(self.steps):
             along = affine.compose(ops.stop_gradient(motion), frame_from_crop)
             left = self.residual(crop, warp(b, along, (CROP, CROP)))
@@ -109,7 +115,9 @@ class FeatureMotion(MotionEstimator):
         for layer in self.convs:
             x = pool(layer(x), 2)
         x = self.dense(ops.reshape(x, (-1, (CROP // 8) ** 2 * self.width * 2)))
-        return ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3))
+        left = ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3))
+        linear = STEEPEST * ops.tanh(left[..., :2] / STEEPEST)
+        return ops.concatenate([linear, left[..., 2:]], -1)
 
     def get_config(self):
         return {**super().get_config(), "width": self.width, "steps": self.steps}
@@ -125,6 +133,7 @@ class FrameMotion(FeatureMotion):
     """
 
     reads = ("frame", "next_frame")
+    TAUGHT = 0      # the start is that of its own maps: without a label for it the presence finds nothing
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -4,11 +4,14 @@ Numpy alone: what is known before there is a model (a first background and first
 """
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from eqvid_tf.matting import cut_out
 
 CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
+RESTLESS = 6        # grey levels of 255: a place whose middle difference to the background is larger is never still
 MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds time and memory
 BLOCK = 1 << 22     # values of one channel sorted at a time
 
@@ -22,7 +25,7 @@ def novelty(frames: np.ndarray) -> np.ndarray:
     Shapes: frames [T, H, W, 3] uint8 -> [T], not all zero.
     """
     weights = np.zeros(len(frames))
-    for i, (a, b) in enumerate(zip(frames[:-1], frames[1:])):
+    for i, (a, b) in enumerate(itertools.pairwise(frames)):
         moved = np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED)
         weights[i] += moved
         weights[i + 1] += moved
@@ -32,7 +35,7 @@ def novelty(frames: np.ndarray) -> np.ndarray:
 def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Per value, the weighted median over frames.
 
-    Shapes: frames [T, H, W, 3] uint8, weights [T] or [T, H, W] -> [H, W, 3] float32 in [0, 255].
+    Shapes: frames [T, H, W, c] uint8, weights [T] or [T, H, W] -> [H, W, c] float32 in [0, 255].
     """
     count, height, width, _ = frames.shape
     out = np.empty(frames.shape[1:], np.float32)
@@ -40,7 +43,7 @@ def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     for top in range(0, height, rows):
         cut = slice(top, top + rows)
         weight = weights[:, cut] if weights.ndim == 3 else np.broadcast_to(weights[:, None, None], frames[:, cut].shape[:3])
-        for channel in range(3):
+        for channel in range(frames.shape[3]):
             out[cut, :, channel] = _median(frames[:, cut, :, channel], weight.astype(np.float32))
     return out
 
@@ -63,15 +66,34 @@ def plate(frames: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
 
     Shapes: frames, masks uint8 [T, H, W, 3], [T, H, W] (255 = fully character) -> [H, W, 3] float32 in [0, 255].
     """
+    return weighted_median(*_told(frames, masks))
+
+
+def noise(frames: np.ndarray, background: np.ndarray, masks: np.ndarray | None = None) -> float | np.ndarray:
+    """Grey levels by which the background itself differs from frame to frame: about the 95th percentile.
+
+    Why: one number serves a camera that stands still. Where most of the frame is restless (a camera that drifts, exposure
+    that pumps) each place gets its own, so that an edge that sways is not taken for a character.
+
+    Shapes: as in `plate` -> a number, or [H, W] float32.
+    """
+    frames, weights = _told(frames, masks)
+    apart = np.stack([np.abs(frame - background).max(-1, keepdims=True) for frame in frames]).round().astype(np.uint8)
+    place = 2.5 * weighted_median(apart, weights)[..., 0]
+    return place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place))
+
+
+def _told(frames: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The frames that tell of the background, and how much each does: weights [T] or [T, H, W]."""
     if masks is not None:
         shown = 1 - np.arange(256) / 255
-        return weighted_median(frames, (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks])
+        return frames, (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks]
     weights = novelty(frames)
     if len(frames) <= MOST_FRAMES:
-        return weighted_median(frames, weights)
+        return frames, weights
     passed = np.cumsum(weights) / weights.sum()
     chosen = np.unique(np.searchsorted(passed, (np.arange(MOST_FRAMES) + 0.5) / MOST_FRAMES))
-    return weighted_median(frames[chosen], np.ones(len(chosen)))
+    return frames[chosen], np.ones(len(chosen))
 
 
 def spread(count: int, most: int = MOST_FRAMES) -> np.ndarray:
@@ -79,17 +101,15 @@ def spread(count: int, most: int = MOST_FRAMES) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def hints(frames: np.ndarray, background: np.ndarray, chunk: int = 64) -> np.ndarray:
-    """A first guess at the masks: what differs from the background, cut out along its edges.
-
-    The noise is read off the frames themselves, of which the character is taken to cover less than half.
+def hints(frames: np.ndarray, background: np.ndarray, level: float | np.ndarray = 0.0, chunk: int = 64) -> np.ndarray:
+    """A guess at the masks: what differs from the background by more than the noise, cut out along its edges.
 
     Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] in [0, 255] -> [T, H, W] uint8, 255 = fully character.
+    Args:
+        level: see `noise`.
     """
     out = np.empty(frames.shape[:3], np.uint8)
-    sample = frames[spread(len(frames), 16)]
-    noise = 2.5 * float(np.median(np.abs(sample - background).max(-1)))
     for start in range(0, len(frames), chunk):
-        layer = cut_out(np.asarray(frames[start:start + chunk]), background, None, noise=noise)
+        layer = cut_out(np.asarray(frames[start:start + chunk]), background, None, noise=level)
         out[start:start + chunk] = layer[..., 3] * 255 + 0.5
     return out

@@ -106,7 +106,7 @@ def _problem(shot: dict) -> str | None:
     if shot["name"] != Path(shot["name"]).name or shot["name"] in (".", "..") or not shot["name"].isprintable():
         return "name must be a file's name, without folders"
     if unknown := set(shot) - {"name", "character", "background", "motion", "motion_from", "about"}:
-        return f"unknown key {sorted(unknown)[0]!r}"
+        return f"unknown key {min(unknown)!r}"
     if ("motion" in shot) == ("motion_from" in shot):
         return "give either motion or motion_from"
     if shot.get("about", "frame") not in ("frame", "character"):

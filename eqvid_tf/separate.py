@@ -13,7 +13,7 @@ from eqvid_tf import plate
 from eqvid_tf.data.fitting import canvas_from_clip, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
-from eqvid_tf.matting import cut_out, noise_level
+from eqvid_tf.matting import cut_out
 
 MEMORY = 256 << 20      # bytes of frames that a background is made from
 
@@ -71,12 +71,12 @@ class ClipLayers:
         return self.still[0]
 
     @property
-    def noise(self) -> float:
-        """Grey levels by which the still background differs from frame to frame."""
+    def noise(self) -> float | np.ndarray:
+        """Grey levels by which the background differs from frame to frame, see `eqvid_tf.plate.noise`."""
         return self.still[1]
 
     @cached_property
-    def still(self) -> tuple[np.ndarray, float]:
+    def still(self) -> tuple[np.ndarray, float | np.ndarray]:
         """Background and noise, from one pass over the frames."""
         chosen = plate.spread(self.clip.count, self._affordable())
         hidden = self.presence[chosen].min(0) > 127           # never seen: what the network makes of it
@@ -87,11 +87,12 @@ class ClipLayers:
         native = self.progress(self.clip.native(), "making the background", self.clip.count)
         frames = np.stack([frame for i, frame in enumerate(native) if i in wanted])
         away = np.stack([self.own_size(self.presence[i]) for i in chosen])
-        seen = plate.plate(frames, away) if self.remembered else plate.plate(frames)
+        away = away if self.remembered else None
+        seen = plate.plate(frames, away)
+        noise = plate.noise(frames, seen, away)
         if self.remembered and hidden.any():
             seen += self.own_size(hidden.astype(np.float32))[..., None] * (self.own_size(network) - seen)
-        few = plate.spread(len(chosen), 8)
-        return seen, noise_level(frames[few], away[few], seen)
+        return seen, noise
 
     @cached_property
     def remembered(self) -> bool:

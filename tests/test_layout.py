@@ -11,7 +11,9 @@ RANKS |= {"__init__": 6, "cli": 7, "studio": 7}
 REST = 5
 ALONE = {"affine", "config", "losses"}  # import nothing of ours
 MODULE, FUNCTION = 250, 40  # lines; a docstring is no part of a function's
-LONGER: dict[str, int] = {}  # modules that may be longer, and by what right: none
+LONGER = {  # what may be longer, and how long: one table or one family of networks each, in one place
+    "cli": 340, "cli.parser": 50, "networks": 310, "export.endpoints": 45,
+}
 
 
 def sources(package: Path = PACKAGE) -> dict[str, str]:
@@ -72,29 +74,87 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if text else 0)
 
 
-def too_long(package: dict[str, str]) -> list[str]:
-    lines = {name: source.count("\n") for name, source in package.items()}
-    wrong = [f"{name}: {count} lines" for name, count in lines.items() if count > LONGER.get(name, MODULE)]
-    wrong += [f"{name} is short enough now: strike it from LONGER" for name in LONGER if lines.get(name, 0) <= MODULE]
+def lengths(package: dict[str, str]) -> dict[str, tuple[int, int]]:
+    """module or module.function -> (its lines, the most it should have)."""
+    found = {}
     for name, source in package.items():
+        found[name] = source.count("\n"), MODULE
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) > FUNCTION:
-                wrong.append(f"{name}.{node.name}: {length(node)} lines")
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found[f"{name}.{node.name}"] = max(found.get(f"{name}.{node.name}", (0, 0))[0], length(node)), FUNCTION
+    return found
+
+
+def too_long(package: dict[str, str], longer: dict[str, int]) -> list[str]:
+    found = lengths(package)
+    wrong = [f"{name}: {lines} lines" for name, (lines, most) in found.items() if lines > longer.get(name, most)]
+    wrong += [f"{name}: may not be longer any more" for name in longer if found[name][0] <= found[name][1]]
     return wrong
 
 
 def prints(package: dict[str, str]) -> list[str]:
     wrong = []
     for name, source in package.items():
-        allowed = set()
-        for node in ast.walk(ast.parse(source)):
-            if name == "testing" and isinstance(node, ast.FunctionDef) and node.name == "assert_equivariant":
-                allowed |= set(map(id, ast.walk(node)))
-        for node in ast.walk(ast.parse(source) if not allowed else ast.parse("")):
-            pass
-        wrong += _prints_of(name, source)
+        tree = ast.parse(source)
+        if name == "testing":  # it prints the error that it measured
+            tree.body = [node for node in tree.body if getattr(node, "name", None) != "assert_equivariant"]
+        called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        lines = [func.lineno for func in called if isinstance(func, ast.Name) and func.id == "print"]
+        wrong += [f"{name}, line {line}: only cli.py prints" for line in lines if name != "cli"]
     return wrong
 
 
-def _prints_of(name: str, source: str) -> list[str]:
-    return []
+def test_imports_point_one_way():
+    assert wrong_imports(sources()) == []
+
+
+def test_modules_and_functions_are_short():
+    assert too_long(sources(), LONGER) == []
+
+
+def test_only_the_command_line_prints():
+    assert prints(sources()) == []
+
+
+def test_a_wrong_import_is_noticed():
+    package = {
+        "__init__": "",
+        "affine": "",
+        "losses": "from eqvid_tf import affine",
+        "layers": "import eqvid_tf.affine",
+        "networks": "def f():\n    from eqvid_tf.model import Model",
+        "motion": "from eqvid_tf import networks, load",
+        "model": "from eqvid_tf.motion import T\nfrom eqvid_tf.data.pairs import pairs",
+        "train": "from eqvid_tf.model import Model\nfrom eqvid_tf.data.pairs import pairs\nimport keras",
+        "data.__init__": "",
+        "data.pairs": "from eqvid_tf.data import frames\nfrom eqvid_tf import affine",
+        "data.frames": "from eqvid_tf.train import train",
+    }
+    *wrong, circle = wrong_imports(package)
+    assert wrong == [
+        "losses imports affine",
+        "networks imports model",
+        "motion imports __init__",
+        "model imports data.pairs",
+        "data.frames imports train",
+    ]
+    assert circle.startswith("a circle: ")
+
+
+def test_what_is_too_long_is_noticed():
+    package = {
+        "a": "x = 1\n" * 250,
+        "b": "x = 1\n" * 251,
+        "c": "def f():\n" + "    x = 1\n" * 40,
+        "d": 'def f():\n    """' + "text\n" * 60 + '    """\n    return 1\n',
+    }
+    assert too_long(package, {}) == ["b: 251 lines", "c.f: 41 lines"]
+    assert too_long(package, {"b": 251, "c.f": 40}) == ["c.f: 41 lines"]
+    assert too_long(package, {"b": 251, "c.f": 41, "d.f": 50}) == ["d.f: may not be longer any more"]
+
+
+def test_a_print_is_noticed():
+    source = "def assert_equivariant():\n    print(1)\n"
+    assert prints({"cli": source, "testing": source}) == []
+    assert prints({"train": source}) == ["train, line 2: only cli.py prints"]
+    assert prints({"testing": source + "print(2)"}) == ["testing, line 3: only cli.py prints"]

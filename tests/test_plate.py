@@ -5,7 +5,7 @@ import pytest
 
 from eqvid_tf import affine, plate
 from eqvid_tf.data.scenes import draw_scene
-from eqvid_tf.matting import close, cut_out, fill, move, noise_level, over, spread, window_sum
+from eqvid_tf.matting import close, cut_out, fill, move, over, spread, window_sum
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (9, 5, 7, 3)).astype(np.uint8)
@@ -133,11 +133,19 @@ def test_nothing_there_cuts_nothing_out():
 
 
 def test_noise_is_that_of_the_background():
-    frames, masks = walker([3, 20, 35])
-    assert noise_level(frames, masks, np.median(frames, 0)) == 0.0
-    uniform = frames + RNG.uniform(-8, 8, frames.shape)
-    assert 7.0 < noise_level(uniform, masks, ROOM) < 9.0
-    assert noise_level(frames, np.full_like(masks, 255), ROOM) == 0.0
+    frames, masks = walker(range(3, 36))
+    assert plate.noise(frames, plate.plate(frames)) == 0.0
+    assert plate.noise(frames, ROOM.astype(np.float32), masks) == 0.0
+    uniform = np.clip(frames + RNG.uniform(-4, 4, frames.shape), 0, 255).astype(np.uint8)
+    assert 5.0 < plate.noise(uniform, ROOM.astype(np.float32), masks) < 9.0
+
+
+def test_where_the_camera_drifts_each_place_has_its_own_noise():
+    wall = RNG.integers(0, 256, (*ROOM.shape[:2], 3)).astype(np.uint8)
+    wall[:8] = 90
+    frames = np.stack([np.roll(wall, k % 3, 1) for k in range(9)])
+    level = plate.noise(frames, plate.plate(frames))
+    assert level.shape == ROOM.shape[:2] and np.median(level[8:]) > 30 and not level[:8].any()
 
 
 # -- setting down --------------------------------------------------------------------------------------------------

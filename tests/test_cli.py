@@ -1,0 +1,289 @@
+"""The commands, called as an outside script calls them: flags, files, streams, exit codes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from eqvid_tf import cli, demo
+from eqvid_tf.config import Config, ModelConfig
+from eqvid_tf.data.scenes import write_scenes
+from eqvid_tf.data.video import write_png, write_video
+from eqvid_tf.export import load
+from eqvid_tf.model import EquivariantVideoModel
+
+FLAGS = {
+    "demo": ["--output"],
+    "train": ["--output", "--estimator", "--image-size", "--minutes", "--steps", "--seed", "--resume", "--frames", "--cache"],
+    "separate": ["--output", "--frames", "--cache"],
+    "render": ["--shots", "--output"],
+    "evaluate": ["--json"],
+    "export": [],
+}
+STILL = [[1, 0, 0], [0, 1, 0]]
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a command: exit code, stdout, stderr."""
+
+    def call(*words) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def known(scene, tmp_path):
+    """A model folder of the `known` estimator, untrained."""
+    config = Config(model=ModelConfig(estimator="known", width=4, canvas=(16, 24)))
+    (tmp_path / "known").mkdir()
+    (tmp_path / "known" / "config.json").write_text(config.to_json())
+    EquivariantVideoModel(config.model).save(tmp_path / "known" / "model.keras")
+    return tmp_path / "known"
+
+
+def picture(path):
+    """(size as (height, width), mode) of an image file."""
+    with Image.open(path) as image:
+        return (image.height, image.width), image.mode
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_help_has_an_example_and_every_flag(command, call):
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert f"example: eqvid {command}" in " ".join(out.split())
+    assert all(flag in out for flag in FLAGS[command])
+    assert ("--overwrite" in out) == (command != "export")
+
+
+def test_help_and_a_wrong_word_are_answered_without_tensorflow():
+    script = "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    for words, code in ((["--help"], 0), (["train", "nowhere.mp4", "--output", "x"], 0), (["walk"], 2)):
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+        assert (done.returncode, done.stdout.split()[-1]) == (code, "False")
+
+
+def test_separate(run, scene, tmp_path, call):
+    layers = tmp_path / "new" / "layers"
+    words = ("separate", run, scene, "--frames", "2:8", "--output", layers)
+    code, out, err = call(*words)
+    assert code == 0 and str(layers) in out
+    assert "finding the character" in err and "finding" not in out
+    assert sorted(path.name for path in layers.iterdir()) == ["background.png", "character", "masks", "motion.json"]
+    names = [f"{index:05d}.png" for index in range(6)]
+    for folder, mode in (("masks", "L"), ("character", "RGBA")):
+        assert sorted(path.name for path in (layers / folder).iterdir()) == names
+        assert picture(layers / folder / names[-1]) == ((32, 48), mode)
+    assert picture(layers / "background.png") == ((32, 48), "RGB")
+    motion = np.array(json.loads((layers / "motion.json").read_text())["motion"])
+    assert motion.shape == (5, 2, 3) and np.isfinite(motion).all()
+    assert list(layers.parent.iterdir()) == [layers]
+
+    assert call(*words)[0] == 2
+    (layers / "masks" / "00006.png").write_text("of a longer clip, before")
+    assert call(*words, "--overwrite")[0] == 0
+    assert sorted(path.name for path in (layers / "masks").iterdir()) == names
+
+
+def clip_of(kind, folder):
+    """A clip unlike those that the model was trained on, and its size."""
+    random = np.random.default_rng(0)
+    if kind == "upright video":
+        frames = [random.integers(0, 255, (90, 40, 3), dtype=np.uint8) for _ in range(3)]
+        write_video(folder / "upright.mp4", frames, 10)
+        return folder / "upright.mp4", (90, 40)
+    size = {"tiny": (4, 4), "odd": (9, 7), "very wide": (8, 400)}.get(kind, (20, 30))
+    for k in range(3):
+        grey = random.integers(0, 65535, size, dtype=np.uint16)
+        modes = {"grey": Image.fromarray((grey // 257).astype(np.uint8)), "16-bit": Image.fromarray(grey)}
+        rgba = Image.fromarray(random.integers(0, 255, (*size, 4), dtype=np.uint8))
+        (folder / kind).mkdir(exist_ok=True)
+        modes.get(kind, rgba if kind == "alpha" else rgba.convert("RGB")).save(folder / kind / f"{k}.png")
+    return folder / kind, size
+
+
+@pytest.mark.parametrize("kind", ["upright video", "tiny", "odd", "very wide", "grey", "16-bit", "alpha"])
+def test_separate_gives_any_clip_back_at_its_own_size(kind, known, tmp_path, call):
+    clip, size = clip_of(kind, tmp_path)
+    code, out, _ = call("separate", known, clip, "--output", tmp_path / "layers", "--cache", "none")
+    assert code == 0
+    assert "no motion.json" in out and not (tmp_path / "layers" / "motion.json").exists()  # known, and the clip has none
+    for name, mode in (("background.png", "RGB"), ("masks/00002.png", "L"), ("character/00002.png", "RGBA")):
+        assert picture(tmp_path / "layers" / name) == (size, mode)
+
+
+@pytest.fixture(scope="module")
+def stage(scene, tmp_path_factory):
+    """A folder with shots.json, and clips and pictures of three sizes."""
+    folder = tmp_path_factory.mktemp("stage")
+    wide = write_scenes(folder, {"wide": {"seed": 5, "size": [24, 60], "frames": 6, "resolution": 64}}, shots=1)[0]
+    write_png(folder / "still.png", np.full((40, 20, 3), 99, np.uint8))
+    ours = os.path.relpath(scene / "frames", folder)
+    shots = [
+        {"name": "same", "character": f"{ours}/00003.png", "background": f"{ours}/00009.png", "motion": STILL},
+        {"name": "wide", "character": f"{ours}/00003.png", "background": "wide/frames/00001.png",
+         "motion_from": ["wide/frames/00000.png", "wide/frames/00004.png"]},
+        {"name": "still", "character": "wide/frames/00002.png", "background": str(folder / "still.png"),
+         "motion_from": [f"{ours}/00010.png", f"{ours}/00002.png"], "about": "character"},
+        {"name": "scene", "character": "still.png", "background": "wide/background.png", "motion": STILL},
+    ]
+    (folder / "shots.json").write_text(json.dumps(shots))
+    assert wide == folder / "wide"
+    return folder
+
+
+def test_render(run, stage, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("render", run, "--shots", os.path.relpath(stage / "shots.json"), "--output", "pictures")
+    assert (code, out) == (0, "pictures: 4 pictures\n") and "rendering" in err
+    sizes = {path.name: picture(path) for path in (tmp_path / "pictures").iterdir()}
+    assert sizes == {"same.png": ((32, 48), "RGB"), "wide.png": ((24, 60), "RGB"), "still.png": ((40, 20), "RGB"),
+                     "scene.png": ((24, 60), "RGB")}
+    plain = np.full((40, 20, 3), 99)
+    assert np.abs(np.array(Image.open("pictures/still.png")) - plain).max() > 20  # the character stands before it
+
+
+def test_a_known_model_renders_what_it_is_given_and_refuses_the_rest(known, scene, stage, tmp_path, call):
+    code, _, err = call("render", known, "--shots", stage / "shots.json", "--output", tmp_path / "out")
+    assert code == 2 and "known" in err and "motion_from" in err and not (tmp_path / "out").exists()
+    given = [shot for shot in json.loads((stage / "shots.json").read_text()) if "motion" in shot]
+    (stage / "given.json").write_text(json.dumps(given))
+    assert call("render", known, "--shots", stage / "given.json", "--output", tmp_path / "out")[0] == 0
+    code, out, _ = call("evaluate", known, scene, "--sheet", tmp_path / "sheet.png")
+    assert code == 0 and "transfer" in out
+
+
+def test_evaluate(run, scene, tmp_path, call):
+    folder, found = shutil.copytree(run, tmp_path / "run"), tmp_path / "figures" / "one.json"
+    code, out, err = call("evaluate", folder, scene, "--json", found)
+    assert code == 0 and "move_char" in out and "evaluating" in err
+    figures = json.loads(found.read_text())
+    assert {"eqvid/first", "scissors/first", "eqvid/MEAN"} <= set(figures)
+    assert {"bg_psnr", "iou", "corner_px", "move_psnr", "move_char"} <= set(figures["eqvid/first"])
+    assert picture(folder / "evaluation.png")[1] == "RGB"
+    assert call("evaluate", folder, scene, "--json", found)[0] == 2
+    assert json.loads(found.read_text()) == figures
+
+
+def test_export_rewrites_the_saved_model(run, tmp_path, call):
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "1" / "saved_model.pb").write_bytes(b"damaged")
+    code, out, _ = call("export", folder)
+    assert (code, out) == (0, f"{folder}/1: written\n")
+    saved = SavedModel.FromString((folder / "1" / "saved_model.pb").read_bytes())
+    assert "transfer" in saved.meta_graphs[0].signature_def
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in run.iterdir())
+
+
+def test_demo_writes_everything_and_says_where(run, tmp_path, call, monkeypatch):
+    small = {name: {**scene, "size": (32, 48), "frames": 12, "resolution": 64} for name, scene in demo.SCENES.items()}
+    monkeypatch.setattr(demo, "SCENES", small)
+    monkeypatch.setattr(demo, "LENGTH", 4)
+    monkeypatch.setattr(demo, "train", lambda config, clips, folder, **_: shutil.copytree(run, folder))
+    code, out, err = call("demo", "--output", tmp_path / "demo")
+    assert code == 0 and "training" in err
+    for name in ("sheet.png", "new.gif", "new.mp4", "model", "results/eqvid/demo", "scenes", "figures.json"):
+        assert (tmp_path / "demo" / name).exists() and str(tmp_path / "demo" / name) in out
+    assert "move_char" in out and "scissors" in out
+    assert call("demo", "--output", tmp_path / "demo")[0] == 2
+
+
+TRAIN_FOREVER = """
+import sys
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.train import configure, train
+scene, folder = sys.argv[1:]
+clips = [open_clip(scene, cache=None)]
+settings = TrainConfig(steps=10**6, batch_size=2, image_size=16, checkpoint_seconds=0.2)
+train(configure(Config(model=ModelConfig(width=4), train=settings), clips), clips, folder)
+"""
+
+
+def until(process, condition, seconds=300):
+    """Waits for a condition while a process runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def steps_of(checkpoint):
+    """The optimizer's steps in a checkpoint, and whether it holds the optimizer's state."""
+    optimizer = keras.saving.load_model(checkpoint).optimizer
+    moments = [variable for variable in optimizer.variables if "velocity" in variable.path]
+    return int(optimizer.iterations), any(np.any(np.asarray(moment)) for moment in moments)
+
+
+def test_a_training_survives_kill_ctrl_c_and_a_full_disk(scene, run, tmp_path, call, monkeypatch):
+    folder = shutil.copytree(run, tmp_path / "run")  # over a model that is there: it stays until the new one is whole
+    (folder / "2").mkdir()
+    before = {path: path.read_bytes() for path in folder.glob("*.*")}
+    checkpoint = folder / "checkpoint.keras"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+    with subprocess.Popen([sys.executable, "-c", TRAIN_FOREVER, scene, folder], **pipes) as process:
+        until(process, checkpoint.exists)
+        first = checkpoint.stat().st_mtime_ns
+        until(process, lambda: checkpoint.stat().st_mtime_ns > first)
+        process.kill()
+    killed, state = steps_of(checkpoint)
+    assert killed > 0 and state
+    assert {path: path.read_bytes() for path in before} == before and load(folder)
+
+    words = ["train", scene, "--output", folder, "--cache", "none", "--resume"]
+    first = checkpoint.stat().st_mtime_ns
+    with subprocess.Popen([sys.executable, "-m", "eqvid_tf.cli", *words], **pipes) as process:
+        until(process, lambda: checkpoint.stat().st_mtime_ns > first)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and out == ""
+    assert "training on " in err and "stopped at step" in err
+    assert err.splitlines()[-1] == "eqvid train: stopped. --resume goes on from the checkpoint."
+    assert "cuInit" not in err and "oneDNN" not in err
+    stopped, state = steps_of(checkpoint)
+    assert stopped > killed and state
+
+    def no_room(model, path, *_, **__):
+        os.makedirs(os.path.join(path, "variables"))
+        raise tf.errors.ResourceExhaustedError(None, None, f"{path}/saved_model.pb; No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(tf.saved_model, "save", no_room)
+        code, _, err = call(*words, "--steps", stopped + 1)
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "eqvid train: error: the disk is full. Make room, or choose another place. --resume goes on from the checkpoint.")
+    assert {path: path.read_bytes() for path in before} == before
+    assert steps_of(checkpoint)[0] == stopped + 1
+    assert not list(folder.glob(".*"))
+
+    for wrong in (["--estimator", "frames"], ["--image-size", "24"]):
+        code, _, err = call(*words, *wrong)
+        assert code == 2 and "cannot go on with" in err
+
+    code, out, _ = call(*words, "--steps", stopped + 1, "--estimator", "features")
+    assert code == 0 and f"{stopped + 2} steps" in out
+    names = {"config.json", "model.keras", "metrics.json", "README.md", "1", "logs"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert load(folder).config.width == 4
+    code, _, err = call(*words)
+    assert code == 2 and "no checkpoint to resume from" in err
+    assert call(*words[:-1])[0] == 2

@@ -1,0 +1,184 @@
+"""The three estimators behind their contract, their closed-form start, and the motions they are labelled with."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from eqvid_tf import affine
+from eqvid_tf.config import LossConfig, ModelConfig
+from eqvid_tf.layers import warp
+from eqvid_tf.model import EquivariantVideoModel
+from eqvid_tf.motion import FeatureMotion, FrameMotion, KnownMotion, MotionEstimator, box, build_estimator, moments, random_motions
+
+FLOAT32 = 1e-5
+SIZE = (24, 36)
+ASPECT = SIZE[1] / SIZE[0]
+
+
+def blobs(places, size=SIZE, channels=4):
+    """Maps with a blob of unequal channels around each of `places` (x, y), empty elsewhere."""
+    y, x = np.meshgrid(*((np.arange(n) + 0.5) * 2 / n - 1 for n in size), indexing="ij")
+    near = [np.exp(-(((x - cx) * size[1] / size[0]) ** 2 + (y - cy) ** 2) / 0.03) for cx, cy in places]
+    return np.float32(np.array(near)[..., None] * np.linspace(0.5, 1.5, channels))
+
+
+def a_pair(places, next_places):
+    count = len(places)
+    frames = [0.8 * blobs(at, channels=3) / 1.5 + 0.1 for at in (places, next_places)]
+    return {"frame": frames[0], "next_frame": frames[1], "features": blobs(places), "next_features": blobs(next_places),
+            "motion": np.tile(np.eye(2, 3, dtype="float32"), (count, 1, 1))}
+
+
+# -- the contract --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "kind", "learned"), [("known", KnownMotion, False), ("frames", FrameMotion, True),
+                                                       ("features", FeatureMotion, True)])
+def test_one_contract(name, kind, learned):
+    estimator = build_estimator(ModelConfig(estimator=name))
+    assert type(estimator) is kind and isinstance(estimator, MotionEstimator) and estimator.learned is learned
+    pair = a_pair([(0.1, 0.2), (-0.3, 0.0)], [(0.3, 0.2), (0.0, 0.1)])
+    motion = estimator(pair)
+    assert motion.shape == (2, 2, 3) and keras.backend.standardize_dtype(motion.dtype) == "float32"
+    np.testing.assert_array_equal(estimator.estimates(pair)[-1], motion)
+    needed = {key: value for key, value in pair.items() if key in estimator.reads or not learned}
+    np.testing.assert_array_equal(estimator(needed), motion)        # it looks at nothing else
+    if learned:
+        assert np.any(np.abs(estimator({**needed, estimator.reads[1]: needed[estimator.reads[0]]}) - motion) > 1e-4)
+
+
+def test_known_motion_must_be_given():
+    pair = a_pair([(0.0, 0.0)], [(0.0, 0.0)])
+    for missing in ({**pair, "motion": None}, {key: value for key, value in pair.items() if key != "motion"}):
+        with pytest.raises(ValueError, match="'known' estimator needs the motion of each pair"):
+            KnownMotion()(missing)
+
+
+# -- where learning starts -----------------------------------------------------------------------------------------
+
+
+def test_a_shifted_blob_gives_its_shift():
+    places, moved = [(0.1, 0.2), (-0.3, 0.0), (0.0, -0.4)], [(0.35, 0.2), (-0.5, 0.1), (0.0, 0.2)]
+    motion = ops.convert_to_numpy(FeatureMotion()(a_pair(places, moved)))
+    np.testing.assert_allclose(motion[:, :, :2], np.tile(np.eye(2), (3, 1, 1)), atol=FLOAT32)
+    np.testing.assert_allclose(motion[:, :, 2], np.subtract(moved, places), atol=2e-3)
+    assert motion[0, 0, 2] > 0.2                        # forward: what went right has a positive x
+
+
+@pytest.mark.parametrize("empty", [("features", "next_features"), ("features",), ("next_features",)], ids=len)
+def test_without_a_character_there_is_no_motion(empty):
+    pair = a_pair([(0.1, 0.2)], [(0.4, 0.2)])
+    motion = FeatureMotion()({**pair, **{key: 0 * pair[key] for key in empty}})
+    np.testing.assert_allclose(motion, affine.identity(1), atol=FLOAT32)
+
+
+def test_the_frames_estimator_starts_near_the_identity():
+    keras.utils.set_random_seed(0)
+    estimator = FrameMotion(width=8)
+    still = a_pair([(0.1, 0.2)], [(0.1, 0.2)])
+    np.testing.assert_allclose(estimator(still), affine.identity(1), atol=FLOAT32)
+    np.testing.assert_allclose(estimator(a_pair([(0.1, 0.2)], [(0.4, 0.2)])), affine.identity(1), atol=0.2)
+
+
+def test_what_the_head_finds_is_in_the_characters_own_square():
+    """A head that always says `half a box to the right` moves by half a box, three times over."""
+    estimator, pair = FeatureMotion(steps=1), a_pair([(0.1, 0.2)], [(0.1, 0.2)])
+    estimator(pair)
+    estimator.out.bias.assign([0, 0, 0.5, 0, 0, 0])
+    motion = ops.convert_to_numpy(estimator(pair))
+    centre, radius, _ = moments(pair["features"])
+    square = ops.convert_to_numpy(box(centre, radius, SIZE))
+    np.testing.assert_allclose(motion[0, 0, 2], 0.5 * square[0, 0, 0], rtol=0.01)
+    np.testing.assert_allclose(motion[0, 1, 2], 0.0, atol=1e-4)
+
+
+# -- moments, and motions to learn from ------------------------------------------------------------------------------
+
+
+def test_moments_of_one_cell_and_of_a_known_spread():
+    cell = np.zeros((1, *SIZE, 2), "float32")
+    cell[0, 5, 8] = (3, 4)
+    centre, radius, mass = moments(cell)
+    np.testing.assert_allclose(centre[0], [17 / 36 - 1, 11 / 24 - 1], atol=1e-4)
+    assert float(radius[0]) < 2e-3 and float(mass[0]) == pytest.approx(25 / (24 * 36), rel=1e-4)
+    cell[0, 5, 20], cell[0, 5, 8] = (5, 0), (3, 4)      # the same energy 12 cells to the right
+    centre, radius, _ = moments(cell)
+    np.testing.assert_allclose(centre[0], [29 / 36 - 1, 11 / 24 - 1], atol=1e-4)
+    assert float(radius[0]) == pytest.approx(6 * 2 / 24 / 2**0.5, rel=1e-3)     # in units of half the height
+
+
+def test_random_motions_land_in_the_frame():
+    centre = np.float32(np.random.default_rng(0).uniform(-0.9, 0.9, (500, 2)))
+    key = keras.random.SeedGenerator(3)
+    motions = random_motions(key, 500, centre, ASPECT)
+    landed = ops.convert_to_numpy(affine.transform_points(motions, centre[:, None]))[:, 0]
+    assert np.abs(landed).max() <= 0.7 + FLOAT32 and np.abs(landed).max() > 0.65
+    linear = ops.convert_to_numpy(affine.to_square(motions, ASPECT))[:, :, :2]
+    size = np.sqrt(np.linalg.det(linear))
+    turn = np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
+    assert 0.6 < size.min() < 0.8 < 1.2 < size.max() < 1.6
+    assert turn.min() < -0.55 and turn.max() > 0.55 and abs(turn.mean()) < 0.1
+    again = random_motions(keras.random.SeedGenerator(3), 500, centre, ASPECT)
+    np.testing.assert_array_equal(again, motions)
+    assert np.abs(random_motions(key, 500, centre, ASPECT) - motions).max() > 0.1
+
+
+# -- learning ------------------------------------------------------------------------------------------------------
+
+
+def easy_pairs(count=32, size=24):
+    """Pairs of a bright two-coloured square on a still ramp, and their motion (a shift)."""
+    cell, start = np.zeros((1, size, size, 4), "float32"), size // 2 - 4
+    cell[:, start:start + 8, start:start + 8] = (0.9, 0.2, 0.1, 1)
+    cell[:, start:start + 3, start:start + 8, 1] = 0.9
+    at = np.random.default_rng(0).uniform(-0.5, 0.5, (count + 1, 2)).astype("float32")
+    layer = warp(np.repeat(cell, count + 1, 0), affine.invert(affine.build(shift=at))).numpy()
+    frames = layer[..., :3] + (1 - layer[..., 3:]) * np.linspace(0.3, 0.5, size, dtype="float32")[:, None, None]
+    pairs = {"frame": frames[:-1], "next_frame": frames[1:], "hint": layer[:-1, ..., 3:], "next_hint": layer[1:, ..., 3:]}
+    return pairs, at[1:] - at[:-1]
+
+
+def test_the_frames_estimator_learns_an_easy_set():
+    keras.utils.set_random_seed(0)
+    pairs, shift = easy_pairs()
+    model = EquivariantVideoModel(ModelConfig(estimator="frames", width=8, canvas=(24, 24)), LossConfig(label=1.0))
+    model.T.steps = 1                                   # refinements: to trace three takes a long time
+    model.compile(optimizer=keras.optimizers.Adam(3e-3))
+    before = model.estimate_motion(pairs["frame"], pairs["next_frame"])[0]
+    dataset = tf.data.Dataset.from_tensor_slices(pairs).shuffle(32, seed=0).batch(8).repeat()
+    losses = model.fit(dataset, steps_per_epoch=20, epochs=3, verbose=0, shuffle=False).history["label_loss"]
+    assert losses[-1] < 0.9 * losses[0], losses
+    found = ops.convert_to_numpy(model.estimate_motion(pairs["frame"], pairs["next_frame"])[0])
+    errors = [np.abs(motion[:, :, 2] - shift).mean() for motion in (ops.convert_to_numpy(before), found)]
+    assert errors[1] < 0.2 * errors[0], errors
+    assert np.corrcoef(found[:, 0, 2], shift[:, 0])[0, 1] > 0.97       # and forward, not back
+
+
+def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
+    """What training on the drawn scene made of it: the label loss, and motions that no label told it."""
+    from eqvid_tf.data.frames import open_clip
+
+    history = label_losses(run)
+    assert history[-1] < 0.5 * history[0], history
+    clip = open_clip(scene, cache=None)
+    frames = clip.arrays(trained.config.canvas).astype("float32") / 255
+    found = ops.convert_to_numpy(trained.estimate_motion(frames[:-4], frames[4:])[0])
+    true = np.tile(np.eye(3), (len(found), 1, 1))
+    steps = np.concatenate([clip.motion(), np.tile([[[0, 0, 1]]], (len(frames) - 1, 1, 1))], 1)
+    for k in range(4):
+        true = steps[k:k + len(found)] @ true
+    true = true[:, :2]
+    assert np.abs(found - true).mean() < 0.4 * np.abs(true - np.eye(2, 3)).mean()
+    for axis in (0, 1):
+        assert np.corrcoef(found[:, axis, 2], true[:, axis, 2])[0, 1] > 0.9
+
+
+def label_losses(run):
+    """The label loss that TensorBoard shows, in order."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "logs"))
+    events.Reload()
+    return [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("label_loss")]
