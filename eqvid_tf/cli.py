@@ -268,9 +268,9 @@ def run_evaluate(args) -> int:
     from eqvid_tf.output import check_output, write_text
     from eqvid_tf.scorecard import figures, table
 
-    for path in (args.json, args.sheet):
-        if path:
-            check_output(path, args.overwrite)
+    if args.json:
+        check_output(args.json, args.overwrite)
+    sheet_file = check_output(args.sheet or args.run / "evaluation.png", args.overwrite or not args.sheet)
     with quietly():
         from eqvid_tf.evaluate import evaluate
         from eqvid_tf.export import load
@@ -280,7 +280,7 @@ def run_evaluate(args) -> int:
     print(table(cards))
     if args.json:
         write_text(args.json, json.dumps(figures(cards), indent=1))
-    write_png(args.sheet or args.run / "evaluation.png", sheet)
+    write_png(sheet_file, sheet)
     return 0
 
 

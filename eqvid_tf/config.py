@@ -54,7 +54,7 @@ class LossConfig:
 class TrainConfig:
     """One training run."""
 
-    image_size: int = option(0, "shorter side of the frames the networks see; 0: the clip's own, at most 96")
+    image_size: int = option(0, "shorter side of the frames the networks see; 0: the clip's own, at most 64")
     minutes: float = option(10.0, "time to train; the schedule is stretched over it")
     steps: int = option(0, "train for this many steps instead of --minutes")
     batch_size: int = option(12, "pairs a step")

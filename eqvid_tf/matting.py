@@ -26,7 +26,7 @@ def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float
     differs = apart > LEAST + 1.5 * noise
     if presence is not None:
         differs &= spread(presence > 0.5, int(np.ceil(2 * cell)))
-        differs |= (presence > 0.9) & (noise > LEAST)
+        differs |= (presence > 0.5) & (noise > LEAST)
     inside = fill(close(differs & (window_sum(differs.astype(np.float32)) > 2.5)))
     core = ~spread(~inside, 1)
     alpha = np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside).astype(np.float32)[..., None]

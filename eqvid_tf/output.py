@@ -16,12 +16,14 @@ class OutputError(ValueError):
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
     """The path, if an output may go there.
 
-    Raises: OutputError where a parent is a file, or something is there already and `overwrite` is not set.
+    Raises: OutputError where a parent is a file or write-protected, or something is there already and `overwrite` is not set.
     """
     path = Path(path)
-    for parent in path.parents:
-        if parent.exists() and not parent.is_dir():
-            raise OutputError(f"{path}: cannot be written, {parent} is a file. Choose another place.")
+    place = next(parent for parent in (path, *path.parents) if parent.is_dir() or (parent.exists() and parent != path))
+    if not place.is_dir():
+        raise OutputError(f"{path}: cannot be written, {place} is a file. Choose another place.")
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"{path}: cannot be written, {place} is write-protected. Choose another place.")
     if filled(path) and not overwrite:
         raise OutputError(f"{path}: is there already and not empty. Choose another place, or pass --overwrite.")
     return path

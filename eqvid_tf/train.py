@@ -26,7 +26,7 @@ from eqvid_tf.output import OutputError, put, write_text
 
 YOUNG = 100         # steps before which an estimator that stands still has not collapsed, but hardly begun
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
-LARGEST = 96        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
+LARGEST = 64        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
 
 
 class Collapsed(RuntimeError):

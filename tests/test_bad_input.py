@@ -225,6 +225,10 @@ def test_an_output_that_cannot_be(run, scene, bad, tmp_path, refused, monkeypatc
     for there in (copy, copy.parent, tmp_path / "work" / ".." / "work"):
         assert "holds" in refused(*separate_, there, "--overwrite")
     assert "holds" in refused("render", run, "--shots", copy / "shots.json", "--output", copy / "frames", "--overwrite")
+    with monkeypatch.context() as protected:
+        protected.setattr(os, "access", lambda *_: False)
+        assert "write-protected" in refused(*separate_, "out")
+        assert "write-protected" in refused("evaluate", run, copy)
     assert "decoded frames cannot be kept" in refused("separate", run, copy, "--output", "out", "--cache", tmp_path / "file")
 
 
@@ -327,6 +331,6 @@ def test_a_rename_that_fails_puts_the_old_one_back(tmp_path, monkeypatch):
 
 def test_a_mistake_is_all_that_stderr_says(tmp_path):
     words = [sys.executable, "-m", "eqvid_tf.cli", "export", str(tmp_path)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "none"})
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "none"})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
