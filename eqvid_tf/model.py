@@ -33,6 +33,7 @@ class EquivariantVideoModel(keras.Model):
 
     def __init__(self, config: ModelConfig | dict | None = None, loss: LossConfig | dict | None = None, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
+        self.supports_jit = False       # XLA lacks the sampler's kernels; compile would choose it where there is a GPU
         self.config = from_dict(ModelConfig, config) if isinstance(config, dict) else config or ModelConfig()
         self.weights_of = from_dict(LossConfig, loss) if isinstance(loss, dict) else loss or LossConfig()
         self.seed = seed
@@ -93,9 +94,10 @@ class EquivariantVideoModel(keras.Model):
     def label_loss(self, fx, hx):
         """The estimator on pairs that the model makes and labels itself: T f(x) and T' f(x), apart by T' T^-1."""
         fx, hx = ops.stop_gradient(fx), ops.stop_gradient(hx)
-        height, width = fx.shape[1:3]
+        batch, height, width, _ = ops.shape(fx)
         centre, _, _ = moments(fx)
-        motions = [random_motions(self.random, ops.shape(fx)[0], centre, width / height) for _ in range(2)]
+        aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
+        motions = [random_motions(self.random, batch, centre, aspect) for _ in range(2)]
         maps = [warp(fx, affine.invert(motion)) for motion in motions]
         pair = {"features": maps[0], "next_features": maps[1]}
         if "frame" in self.T.reads:

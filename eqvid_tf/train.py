@@ -74,7 +74,6 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
     arrays = [clip.arrays(config.model.canvas) for clip in clips]
     plates = [plate.plate(array) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]
@@ -110,7 +109,7 @@ def begin(folder: Path) -> None:
 
 def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
     """A new model, compiled, with the clips' medians in its memory."""
-    model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed)
+    model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if config.model.structure == "partition":
         remember(model, np.stack(plates) / 255)
     optimizer = keras.optimizers.Adam(config.train.learning_rate, global_clipnorm=1.0)

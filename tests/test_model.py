@@ -1,0 +1,316 @@
+"""The model: the equation, training from a user's own script, precision, two devices, saving, and its faces."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from eqvid_tf import affine, losses
+from eqvid_tf.config import LossConfig, ModelConfig
+from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.layers import warp
+from eqvid_tf.model import EquivariantVideoModel, remember
+
+FLOAT32 = 1e-5
+CANVAS = (16, 24)
+RNG = np.random.default_rng(0)
+SMALL = {"width": 4, "channels": 2, "canvas": CANVAS}
+SHIFT = affine.build(shift=(0.25, 0.125))
+
+
+def make(estimator="known", loss=None, seed=0, **settings):
+    keras.utils.set_random_seed(seed)
+    return EquivariantVideoModel(ModelConfig(**{**SMALL, **settings}, estimator=estimator), loss, seed=seed)
+
+
+def a_batch(size=4, canvas=CANVAS, seed=0):
+    rng = np.random.default_rng(seed)
+    frame, next_frame = rng.uniform(size=(2, size, *canvas, 3)).astype("float32")
+    shift = rng.uniform(-0.3, 0.3, (size, 2))
+    motion = affine.build(shift=shift, turn=0.4 * shift[:, 0], zoom=np.exp(shift[:, 1])).numpy().astype("float32")
+    return {"frame": frame, "next_frame": next_frame, "motion": motion}
+
+
+def dataset(count=8, size=4):
+    return tf.data.Dataset.from_tensor_slices(a_batch(count)).batch(size)
+
+
+def scrambled(model):
+    """Random weights also where training starts at zero."""
+    for weight in model.trainable_weights:
+        if not np.any(weight):
+            weight.assign(0.05 * RNG.normal(size=weight.shape))
+    return model
+
+
+# -- the equation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", ["known", "features"])
+@pytest.mark.parametrize("structure", ["partition", "plain"])
+def test_a_call_is_the_equation(estimator, structure):
+    model, pair = scrambled(make(estimator, structure=structure)), a_batch()
+    x, x2 = pair["frame"], pair["next_frame"]
+    fx, hx = model.f(x), model.h(x)
+    motion = pair["motion"] if estimator == "known" else model.T({"features": fx, "next_features": model.f(x2)})
+    out = model(pair)
+    np.testing.assert_allclose(out["motion"], motion, atol=FLOAT32)
+    np.testing.assert_allclose(out["frame"], model.g(warp(fx, affine.invert(motion)) + hx), atol=1e-4)
+
+
+def test_the_three_losses_are_those_of_the_equation():
+    model, pair = scrambled(make("known")), a_batch()
+    x, x2 = pair["frame"], pair["next_frame"]
+    theta = affine.invert(pair["motion"])
+    rendered = model(pair)["frame"]
+    inside = warp(np.ones((4, *CANVAS, 1), "float32"), theta)
+    expected = {
+        "scene": np.abs(rendered - x2).mean(),                          # against x', not x
+        "character": losses.character_loss(warp(model.f(x), theta), model.f(x2), inside),
+        "background": np.abs(model.h(x2) - model.h(x)).mean(),
+    }
+    assert abs(expected["scene"] - np.abs(rendered - x).mean()) > 1e-3
+    terms = model.losses_of(pair, training=False)
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), abs=FLOAT32), name
+    weights = LossConfig()
+    total = weights.scene * terms["scene"] + weights.character * terms["character"] + weights.background * terms["background"]
+    assert float(model.weighted(terms)) == pytest.approx(float(total), rel=1e-6)
+    other = a_batch(seed=5)["frame"]                                    # h may read another frame of the same clip
+    elsewhere = model.losses_of({**pair, "background_frame": other}, training=False)
+    assert float(elsewhere["background"]) == pytest.approx(np.abs(model.h(x2) - model.h(other)).mean(), abs=FLOAT32)
+
+
+# -- a user's own script -------------------------------------------------------------------------------------------
+
+
+def test_compile_fit_evaluate_predict(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = make("features")
+    model.T.steps = 1                                   # refinements: to trace three takes a long time
+    pairs = {key: value for key, value in a_batch(8).items() if key != "motion"}
+    data = tf.data.Dataset.from_tensor_slices(pairs).batch(4)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True)
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=1)
+    history = model.fit(data.repeat(), steps_per_epoch=2, epochs=9, validation_data=data, verbose=0, shuffle=False,
+                        callbacks=[best, stop]).history
+    assert len(history["loss"]) == 2                    # stopped early
+    names = {"loss", "scene_loss", "character_loss", "background_loss"}
+    assert set(history) == names | {"label_loss"} | {f"val_{name}" for name in names}
+    weights = LossConfig()
+    for k in range(2):
+        terms = {name: history[f"{name}_loss"][k] for name in ("scene", "character", "background", "label")}
+        assert history["loss"][k] > 0
+        assert history["loss"][k] == pytest.approx(sum(getattr(weights, n) * v for n, v in terms.items()), rel=1e-4)
+    found = model.evaluate(data, return_dict=True, verbose=0)
+    assert set(found) == names
+    assert found["loss"] == pytest.approx(history["val_loss"][-1], rel=0.2) and found["loss"] > 0
+    predicted = model.predict(data, verbose=0)
+    assert predicted["frame"].shape == (8, *CANVAS, 3) and predicted["motion"].shape == (8, 2, 3)
+    again = keras.saving.load_model(tmp_path / "best.keras")
+    again.T.steps = 1
+    assert again.evaluate(data, return_dict=True, verbose=0)["loss"] == pytest.approx(min(history["val_loss"]), rel=1e-4)
+
+
+def test_a_hint_teaches_in_training_alone_and_can_fade():
+    model, pair = make("known"), a_batch()
+    hints = {"hint": np.ones((4, *CANVAS, 1), "float32"), "next_hint": np.zeros((4, *CANVAS, 1), "float32")}
+    assert "hint" not in model.losses_of({**pair, **hints}, training=False)
+    full = float(model.losses_of({**pair, **hints}, training=True)["hint"])
+    model.hint_strength.assign(0.25)
+    assert float(model.losses_of({**pair, **hints}, training=True)["hint"]) == pytest.approx(full / 4, rel=1e-5)
+
+
+def test_xla_is_not_chosen_where_there_is_a_gpu(monkeypatch):
+    """It has no kernel for the sampler."""
+    devices = tf.config.list_physical_devices() + [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
+    model = make()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: devices)
+    model.compile(optimizer="sgd")
+    assert model.jit_compile is False
+
+
+def test_frames_whose_size_is_known_only_at_run_time():
+    """Any size, also other than the canvas, through the losses of training."""
+    model = make("features", stride=2)
+    spec = {name: tf.TensorSpec((None, None, None, 3), tf.float32) for name in ("frame", "next_frame")}
+    terms = tf.function(lambda pair: model.losses_of(pair, training=True), input_signature=[spec], autograph=False)
+    for canvas in ((16, 24), (17, 13)):
+        pair = a_batch(2, canvas)
+        found = terms({name: pair[name] for name in spec})
+        assert all(np.isfinite(value) for value in found.values())
+        assert model(pair)["frame"].shape == (2, *canvas, 3)
+
+
+# -- precision -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    model, pair = make("features"), a_batch()
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    out = model.layers_of(pair)
+    half = policy.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(out["fx"].dtype) == keras.backend.standardize_dtype(out["moved"].dtype) == half
+    assert keras.backend.standardize_dtype(out["motion"].dtype) == "float32"
+    assert {keras.backend.standardize_dtype(value.dtype) for value in model.losses_of(pair, True).values()} == {"float32"}
+    optimizer = keras.optimizers.Adam(1e-2)
+    if half == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
+    model.compile(optimizer=optimizer, run_eagerly=True)
+    before = [np.array(weight) for weight in model.trainable_weights]
+    data = tf.data.Dataset.from_tensors({name: pair[name] for name in ("frame", "next_frame")})
+    assert np.isfinite(model.fit(data, verbose=0, shuffle=False).history["loss"]).all()
+    after = [np.array(weight) for weight in model.trainable_weights]
+    assert all(np.isfinite(weight).all() for weight in after)
+    assert sum(np.any(a != b) for a, b in zip(before, after)) > len(before) / 2      # the step was taken, not skipped
+    for name, value in zip(("frame", "motion", "confidence"), model.transfer(pair["frame"], pair["next_frame"], pair["frame"])):
+        assert keras.backend.standardize_dtype(value.dtype) == "float32", name
+
+
+def test_a_gradient_too_small_for_half_a_float_is_scaled():
+    """A step in mixed_float16 is that in float32, nearly: without a scaled loss most of it would be 0."""
+    pair, changes = a_batch(), {}
+    for policy in ("float32", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        model = make("known", loss=LossConfig(scene=1e-3, character=1e-3, background=1e-3))
+        sgd = keras.optimizers.SGD(1.0)
+        scaled = keras.optimizers.LossScaleOptimizer(sgd, initial_scale=2.0**14) if policy != "float32" else sgd
+        model.compile(optimizer=scaled, run_eagerly=True)
+        before = [np.array(weight) for weight in model.f.trainable_weights]
+        model.fit(tf.data.Dataset.from_tensors(pair), verbose=0, shuffle=False)
+        changes[policy] = np.concatenate([np.ravel(a - b) for a, b in zip(model.f.trainable_weights, before)])
+    exact, half = changes.values()
+    assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
+
+
+# -- two devices ---------------------------------------------------------------------------------------------------
+
+TWO_DEVICES = """
+import json
+import sys
+import keras, numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path[:0] = sys.argv[1:]
+from test_model import dataset, make
+
+def trained(scope, estimator, steps):
+    with scope:
+        model = make(estimator)
+        model.compile(optimizer=keras.optimizers.SGD(0.5))
+    history = model.fit(dataset(4 * steps), verbose=0, shuffle=False).history
+    assert np.isfinite(history["loss"]).all()
+    return model.get_weights(), history["loss"][0]
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+(one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 3), trained(strategy.scope(), "known", 3)
+apart = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
+print(json.dumps({"loss": abs(loss - other), "weights": apart(two), "learned": apart(make("known").get_weights())}))
+trained(strategy.scope(), "features", 1)
+"""
+
+
+def test_two_devices_learn_what_one_learns():
+    """Known motion: a learned estimator draws random labels, others on each device. Plain gradient descent, so that a
+    difference in a gradient is not divided by its size."""
+    folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    apart = json.loads(done.stdout.splitlines()[-1])
+    assert apart["loss"] < FLOAT32 and apart["weights"] < FLOAT32 and apart["learned"] > 100 * FLOAT32, apart
+
+
+# -- saving --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", ["features", "frames", "known"])
+def test_a_saved_model_is_the_same_to_the_bit(estimator, tmp_path):
+    model, pair = scrambled(make(estimator, LossConfig(scene=3.0), structure="partition", memory=2, stride=2)), a_batch()
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
+    model.fit(tf.data.Dataset.from_tensors(pair), verbose=0, shuffle=False)
+    model.hint_strength.assign(0.5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.config == model.config and again.weights_of == model.weights_of and again.seed == model.seed
+    for ours, theirs in ((model.weights, again.weights), (model.optimizer.variables, again.optimizer.variables)):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=a.path)
+    assert int(again.optimizer.iterations) == 1
+    for a, b in zip(model(pair).values(), again(pair).values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    plain = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(plain(pair)["frame"], model(pair)["frame"])
+
+
+# -- its faces, and what one clip taught ---------------------------------------------------------------------------
+
+
+def test_faces():
+    model, pair = scrambled(make("features", stride=4)), a_batch(canvas=(17, 22))
+    x, x2, other = pair["frame"], pair["next_frame"], a_batch(canvas=(17, 22), seed=7)["frame"]
+    character, background, mask = model.separate(x)
+    assert character.shape == background.shape == x.shape and mask.shape == (4, 17, 22, 1)
+    rendered = model.render(x, other, pair["motion"])
+    moved = warp(model.f(x), affine.invert(pair["motion"]))
+    expected = np.clip(model.g(moved + model.h(other)), 0, 1)[:, :17, :22]
+    np.testing.assert_allclose(rendered, expected, atol=FLOAT32)
+    np.testing.assert_allclose(model.render_features(model.f(x), model.h(other), pair["motion"])[:, :17, :22], expected, atol=FLOAT32)
+    motion, confidence = model.estimate_motion(x, x2)
+    assert motion.shape == (4, 2, 3) and confidence.shape == (4,) and 0 <= np.min(confidence) and np.max(confidence) <= 1
+    frame, same, sure = model.transfer(x, x2, other)
+    np.testing.assert_array_equal(same, motion)
+    np.testing.assert_array_equal(sure, confidence)
+    np.testing.assert_allclose(frame, model.render(other, other, motion), atol=FLOAT32)
+    for compiled, eager in ((model.masks(x), mask), (model.renders(x, other, pair["motion"]), rendered), (model.estimates(x, x2)[0], motion)):
+        np.testing.assert_allclose(compiled, eager, atol=1e-4)
+    for value in (character, background, mask, rendered):
+        assert 0 <= np.min(value) and np.max(value) <= 1
+
+
+def test_a_known_model_refuses_to_estimate():
+    model, pair = make("known"), a_batch()
+    for face in (lambda: model.estimate_motion(pair["frame"], pair["next_frame"]),
+                 lambda: model.transfer(pair["frame"], pair["next_frame"], pair["frame"])):
+        with pytest.raises(ValueError, match="cannot estimate a motion"):
+            face()
+    with pytest.raises(ValueError, match="needs the motion of each pair"):
+        model({"frame": pair["frame"], "next_frame": pair["next_frame"]})
+
+
+def test_remember_fills_the_memory_in_order():
+    model = make(memory=3)
+    before = np.array(model.h.pictures)
+    remember(model, np.full((2, 8, 12, 3), 0.7))        # of another size
+    np.testing.assert_allclose(model.h.pictures[:2], 0.7, atol=FLOAT32)
+    np.testing.assert_array_equal(model.h.pictures[2], before[2])
+
+
+def psnr(a, b):
+    return -10 * np.log10(np.mean((np.asarray(a) - b) ** 2))
+
+
+def test_one_clip_is_learned(trained, scene):
+    """After 200 steps: the next frame from this one's layers above 30 dB, where the frame itself is some 23 dB from it."""
+    clip = open_clip(scene, cache=None)
+    frames = clip.arrays(trained.config.canvas).astype("float32") / 255
+    out = trained({"frame": frames[:-2], "next_frame": frames[2:]})
+    still = psnr(frames[:-2], frames[2:])
+    print(psnr(out["frame"], frames[2:]), still)
+    assert psnr(out["frame"], frames[2:]) > max(30, still + 4)
+    background = read_image(scene / "background.png").astype("float32") / 255
+    print(psnr(trained.separate(frames)[1], background[None]))
+    assert psnr(trained.separate(frames)[1], background[None]) > 35
+    rows, columns = np.nonzero(np.asarray(trained.separate(frames)[2])[0, :, :, 0] > 0.5)
+    moved = trained.render(frames[:1], frames[:1], SHIFT[None])     # a motion that the clip does not show
+    there = np.asarray(trained.separate(moved)[2])[0, :, :, 0] > 0.5
+    down, right = (np.mean(ops.convert_to_numpy(new)) - np.mean(old) for new, old in zip(np.nonzero(there), (rows, columns)))
+    print(right, down)
+    assert right == pytest.approx(0.25 * 24, abs=1.5) and down == pytest.approx(0.125 * 16, abs=1.5)
