@@ -12,6 +12,7 @@ from eqvid_tf.matting import cut_out
 
 CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
 RESTLESS = 6        # grey levels of 255: a place whose middle difference to the background is larger is never still
+REPEATED = 0.01     # what a frame that repeats its neighbours counts, beside the newest
 MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds time and memory
 BLOCK = 1 << 22     # values of one channel sorted at a time
 
@@ -29,7 +30,7 @@ def novelty(frames: np.ndarray) -> np.ndarray:
         moved = np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED)
         weights[i] += moved
         weights[i + 1] += moved
-    return weights + 1e-3 * max(weights.max(), 1e-3)
+    return weights + REPEATED * max(weights.max(), 1e-3)
 
 
 def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -61,8 +62,8 @@ def _median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def plate(frames: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
     """The background of a clip.
 
-    Without masks, the median of frames evenly spread over what is new in the clip (see `novelty`); with them, the median over
-    the frames in which a place is not the character's. A place that every frame hides falls back on the least hidden ones.
+    Why: the median of frames weighted by what is new in them (see `novelty`) and, with masks, of those in which a place is not
+    the character's. A place that every frame hides falls back on the least hidden ones.
 
     Shapes: frames, masks uint8 [T, H, W, 3], [T, H, W] (255 = fully character) -> [H, W, 3] float32 in [0, 255].
     """
@@ -85,10 +86,11 @@ def noise(frames: np.ndarray, background: np.ndarray, masks: np.ndarray | None =
 
 def _told(frames: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """The frames that tell of the background, and how much each does: weights [T] or [T, H, W]."""
+    weights = novelty(frames)
     if masks is not None:
         shown = 1 - np.arange(256) / 255
-        return frames, (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks]
-    weights = novelty(frames)
+        seen = (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks]
+        return frames, seen * weights[:, None, None].astype(np.float32)
     if len(frames) <= MOST_FRAMES:
         return frames, weights
     passed = np.cumsum(weights) / weights.sum()
