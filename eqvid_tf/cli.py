@@ -321,7 +321,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"eqvid {args.command}: stopped.{RESUME if resumable(args) else ''}")
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - in_one_line raises again what is ours
         if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":
             say(f"eqvid {args.command}: failed: {error}")
             return 1

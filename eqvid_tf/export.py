@@ -59,8 +59,11 @@ def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, fol
     write_text(folder / "README.md", card(config, metrics))
     export(model, folder)
     draft = folder / ".draft.keras"
-    model.save(draft)
-    draft.replace(folder / "model.keras")
+    try:
+        model.save(draft)
+        draft.replace(folder / "model.keras")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def export(model: EquivariantVideoModel, folder: Path, version: int = 1) -> Path:

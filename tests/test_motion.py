@@ -10,7 +10,16 @@ from eqvid_tf import affine
 from eqvid_tf.config import LossConfig, ModelConfig
 from eqvid_tf.layers import warp
 from eqvid_tf.model import EquivariantVideoModel
-from eqvid_tf.motion import FeatureMotion, FrameMotion, KnownMotion, MotionEstimator, box, build_estimator, moments, random_motions
+from eqvid_tf.motion import (
+    FeatureMotion,
+    FrameMotion,
+    KnownMotion,
+    MotionEstimator,
+    box,
+    build_estimator,
+    moments,
+    random_motions,
+)
 
 FLOAT32 = 1e-5
 SIZE = (24, 36)
@@ -118,7 +127,7 @@ def test_random_motions_land_in_the_frame():
     linear = ops.convert_to_numpy(affine.to_square(motions, ASPECT))[:, :, :2]
     size = np.sqrt(np.linalg.det(linear))
     turn = np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
-    assert 0.6 < size.min() < 0.8 < 1.2 < size.max() < 1.6
+    assert 0.6 < size.min() < 0.8 and 1.2 < size.max() < 1.6
     assert turn.min() < -0.55 and turn.max() > 0.55 and abs(turn.mean()) < 0.1
     again = random_motions(keras.random.SeedGenerator(3), 500, centre, ASPECT)
     np.testing.assert_array_equal(again, motions)

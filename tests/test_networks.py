@@ -134,7 +134,7 @@ def half_turned(network):
     if isinstance(network, networks.Renderer):
         for weight in network.residual.weights:
             shape = (*weight.shape[:-1], network.stride, network.stride, networks.PIXELS)
-            weight.assign(ops.reshape(ops.flip(ops.reshape(weight, shape), (-3, -2)), weight.shape))
+            weight.assign(ops.reshape(ops.reshape(weight, shape)[..., ::-1, ::-1, :], weight.shape))
 
 
 @pytest.mark.parametrize(("structure", "stride"), KINDS)
@@ -181,7 +181,7 @@ def test_training_makes_f_equivariant(trained, scene, capsys):
     for kind, parts in {"shift": {"shift": (0.2, -0.1)}, "turn": {"turn": 0.4}, "zoom": {"zoom": 1.2}}.items():
         move = ops.tile(affine.build(**parts, aspect=clip.size[1] / clip.size[0])[None], (len(frame), 1, 1))
         for name, f in (("new", new.f), ("trained", trained.f)):
-            composed = lambda layer: f(layer[..., :3] + (1 - layer[..., 3:]) * background)
+            composed = lambda layer, f=f: f(layer[..., :3] + (1 - layer[..., 3:]) * background)
             errors[kind, name] = assert_equivariant(composed, layer, move, border=0.05, atol=np.inf)
     with capsys.disabled():
         print("", *(f"equivariance error of a {name} f, {kind}: {error:.2f}" for (kind, name), error in errors.items()), sep="\n")
