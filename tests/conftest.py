@@ -1,4 +1,4 @@
-"""What many tests share: a drawn scene, and a model really trained on it. Both are small; the session makes them once."""
+"""What many tests share: a drawn scene, and a model really trained on it. Both are small and made once."""
 
 import os
 
@@ -37,7 +37,7 @@ def own_policy():
 
 @pytest.fixture(scope="session")
 def scene(tmp_path_factory):
-    """A scene folder of 24 frames, 48 x 32, with shots; its neighbour lies beside it as `second`. Not to be written to."""
+    """A scene folder of 24 frames, 48 x 32, with shots; beside it its neighbour, `second`. Not to be written to."""
     return write_scenes(tmp_path_factory.mktemp("scenes"), RECIPE, shots=2)[0]
 
 

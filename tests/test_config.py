@@ -26,7 +26,7 @@ def test_it_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().model.width = 3
     with pytest.raises(TypeError):
-        ModelConfig("known")            # keyword-only
+        ModelConfig("known")  # keyword-only
 
 
 @pytest.mark.parametrize("part", [None, "model", "loss", "train"])

@@ -39,7 +39,8 @@ def check_signatures(folder, expected, default):
         arguments, given = signatures[name].structured_input_signature
         assert not arguments
         assert {key: (tuple(spec.shape), spec.dtype) for key, spec in given.items()} == {
-            key: (shape, tf.float32) for key, shape in inputs.items()}, name
+            key: (shape, tf.float32) for key, shape in inputs.items()
+        }, name
         assert set(signatures[name].structured_outputs) == outputs, name
         assert {spec.dtype for spec in signatures[name].structured_outputs.values()} == {tf.float32}, name
 
@@ -87,10 +88,29 @@ def answers(model, arrays):
         transfer = dict(zip(("frame", "motion", "confidence"), model.transfer(x, x2, x2)))
         for signature in ("transfer", "serving_default"):
             ask(signature, place, transfer, frame=x_, next_frame=x2_, target_frame=x2_)
-        ask("estimate_motion", place, dict(zip(("motion", "confidence"), model.estimate_motion(x, x2))), frame=x_, next_frame=x2_)
-        ask("render", place, {"frame": model.render(x, x2, motion)}, character_frame=x_, background_frame=x2_, motion=motion_)
-        ask("render_features", place, {"frame": model.render_features(arrays[fx], arrays[hx], motion)},
-            character_features=fx, background_features=hx, motion=motion_)
+        ask(
+            "estimate_motion",
+            place,
+            dict(zip(("motion", "confidence"), model.estimate_motion(x, x2))),
+            frame=x_,
+            next_frame=x2_,
+        )
+        ask(
+            "render",
+            place,
+            {"frame": model.render(x, x2, motion)},
+            character_frame=x_,
+            background_frame=x2_,
+            motion=motion_,
+        )
+        ask(
+            "render_features",
+            place,
+            {"frame": model.render_features(arrays[fx], arrays[hx], motion)},
+            character_features=fx,
+            background_features=hx,
+            motion=motion_,
+        )
         ask("separate", place, dict(zip(("character", "background", "mask"), model.separate(x))), frame=x_)
         ask("encode_character", place, {"features": model.f(x)}, frame=x_)
         ask("encode_background", place, {"features": model.h(x)}, frame=x_)
@@ -102,13 +122,21 @@ def test_a_process_without_this_package_gives_the_same_numbers(run, trained, tmp
     rng, arrays = np.random.default_rng(0), {}
     for place, shape in (("whole", (3, 32, 48, 3)), ("odd", (1, 27, 21, 3))):
         arrays[f"{place}_frame"], arrays[f"{place}_next"] = rng.uniform(size=(2, *shape)).astype("float32")
-        arrays[f"{place}_motion"] = np.asarray(affine.build(shift=rng.uniform(-0.3, 0.3, (shape[0], 2)), turn=0.3), "float32")
+        arrays[f"{place}_motion"] = np.asarray(
+            affine.build(shift=rng.uniform(-0.3, 0.3, (shape[0], 2)), turn=0.3), "float32"
+        )
     jobs, expected = answers(trained, arrays)
     (tmp_path / "jobs.json").write_text(json.dumps(jobs))
     np.savez(tmp_path / "inputs.npz", **arrays)
     paths = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, "-c", STRANGER, run / "1", tmp_path], check=False, capture_output=True,
-                          text=True, cwd=tmp_path, env=paths)
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, run / "1", tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=paths,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     made = np.load(tmp_path / "outputs.npz")
     assert set(made.files) == set(expected)
@@ -122,7 +150,7 @@ def test_stock_ops_alone(run):
 
     graph = SavedModel.FromString((run / "1" / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
     functions = {function.signature.name for function in graph.library.function}
-    nodes = [node for part in (graph, *graph.library.function) for node in (part.node if part is graph else part.node_def)]
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     ops = {node.op for node in nodes} - functions
     assert len(ops) > 20
     python = {op for op in ops if "PyFunc" in op or "Python" in op or "Xla" in op}
@@ -166,7 +194,7 @@ def test_a_known_model_has_nothing_to_estimate_and_is_replaced_whole(known, tmp_
         patch.setattr(tf.saved_model, "save", Full.after(tf.saved_model.save))
         with pytest.raises(Full):
             export(known, tmp_path)
-        assert listing(tmp_path) == before              # the old one is still there, and no half of a new one
+        assert listing(tmp_path) == before  # the old one is still there, and no half of a new one
     assert export(known, tmp_path) == tmp_path / "1"
     assert listing(tmp_path) == [name for name in before if name != "1/old"]
     assert set(tf.saved_model.load(str(tmp_path / "1")).signatures) == {"decode", "serving_default"}
@@ -194,7 +222,13 @@ def test_a_folder_is_whole_when_model_keras_is_there(known, tmp_path, monkeypatc
     with pytest.raises(OutputError, match="there is no model.keras"):
         load(tmp_path)
     write_model(known, config, METRICS, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "metrics.json", "README.md", "1", "model.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "README.md",
+        "1",
+        "model.keras",
+    }
     assert read_config(tmp_path) == config and json.loads((tmp_path / "metrics.json").read_text()) == METRICS
     card = (tmp_path / "README.md").read_text()
     assert "walk" in card and "3 steps" in card and "`known`" in card

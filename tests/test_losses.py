@@ -13,7 +13,7 @@ from eqvid_tf import affine, losses
 
 FLOAT32 = 5e-6
 A = np.float32([[0.0, 0.5], [1.0, 0.25]]).reshape(1, 2, 2, 1)
-B = np.float32([[0.25, 0.5], [0.0, 0.75]]).reshape(1, 2, 2, 1)          # |A - B| = .25, 0, 1, .5
+B = np.float32([[0.25, 0.5], [0.0, 0.75]]).reshape(1, 2, 2, 1)  # |A - B| = .25, 0, 1, .5
 LEFT = np.float32([[1.0, 0.0], [1.0, 0.0]]).reshape(1, 2, 2, 1)
 
 
@@ -58,7 +58,7 @@ def test_motion_loss_is_in_units_of_the_characters_box():
     close(losses.motion_loss(affine.build(shift=(0.5, 0.0))[None], still, box), 0.5 / 0.25)
     close(losses.motion_loss(affine.build(shift=(0.3, -0.4))[None], still, box), 0.5 / 0.25)
     quarter = affine.build(turn=math.pi / 2, centre=(0.3, -0.2))[None]
-    close(losses.motion_loss(quarter, still, box), 2.0)                 # each corner of the box goes to the next one
+    close(losses.motion_loss(quarter, still, box), 2.0)  # each corner of the box goes to the next one
 
 
 @pytest.mark.parametrize("loss", [losses.scene_loss, losses.background_loss])

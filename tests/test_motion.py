@@ -36,15 +36,22 @@ def blobs(places, size=SIZE, channels=4):
 def a_pair(places, next_places):
     count = len(places)
     frames = [0.8 * blobs(at, channels=3) / 1.5 + 0.1 for at in (places, next_places)]
-    return {"frame": frames[0], "next_frame": frames[1], "features": blobs(places), "next_features": blobs(next_places),
-            "motion": np.tile(np.eye(2, 3, dtype="float32"), (count, 1, 1))}
+    return {
+        "frame": frames[0],
+        "next_frame": frames[1],
+        "features": blobs(places),
+        "next_features": blobs(next_places),
+        "motion": np.tile(np.eye(2, 3, dtype="float32"), (count, 1, 1)),
+    }
 
 
 # -- the contract --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "kind", "learned"), [("known", KnownMotion, False), ("frames", FrameMotion, True),
-                                                       ("features", FeatureMotion, True)])
+@pytest.mark.parametrize(
+    ("name", "kind", "learned"),
+    [("known", KnownMotion, False), ("frames", FrameMotion, True), ("features", FeatureMotion, True)],
+)
 def test_one_contract(name, kind, learned):
     estimator = build_estimator(ModelConfig(estimator=name))
     assert type(estimator) is kind and isinstance(estimator, MotionEstimator) and estimator.learned is learned
@@ -53,7 +60,7 @@ def test_one_contract(name, kind, learned):
     assert motion.shape == (2, 2, 3) and keras.backend.standardize_dtype(motion.dtype) == "float32"
     np.testing.assert_array_equal(estimator.estimates(pair)[-1], motion)
     needed = {key: value for key, value in pair.items() if key in estimator.reads or not learned}
-    np.testing.assert_array_equal(estimator(needed), motion)        # it looks at nothing else
+    np.testing.assert_array_equal(estimator(needed), motion)  # it looks at nothing else
     if learned:
         assert np.any(np.abs(estimator({**needed, estimator.reads[1]: needed[estimator.reads[0]]}) - motion) > 1e-4)
 
@@ -73,7 +80,7 @@ def test_a_shifted_blob_gives_its_shift():
     motion = ops.convert_to_numpy(FeatureMotion()(a_pair(places, moved)))
     np.testing.assert_allclose(motion[:, :, :2], np.tile(np.eye(2), (3, 1, 1)), atol=FLOAT32)
     np.testing.assert_allclose(motion[:, :, 2], np.subtract(moved, places), atol=2e-3)
-    assert motion[0, 0, 2] > 0.2                        # forward: what went right has a positive x
+    assert motion[0, 0, 2] > 0.2  # forward: what went right has a positive x
 
 
 @pytest.mark.parametrize("empty", [("features", "next_features"), ("features",), ("next_features",)], ids=len)
@@ -112,10 +119,10 @@ def test_moments_of_one_cell_and_of_a_known_spread():
     centre, radius, mass = moments(cell)
     np.testing.assert_allclose(centre[0], [17 / 36 - 1, 11 / 24 - 1], atol=1e-4)
     assert float(radius[0]) < 2e-3 and float(mass[0]) == pytest.approx(25 / (24 * 36), rel=1e-4)
-    cell[0, 5, 20], cell[0, 5, 8] = (5, 0), (3, 4)      # the same energy 12 cells to the right
+    cell[0, 5, 20], cell[0, 5, 8] = (5, 0), (3, 4)  # the same energy 12 cells to the right
     centre, radius, _ = moments(cell)
     np.testing.assert_allclose(centre[0], [29 / 36 - 1, 11 / 24 - 1], atol=1e-4)
-    assert float(radius[0]) == pytest.approx(6 * 2 / 24 / 2**0.5, rel=1e-3)     # in units of half the height
+    assert float(radius[0]) == pytest.approx(6 * 2 / 24 / 2**0.5, rel=1e-3)  # in units of half the height
 
 
 def test_random_motions_land_in_the_frame():
@@ -140,12 +147,13 @@ def test_random_motions_land_in_the_frame():
 def easy_pairs(count=32, size=24):
     """Pairs of a bright two-coloured square on a still ramp, and their motion (a shift)."""
     cell, start = np.zeros((1, size, size, 4), "float32"), size // 2 - 4
-    cell[:, start:start + 8, start:start + 8] = (0.9, 0.2, 0.1, 1)
-    cell[:, start:start + 3, start:start + 8, 1] = 0.9
+    cell[:, start : start + 8, start : start + 8] = (0.9, 0.2, 0.1, 1)
+    cell[:, start : start + 3, start : start + 8, 1] = 0.9
     at = np.random.default_rng(0).uniform(-0.5, 0.5, (count + 1, 2)).astype("float32")
     layer = warp(np.repeat(cell, count + 1, 0), affine.invert(affine.build(shift=at))).numpy()
     frames = layer[..., :3] + (1 - layer[..., 3:]) * np.linspace(0.3, 0.5, size, dtype="float32")[:, None, None]
-    pairs = {"frame": frames[:-1], "next_frame": frames[1:], "hint": layer[:-1, ..., 3:], "next_hint": layer[1:, ..., 3:]}
+    masks = layer[..., 3:]
+    pairs = {"frame": frames[:-1], "next_frame": frames[1:], "hint": masks[:-1], "next_hint": masks[1:]}
     return pairs, at[1:] - at[:-1]
 
 
@@ -153,7 +161,7 @@ def test_the_frames_estimator_learns_an_easy_set():
     keras.utils.set_random_seed(0)
     pairs, shift = easy_pairs()
     model = EquivariantVideoModel(ModelConfig(estimator="frames", width=8, canvas=(24, 24)), LossConfig(label=1.0))
-    model.T.steps = 1                                   # refinements: to trace three takes a long time
+    model.T.steps = 1  # refinements: to trace three takes a long time
     model.compile(optimizer=keras.optimizers.Adam(3e-3))
     before = model.estimate_motion(pairs["frame"], pairs["next_frame"])[0]
     dataset = tf.data.Dataset.from_tensor_slices(pairs).shuffle(32, seed=0).batch(8).repeat()
@@ -162,7 +170,7 @@ def test_the_frames_estimator_learns_an_easy_set():
     found = ops.convert_to_numpy(model.estimate_motion(pairs["frame"], pairs["next_frame"])[0])
     errors = [np.abs(motion[:, :, 2] - shift).mean() for motion in (ops.convert_to_numpy(before), found)]
     assert errors[1] < 0.2 * errors[0], errors
-    assert np.corrcoef(found[:, 0, 2], shift[:, 0])[0, 1] > 0.97       # and forward, not back
+    assert np.corrcoef(found[:, 0, 2], shift[:, 0])[0, 1] > 0.97  # and forward, not back
 
 
 def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
@@ -177,7 +185,7 @@ def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
     true = np.tile(np.eye(3), (len(found), 1, 1))
     steps = np.concatenate([clip.motion(), np.tile([[[0, 0, 1]]], (len(frames) - 1, 1, 1))], 1)
     for k in range(4):
-        true = steps[k:k + len(found)] @ true
+        true = steps[k : k + len(found)] @ true
     true = true[:, :2]
     assert np.abs(found - true).mean() < 0.4 * np.abs(true - np.eye(2, 3)).mean()
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""f, h and g: shapes at any size, no shift of the lattice, no position but from the borders; every layer, the Keras suite."""
+"""f, h and g: any size, no shift of the lattice, no position but from the borders; every layer in the Keras suite."""
 
 import importlib
 import pkgutil
@@ -104,12 +104,12 @@ def test_h_fills_what_the_cover_hides_with_the_background_that_the_frame_resembl
     h.build((None, None, None, 3))
     pictures = frames(16, 24, 3)
     h.pictures.assign(pictures)
-    h.head.bias.assign([50.0])                          # all is covered
+    h.head.bias.assign([50.0])  # all is covered
     known, strange = pictures[[2, 0]], frames(16, 24)
-    known[:, 4:9, 6:12] = 0.5                           # a character before it
+    known[:, 4:9, 6:12] = 0.5  # a character before it
     np.testing.assert_allclose(h(known)[..., -3:], pictures[[2, 0]], atol=0.03)
     np.testing.assert_allclose(h(strange)[..., -3:], strange, atol=0.03)
-    h.head.bias.assign([-50.0])                         # nothing is
+    h.head.bias.assign([-50.0])  # nothing is
     np.testing.assert_allclose(h(known)[..., -3:], known, atol=0.01)
 
 
@@ -162,7 +162,7 @@ def test_a_lattice_that_shifts_is_noticed():
 @pytest.mark.parametrize(("structure", "stride"), [("partition", 1), ("partition", 4), ("plain", 2)])
 def test_away_from_the_borders_f_does_not_know_where_it_is(structure, stride):
     f = make(structure, stride)[0]
-    frame = frames(144, 160, 1)                         # f sees 45 pixels each way
+    frame = frames(144, 160, 1)  # f sees 45 pixels each way
     for right, down in ((8, 0), (-16, 24)):
         shift = affine.build(shift=(right * 2 / 160, down * 2 / 144))[None]
         assert assert_equivariant(f, frame, shift, border=0.33, atol=FLOAT32) < FLOAT32
@@ -184,7 +184,8 @@ def test_training_makes_f_equivariant(trained, scene, capsys):
             composed = lambda layer, f=f: f(layer[..., :3] + (1 - layer[..., 3:]) * background)
             errors[kind, name] = assert_equivariant(composed, layer, move, border=0.05, atol=np.inf)
     with capsys.disabled():
-        print("", *(f"equivariance error of a {name} f, {kind}: {error:.2f}" for (kind, name), error in errors.items()), sep="\n")
+        for (kind, name), error in errors.items():
+            print(f"\nequivariance error of a {name} f, {kind}: {error:.2f}", end="")
     for kind in ("shift", "turn", "zoom"):
         assert errors[kind, "trained"] < 0.85 * errors[kind, "new"], errors
 
@@ -192,8 +193,13 @@ def test_training_makes_f_equivariant(trained, scene, capsys):
 # -- the Keras suite, for every layer that is registered ------------------------------------------------------------
 
 MAP = RNG.normal(size=(2, 8, 12, 9)).astype("float32")
-PAIR = {"frame": frames(16, 24), "next_frame": frames(16, 24), "features": MAP, "next_features": MAP[::-1].copy(),
-        "motion": np.tile(np.eye(2, 3, dtype="float32"), (2, 1, 1))}
+PAIR = {
+    "frame": frames(16, 24),
+    "next_frame": frames(16, 24),
+    "features": MAP,
+    "next_features": MAP[::-1].copy(),
+    "motion": np.tile(np.eye(2, 3, dtype="float32"), (2, 1, 1)),
+}
 DESCRIPTORS = {
     networks.Trunk: ({"width": 4, "levels": 2}, frames(16, 24), (2, 16, 24, 4)),
     networks.CharacterEncoder: ({**SETTINGS, "stride": 2}, frames(16, 24), (2, 8, 12, 9)),
@@ -209,7 +215,7 @@ DESCRIPTORS = {
 ELSEWHERE = {model.EquivariantVideoModel: "test_model.py", motion.MotionEstimator: "the contract alone"}
 
 
-@pytest.mark.filterwarnings("ignore:Gradients do not exist")     # an estimator does not read all of a pair
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # an estimator does not read all of a pair
 @pytest.mark.parametrize("layer", DESCRIPTORS, ids=lambda layer: layer.__name__)
 def test_layer_passes_the_suite(layer):
     settings, inputs, shape = DESCRIPTORS[layer]
@@ -218,7 +224,7 @@ def test_layer_passes_the_suite(layer):
 
 def test_every_registered_class_has_a_descriptor():
     for found in pkgutil.walk_packages(eqvid_tf.__path__, "eqvid_tf."):
-        if found.name != "eqvid_tf.data.tfio_reader":   # needs TensorFlow 2.17
+        if found.name != "eqvid_tf.data.tfio_reader":  # needs TensorFlow 2.17
             importlib.import_module(found.name)
     registered = {kind for name, kind in keras.saving.get_custom_objects().items() if name.startswith("eqvid_tf>")}
     assert registered >= set(DESCRIPTORS)

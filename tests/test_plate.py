@@ -16,8 +16,8 @@ def walker(places, size=(32, 48), side=8):
     """Frames and masks of a bright square on a still background, its left edge at each of `places`."""
     frames, masks = np.tile(ROOM, (len(places), 1, 1, 1)).astype(np.uint8), np.zeros((len(places), *size), np.uint8)
     for k, x in enumerate(places):
-        frames[k, 12:12 + side, x:x + side] = (250, 30, 200)
-        masks[k, 12:12 + side, x:x + side] = 255
+        frames[k, 12 : 12 + side, x : x + side] = (250, 30, 200)
+        masks[k, 12 : 12 + side, x : x + side] = 255
     return frames, masks
 
 
@@ -26,7 +26,7 @@ def walker(places, size=(32, 48), side=8):
 
 @pytest.mark.parametrize("count", [8, 9])
 def test_median_of_equal_weights_is_the_median(count, monkeypatch):
-    monkeypatch.setattr(plate, "BLOCK", 100)            # several strips of rows
+    monkeypatch.setattr(plate, "BLOCK", 100)  # several strips of rows
     for weights in (np.ones(count), np.full((count, 5, 7), 0.3)):
         np.testing.assert_array_equal(plate.weighted_median(FRAMES[:count], weights), np.median(FRAMES[:count], 0))
 
@@ -43,7 +43,7 @@ def test_a_resting_character_does_not_enter_the_plate():
     frames, _ = walker([*range(0, 16, 4), *[16] * 14, *range(20, 40, 4)])
     assert np.abs(np.median(frames, 0) - ROOM).max() > 100
     assert np.abs(plate.plate(frames) - ROOM).max() <= 1
-    many = np.repeat(frames, 12, 0)                     # more than one median looks at
+    many = np.repeat(frames, 12, 0)  # more than one median looks at
     assert len(many) > plate.MOST_FRAMES
     assert np.abs(plate.plate(many) - ROOM).max() <= 1
 
@@ -56,9 +56,9 @@ def test_with_masks_one_clear_frame_is_enough():
     frames, masks = walker([20] * 9 + [30])
     assert np.abs(plate.plate(frames, masks) - ROOM).max() <= 1
     hidden, masks = walker([20] * 3)
-    made = plate.plate(hidden, masks)                   # hidden throughout: the least hidden frame, not a hole
+    made = plate.plate(hidden, masks)  # hidden throughout: the least hidden frame, not a hole
     np.testing.assert_array_equal(made, hidden[0])
-    masks[1] //= 2                                      # half translucent in one frame
+    masks[1] //= 2  # half translucent in one frame
     hidden[1, 12:20, 20:28] = 99
     assert (plate.plate(hidden, masks)[12:20, 20:28] == 99).all()
 
@@ -101,7 +101,7 @@ def composite(alpha, colour, background=ROOM):
 
 def test_an_exact_composite_gives_its_alpha_back():
     rows, columns = np.mgrid[:32, :48]
-    alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)      # a disc with a soft edge of a pixel
+    alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)  # a disc with a soft edge of a pixel
     presence = spread(alpha > 0.5, 2).astype(np.float32)
     layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, presence, noise=0.0)
     assert layer.dtype == np.float32 and (layer[..., :3] <= 255 * layer[..., 3:] + 1e-3).all() and layer.min() >= 0
@@ -116,19 +116,19 @@ def test_drawn_characters_come_out_whole():
     for seed in range(4):
         scene = draw_scene(seed, frames=2)
         frame, mask = scene.picture(0)
-        presence = spread(mask > 127, 1).astype(np.float32)         # a pixel too wide, without its soft edge
+        presence = spread(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
         layer = cut_out(frame, scene.background.astype(np.float32), presence, noise=0.0)
         alpha, true = layer[..., 3], mask / 255
         overlap = ((alpha > 0.5) & (true > 0.5)).sum() / ((alpha > 0.5) | (true > 0.5)).sum()
         figures.append([overlap, np.abs(alpha - true).sum() / true.sum()])
-        assert np.abs(over(layer, scene.background).astype(int) - frame).mean() < 0.5       # put back, it is the frame
+        assert np.abs(over(layer, scene.background).astype(int) - frame).mean() < 0.5  # put back, it is the frame
     overlap, error = np.mean(figures, 0)
     assert overlap > 0.85 and error < 0.16, (overlap, error)
 
 
 def test_nothing_there_cuts_nothing_out():
     frames, masks = walker([5, 30])
-    for presence in (masks[1] / 255.0, 0.0 * masks[0]):             # looks elsewhere, or nowhere
+    for presence in (masks[1] / 255.0, 0.0 * masks[0]):  # looks elsewhere, or nowhere
         assert not cut_out(frames[0], ROOM, presence.astype(np.float32), noise=0.0).any()
 
 
@@ -170,7 +170,7 @@ def test_whole_pixels_forward_are_exact(right, down):
 def test_a_turn_is_that_of_affine_and_a_size_is_the_targets():
     square = LAYER[:, :6]
     quarter = np.asarray(affine.build(turn=np.pi / 2))
-    np.testing.assert_allclose(move(square, quarter), np.rot90(square, -1), atol=1e-4)      # clockwise
+    np.testing.assert_allclose(move(square, quarter), np.rot90(square, -1), atol=1e-4)  # clockwise
     blob = np.zeros((32, 48, 4), np.float32)
     blob[8:16, 12:24] = 1
     grown = move(blob, np.eye(2, 3), (64, 96))

@@ -1,0 +1,153 @@
+"""Each trivial solution is brought about, and noticed by its name in the training log; a healthy model gets none."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from eqvid_tf import doctor
+from eqvid_tf import train as training
+from eqvid_tf.callbacks import Rounds
+from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.data.frames import open_clip
+
+NAMES = (
+    doctor.F_CARRIES_BACKGROUND,
+    doctor.F_EMPTY,
+    doctor.H_CARRIES_CHARACTER,
+    doctor.MOTION_IDENTITY,
+    doctor.MOTION_UNRELATED,
+    doctor.SCALE_DRIFT,
+)
+
+
+@pytest.fixture
+def learn(scene, tmp_path, monkeypatch):
+    """Trains on the scene at 16 px, without an export; gives the metrics (None if it collapsed) and the log."""
+    monkeypatch.setattr(training, "write_model", lambda *_: None)
+    clip = open_clip(scene, cache=None)
+
+    def learn(model, loss=None, callbacks=(), **settings):
+        lines, metrics = [], None
+        config = Config(
+            model=ModelConfig(width=4, **model),
+            loss=loss or LossConfig(),
+            train=TrainConfig(batch_size=4, image_size=16, **settings),
+        )
+        try:
+            metrics = training.train(
+                training.configure(config, [clip]), [clip], tmp_path / "run", callbacks=callbacks, log=lines.append
+            )
+        except training.Collapsed as error:
+            lines.append(f"collapsed: {error}")
+        return metrics, lines
+
+    return learn
+
+
+def named(lines, name):
+    return any(f": {name} (" in line for line in lines)
+
+
+def test_losses_that_are_not_balanced_are_noticed(learn):
+    """Nothing but the losses, and a character loss so heavy that f goes to zero: h, which is free, carries it all."""
+    loss = LossConfig(character=100.0, background=0.0, hint=0.0)
+    metrics, lines = learn({"estimator": "known", "structure": "plain"}, loss, steps=120, learning_rate=1e-2)
+    for name in (doctor.F_EMPTY, doctor.SCALE_DRIFT, doctor.H_CARRIES_CHARACTER):
+        assert named(lines, name), lines
+    assert metrics["verdict"] and not named(lines, doctor.F_CARRIES_BACKGROUND)
+    assert metrics["symptoms"]["share"] < 1e-3
+    line = next(line for line in lines if doctor.F_EMPTY in line)
+    assert line.startswith("step ") and "share 0" in line  # when, and what was measured
+
+
+class Spoil(keras.callbacks.Callback):
+    """Puts a model where a training that went wrong would have left it."""
+
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
+    def on_train_begin(self, logs=None):
+        self.spoil(self.model)
+
+
+SPOILT = {
+    doctor.F_CARRIES_BACKGROUND: ("known", lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0])),
+    doctor.F_EMPTY: ("known", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
+    doctor.H_CARRIES_CHARACTER: ("known", lambda model: model.h.head.bias.assign([-20.0])),
+    doctor.MOTION_IDENTITY: ("features", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
+    doctor.MOTION_UNRELATED: ("features", lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5])),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_each_trivial_solution_has_its_name(name, learn, monkeypatch):
+    estimator, spoil = SPOILT[name]
+    start = training.start
+
+    def eagerly(*args):
+        model = start(*args)
+        model.run_eagerly = True  # one step: to trace it takes longer
+        return model
+
+    monkeypatch.setattr(training, "start", eagerly)
+    monkeypatch.setattr(training, "YOUNG", 0)
+    metrics, lines = learn({"estimator": estimator}, callbacks=[Spoil(spoil)], steps=1, learning_rate=1e-6)
+    assert named(lines, name), lines
+    collapsed = name in (doctor.MOTION_IDENTITY, doctor.MOTION_UNRELATED)
+    assert (metrics is None) == collapsed
+    if collapsed:
+        assert f": {name}: " in lines[-1] and "Train longer" in lines[-1]
+    else:
+        assert name in metrics["verdict"]
+
+
+def test_a_healthy_model_gets_no_name(run):
+    log = (run.parent / "log.txt").read_text()
+    assert not [name for name in NAMES if name in log], log
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["verdict"] == []
+    symptoms = metrics["symptoms"]
+    assert 0.01 < symptoms["share"] < 0.3 and symptoms["ghost"] < 0.2
+    assert 0.6 < symptoms["travel"] < 1.5 and symptoms["agreement"] > 0.6
+
+
+HEALTHY = {"share": 0.1, "ghost": 0.1, "travel": 1.0, "agreement": 1.0, "f_scale": 1.0, "h_scale": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({}, []),
+        ({"share": 0.9}, [doctor.F_CARRIES_BACKGROUND]),
+        ({"share": 0.0}, [doctor.F_EMPTY]),
+        ({"ghost": 0.8}, [doctor.H_CARRIES_CHARACTER]),
+        ({"travel": 0.1, "agreement": 0.0}, [doctor.MOTION_IDENTITY]),
+        ({"agreement": -0.9}, [doctor.MOTION_UNRELATED]),
+        ({"h_scale": 11.0}, [doctor.SCALE_DRIFT]),
+        ({"f_scale": 0.05, "share": 0.0}, [doctor.F_EMPTY, doctor.SCALE_DRIFT]),
+    ],
+)
+def test_verdict(change, names):
+    assert doctor.verdict({**HEALTHY, **change}, HEALTHY) == names
+    assert (
+        doctor.verdict({**HEALTHY, **change}, {**HEALTHY, "f_scale": 0.0, "h_scale": 0.0})[:1]
+        == [name for name in names if name != doctor.SCALE_DRIFT][:1]
+    )
+
+
+def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
+    class Clock:
+        of, step, progress = None, 0, 0.0
+
+    found, lines = [HEALTHY, {**HEALTHY, "share": 0.9}, {**HEALTHY, "share": 0.8}, HEALTHY, HEALTHY], []
+    monkeypatch.setattr(doctor, "symptoms", lambda *_: found.pop(0))
+    rounds = Rounds(Clock, {}, lines.append)
+    for Clock.step, Clock.progress in enumerate(np.linspace(0.1, 0.7, 7)):
+        rounds.on_train_batch_end(0)
+    assert [line.partition(" (")[0] for line in lines] == [
+        f"step 3: {doctor.F_CARRIES_BACKGROUND}",
+        f"step 5: no longer: {doctor.F_CARRIES_BACKGROUND}",
+    ]

@@ -1,0 +1,274 @@
+"""Training a model folder: the schedule, checkpoints and going on from them, seeds, NaN, a full disk, TensorBoard."""
+
+import errno
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eqvid_tf import callbacks
+from eqvid_tf import train as training
+from eqvid_tf.callbacks import Checkpoint, Clock, NotFinite, Schedule
+from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.export import load, read_config
+from eqvid_tf.model import EquivariantVideoModel
+from eqvid_tf.output import OutputError
+
+BARE = {"estimator": "known", "structure": "plain"}
+
+
+class Note(keras.callbacks.Callback):
+    """Notes the loss of each step, and the weights at the end; may break in at one step."""
+
+    def __init__(self, at=0, do=None):
+        super().__init__()
+        self.at, self.do, self.losses = at, do, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(logs["loss"])
+        if int(self.model.optimizer.iterations) == self.at:
+            self.do(self.model)
+
+    def on_train_end(self, logs=None):
+        self.weights = [np.array(weight) for weight in self.model.trainable_weights]
+
+
+@pytest.fixture
+def learn(scene, monkeypatch):
+    """Trains on the scene at 16 px, step by step and without an export."""
+    monkeypatch.setattr(training, "write_model", lambda *_: None)
+    clip, notes = open_clip(scene, cache=None), {"start": training.start, "load_checkpoint": training.load_checkpoint}
+
+    def eagerly(make):
+        def made(*args):
+            model = make(*args)
+            model.run_eagerly = True  # to trace a step takes longer than to do a few
+            return model
+
+        return made
+
+    for name, make in notes.items():
+        monkeypatch.setattr(training, name, eagerly(make))
+
+    def learn(folder, model, *, note=None, loss=None, resume=False, log=lambda line: None, **settings):
+        note = note or Note()
+        config = Config(
+            model=ModelConfig(width=4, **model),
+            loss=loss or LossConfig(),
+            train=TrainConfig(batch_size=4, image_size=16, **settings),
+        )
+        training.train(training.configure(config, [clip]), [clip], folder, resume=resume, callbacks=[note], log=log)
+        return note
+
+    return learn
+
+
+# -- going on, and the same again ------------------------------------------------------------------------------------
+
+
+def test_a_resumed_training_ends_where_an_unbroken_one_does(learn, tmp_path):
+    """Pairs, schedule and the optimizer's state go on. Seen equal to the last bit; threads may cost that."""
+    settings, lines, half = {"steps": 4, "seed": 3, "loss": LossConfig(hint=0.0)}, [], []
+
+    def interrupt(model):
+        half.extend(np.array(weight) for weight in model.trainable_weights)
+        raise KeyboardInterrupt
+
+    whole, folder = learn(tmp_path / "whole", BARE, **settings), tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        learn(folder, BARE, **settings, note=Note(2, interrupt), log=lines.append)
+    assert lines[-1] == "stopped at step 2"
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.keras", "checkpoint.json", "logs"}
+    rest = learn(folder, BARE, **settings, resume=True)
+    assert len(rest.losses) == 2 and not list(folder.glob("checkpoint*"))
+    for a, b in zip(whole.weights, rest.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert max(np.abs(a - b).max() for a, b in zip(half, rest.weights)) > 1e-5
+
+
+def test_the_same_seed_gives_the_same_losses(learn, tmp_path):
+    """With --steps, labels, hints and all. Seen equal to the last bit, too."""
+    one, same = (learn(tmp_path / name, {}, steps=2, seed=1) for name in ("one", "same"))
+    np.testing.assert_allclose(one.losses, same.losses, rtol=1e-6)
+    for a, b in zip(one.weights, same.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert abs(one.losses[0] - learn(tmp_path / "other", {}, steps=1, seed=2).losses[0]) > 1e-4
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(OutputError, match="no checkpoint.keras to resume from"):
+        training.load_checkpoint(tmp_path)
+
+
+# -- checkpoints that go wrong -------------------------------------------------------------------------------------
+
+
+def poison(model):
+    model.g.weights[0].assign(np.nan * model.g.weights[0])
+
+
+def test_nan_stops_with_the_last_good_weights_kept(learn, tmp_path):
+    with pytest.raises(NotFinite) as caught:
+        learn(tmp_path, BARE, steps=9, checkpoint_seconds=1e-6, note=Note(3, poison))
+    message = str(caught.value)
+    assert "\n" not in message and "nan at step 4" in message and "--resume" in message and "--learning-rate" in message
+    assert f"the last good weights are in {tmp_path / 'checkpoint.keras'}" in message
+    kept = keras.saving.load_model(tmp_path / "checkpoint.keras")
+    assert int(kept.optimizer.iterations) == 3
+    assert all(np.isfinite(weight).all() for weight in kept.get_weights())
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """The callback on a small model, and what it logs."""
+    model, lines = EquivariantVideoModel(ModelConfig(**BARE, width=4, canvas=(16, 16))), []
+    checkpoint = Checkpoint(
+        SimpleNamespace(step=7, losses={"loss": 1.0}), tmp_path / "checkpoint.keras", lines.append, 60.0
+    )
+    checkpoint.set_model(model)
+    return checkpoint, lines
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint(checkpoint, monkeypatch):
+    checkpoint, lines = checkpoint
+    save = EquivariantVideoModel.save
+
+    def no_room(model, path):
+        save(model, path)
+        path.write_bytes(path.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EquivariantVideoModel, "save", no_room)
+        checkpoint.save()
+        assert lines == ["the checkpoint could not be written (No space left on device); there is none yet"]
+    checkpoint.save()
+    whole = checkpoint.path.read_bytes()
+    monkeypatch.setattr(EquivariantVideoModel, "save", no_room)
+    checkpoint.save()
+    assert lines[1:] == ["the checkpoint could not be written (No space left on device); the one before stays"]
+    assert checkpoint.path.read_bytes() == whole and list(checkpoint.path.parent.iterdir()) == [checkpoint.path]
+
+
+def test_weights_that_became_nan_are_not_kept(checkpoint):
+    """Also where the loss of that step was still finite."""
+    checkpoint, _ = checkpoint
+    checkpoint.save()
+    whole = checkpoint.path.read_bytes()
+    poison(checkpoint.model)
+    with pytest.raises(NotFinite, match="weights became NaN at step 7; the last good weights are in"):
+        checkpoint.save()
+    assert checkpoint.path.read_bytes() == whole
+
+
+def test_a_checkpoint_every_minute(checkpoint, monkeypatch):
+    checkpoint, _ = checkpoint
+    now, saved = [checkpoint.saved], []
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint.model, "save", lambda path: (path.touch(), saved.append(now[0])))
+    for _ in range(500):
+        now[0] += 0.5
+        checkpoint.on_train_batch_end(0)
+    np.testing.assert_allclose(np.diff([now[0] - 250, *saved]), 60.0, atol=0.5)
+    assert len(saved) == 4
+
+
+# -- the schedule --------------------------------------------------------------------------------------------------
+
+
+def rates(steps):
+    """Learning rate and hint strength before each step."""
+    noted = []
+    model = SimpleNamespace(optimizer=SimpleNamespace(), hint_strength=SimpleNamespace(assign=noted.append))
+    clock = SimpleNamespace()
+    schedule = Schedule(clock, 2e-3)
+    schedule.set_model(model)
+    for clock.step in range(steps):
+        clock.progress = clock.step / steps
+        schedule.on_train_batch_begin(0)
+        noted[-1] = (model.optimizer.learning_rate, noted[-1])
+    return np.array(noted).T
+
+
+def test_schedule():
+    rate, hint = rates(1000)
+    assert rate[0] == pytest.approx(2e-3 / 50, rel=0.01) and (np.diff(rate[:50]) > 0).all()
+    assert rate.max() == pytest.approx(2e-3, rel=0.02) and (np.diff(rate[60:]) < 0).all()
+    assert rate[500] == pytest.approx(1e-3, rel=0.03) and 1e-5 < rate[-1] < 4e-5
+    assert hint[100] == 1 and 0.1 < hint[300] < 1 and (np.diff(hint) <= 0).all()
+    assert hint[-1] == pytest.approx(callbacks.REMINDER)
+
+
+def test_time_goes_on_from_run_to_run(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    model = SimpleNamespace(
+        seconds_trained=tf.Variable(45.0), optimizer=SimpleNamespace(iterations=tf.Variable(30)), stop_training=False
+    )
+    clock = Clock(model, TrainConfig(minutes=1.0))
+    clock.set_model(model)
+    now[0] += 50  # preparing is not training
+    clock.on_train_begin()
+    now[0] += 3
+    clock.on_train_batch_end(0, {"loss": 1.0})
+    assert clock.progress == pytest.approx(0.8) and float(model.seconds_trained) == 48 and not model.stop_training
+    now[0] += 12
+    clock.on_train_batch_end(1, {"loss": 0.5})
+    assert clock.progress == 1 and model.stop_training and clock.losses == {"loss": 0.5}
+    assert Clock(model, TrainConfig(steps=40)).progress == 0.75
+
+
+# -- what the clips decide, and what is written ---------------------------------------------------------------------
+
+
+def test_configure():
+    walk = SimpleNamespace(name="walk", size=(480, 640), fps=25, count=9)
+    wide = SimpleNamespace(name="wide", size=(60, 120), fps=25, count=9)
+    config = training.configure(Config(), [walk])
+    height, width = config.model.canvas
+    assert height == training.LARGEST and width / height == pytest.approx(4 / 3, rel=0.05)
+    assert config.model.memory == 1 and config.clips == ("walk",)
+    both = training.configure(Config(train=TrainConfig(image_size=32)), [walk, wide])
+    assert both.model.memory == 2 and both.clips == ("walk", "wide") and both.model.canvas[0] >= 32
+    small = training.configure(Config(), [wide])
+    assert small.model.canvas[0] == 60 or small.model.canvas[0] % 4 == 0
+
+
+def test_a_model_folder(run, scene):
+    assert {path.name for path in run.iterdir()} == {
+        "1",
+        "README.md",
+        "config.json",
+        "logs",
+        "metrics.json",
+        "model.keras",
+    }
+    config, metrics = read_config(run), json.loads((run / "metrics.json").read_text())
+    assert config.clips == ("first",) and config.model.canvas == (32, 48) and config.train.steps == 200
+    assert metrics["steps"] == 200 and metrics["seconds"] > 0 and metrics["device"] == training.device()
+    assert metrics["versions"]["tensorflow"] == tf.__version__
+    assert {"scene_loss", "character_loss", "background_loss", "loss"} <= set(metrics["losses"])
+    assert all(np.isfinite(value) for value in metrics["losses"].values())
+    assert load(run).config == config.model
+    assert training.read_metrics(run) == metrics
+
+
+def test_tensorboard_gets_the_losses_and_a_picture(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "logs"))
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    for name in ("scene_loss", "character_loss", "background_loss", "loss"):
+        values = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(name)]
+        assert [step for step, _ in values] == list(range(20, 201, 20)), name
+        assert name == "character_loss" or values[-1][1] < values[0][1], name  # at first f is nearly nothing
+    (title,) = (tag for tag in tags if "character" in tag and "render" in tag)
+    width, height, *pictures = tf.make_ndarray(events.Tensors(title)[0].tensor_proto)
+    picture = tf.io.decode_image(pictures[0]).numpy()
+    assert (int(width), int(height)) == (6 * 48, 32) and picture.shape == (32, 6 * 48, 3)  # x, layers, mask, render, x'
+    assert picture.std() > 10 and len(pictures) == 4
