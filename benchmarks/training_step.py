@@ -112,7 +112,7 @@ def theirs():
         loss = model(*frames, theta)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return loss.item()
 
     return step
 
