@@ -20,6 +20,7 @@ _HOMES = {
     "data.scenes": ("draw_scene",),
     "separate": ("ClipLayers",),
     "render": ("render_shots",),
+    "catalog": ("catalog",),
     "export": ("load",),
     "testing": ("assert_equivariant",),
 }
@@ -31,7 +32,7 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'eqvid_tf' has no attribute {name!r}")
     module = importlib.import_module(f"eqvid_tf.{_HOME[name]}")
-    value = module if _HOME[name] == name == "affine" else getattr(module, name)
+    value = module if _HOME[name] == name else getattr(module, name)
     globals()[name] = value
     return value
 

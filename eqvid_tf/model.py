@@ -111,6 +111,12 @@ class EquivariantVideoModel(keras.Model):
 
     # ---- training
 
+    def make_train_function(self, force=False):
+        if not self.optimizer.built:        # variables made within a step would have it traced twice: seconds
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     @tf.autograph.experimental.do_not_convert
     def train_step(self, pair: dict):
         with tf.GradientTape() as tape:

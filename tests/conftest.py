@@ -1,5 +1,6 @@
 """What many tests share: a drawn scene, and a model really trained on it. Both are small and made once."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,6 +18,9 @@ RECIPE = {
     "first": {"seed": 3, "size": [32, 48], "frames": 24, "resolution": 64},
     "second": {"seed": 4, "size": [32, 48], "frames": 24, "resolution": 64},
 }
+
+
+gc.set_threshold(100_000, 20, 100)  # graphs are many small objects: looking through them all takes seconds
 
 
 @pytest.fixture(scope="session", autouse=True)

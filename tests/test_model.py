@@ -1,5 +1,6 @@
 """The model: the equation, training from a user's own script, precision, two devices, saving, and its faces."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -89,42 +90,61 @@ def test_the_three_losses_are_those_of_the_equation():
 # -- a user's own script -------------------------------------------------------------------------------------------
 
 
+def easy_pairs(count=32, size=24):
+    """Pairs of a bright two-coloured square on a still ramp, and their motion (a shift)."""
+    cell, start = np.zeros((1, size, size, 4), "float32"), size // 2 - 4
+    cell[:, start : start + 8, start : start + 8] = (0.9, 0.2, 0.1, 1)
+    cell[:, start : start + 3, start : start + 8, 1] = 0.9
+    at = np.random.default_rng(0).uniform(-0.5, 0.5, (count + 1, 2)).astype("float32")
+    layer = warp(np.repeat(cell, count + 1, 0), affine.invert(affine.build(shift=at))).numpy()
+    frames = layer[..., :3] + (1 - layer[..., 3:]) * np.linspace(0.3, 0.5, size, dtype="float32")[:, None, None]
+    masks = layer[..., 3:]
+    pairs = {"frame": frames[:-1], "next_frame": frames[1:], "hint": masks[:-1], "next_hint": masks[1:]}
+    return pairs, at[1:] - at[:-1]
+
+
 def test_compile_fit_evaluate_predict(tmp_path):
+    """And the estimator on frames learns an easy set."""
     keras.utils.set_random_seed(0)
-    model = make("features")
+    pairs, shift = easy_pairs()
+    data = tf.data.Dataset.from_tensor_slices(pairs)
+    model = make("frames", LossConfig(label=1.0), width=8, channels=4, canvas=(24, 24))
     model.T.steps = 1  # refinements: to trace three takes a long time
-    pairs = {key: value for key, value in a_batch(8).items() if key != "motion"}
-    data = tf.data.Dataset.from_tensor_slices(pairs).batch(4)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    model.compile(optimizer=keras.optimizers.Adam(3e-3))
+    before = model.predict(data.batch(16), verbose=0)["motion"]
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True)
-    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=1)
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=2)
     history = model.fit(
-        data.repeat(),
-        steps_per_epoch=2,
+        data.shuffle(32, seed=0).batch(8).repeat(),
+        steps_per_epoch=20,
         epochs=9,
-        validation_data=data,
         verbose=0,
         shuffle=False,
+        validation_data=data.batch(16),
         callbacks=[best, stop],
     ).history
-    assert len(history["loss"]) == 2  # stopped early
+    assert len(history["loss"]) == 3  # stopped early
     names = {"loss", "scene_loss", "character_loss", "background_loss"}
-    assert set(history) == names | {"label_loss"} | {f"val_{name}" for name in names}
-    weights = LossConfig()
-    for k in range(2):
-        terms = {name: history[f"{name}_loss"][k] for name in ("scene", "character", "background", "label")}
+    assert set(history) == names | {"label_loss", "hint_loss"} | {f"val_{name}" for name in names}
+    weights = {**dataclasses.asdict(model.weights_of)}
+    for k in range(3):
+        terms = {name: history[f"{name}_loss"][k] for name in weights}
         assert history["loss"][k] > 0
-        assert history["loss"][k] == pytest.approx(sum(getattr(weights, n) * v for n, v in terms.items()), rel=1e-4)
-    found = model.evaluate(data, return_dict=True, verbose=0)
-    assert set(found) == names
-    assert found["loss"] == pytest.approx(history["val_loss"][-1], rel=0.2) and found["loss"] > 0
-    predicted = model.predict(data, verbose=0)
-    assert predicted["frame"].shape == (8, *CANVAS, 3) and predicted["motion"].shape == (8, 2, 3)
+        assert history["loss"][k] == pytest.approx(
+            sum(weights[name] * value for name, value in terms.items()), rel=1e-3
+        )
+    assert history["label_loss"][-1] < 0.9 * history["label_loss"][0] and history["loss"][-1] < 0.8 * history["loss"][0]
+    found = model.evaluate(data.batch(16), return_dict=True, verbose=0)
+    assert set(found) == names and found["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-3)
     again = keras.saving.load_model(tmp_path / "best.keras")
     again.T.steps = 1
-    assert again.evaluate(data, return_dict=True, verbose=0)["loss"] == pytest.approx(
-        min(history["val_loss"]), rel=1e-4
-    )
+    best = again.evaluate(data.batch(16), return_dict=True, verbose=0)["loss"]
+    assert best == pytest.approx(min(history["val_loss"]), rel=1e-3)
+    predicted = model.predict(data.batch(16), verbose=0)
+    assert predicted["frame"].shape == pairs["frame"].shape
+    errors = [np.abs(motion[:, :, 2] - shift).mean() for motion in (before, predicted["motion"])]
+    assert errors[1] < 0.2 * errors[0], errors
+    assert np.corrcoef(predicted["motion"][:, 0, 2], shift[:, 0])[0, 1] > 0.97  # and forward, not back
 
 
 def test_a_hint_teaches_in_training_alone_and_can_fade():
@@ -213,7 +233,7 @@ import keras, numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path[:0] = sys.argv[1:]
-from test_model import dataset, make
+from test_model import a_batch, dataset, make
 
 def trained(scope, estimator, steps):
     with scope:
@@ -227,8 +247,12 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 (one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 3), trained(strategy.scope(), "known", 3)
 apart = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
 start = make("known").get_weights()
+with strategy.scope():
+    learned = make("features")
+pair = {key: value for key, value in a_batch().items() if key != "motion"}
+labels = strategy.experimental_local_results(strategy.run(learned.losses_of, args=(pair, True))["label"])
+assert len(labels) == 2 and np.isfinite(labels).all()
 print(json.dumps({"loss": abs(loss - other) / loss, "weights": apart(two), "learned": apart(start)}))
-trained(strategy.scope(), "features", 1)
 """
 
 
@@ -324,7 +348,7 @@ def psnr(a, b):
 
 
 def test_one_clip_is_learned(trained, scene):
-    """After 200 steps: from a frame's layers the frame after next at over 30 dB; the frame itself lies at some 24 dB."""
+    """After 200 steps: from a frame's layers the frame after next at over 30 dB; the frame itself is at some 24 dB."""
     clip = open_clip(scene, cache=None)
     frames = clip.arrays(trained.config.canvas).astype("float32") / 255
     out = trained({"frame": frames[:-2], "next_frame": frames[2:]})

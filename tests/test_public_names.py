@@ -24,6 +24,7 @@ NAMES = {
     "__version__",
     "affine",
     "assert_equivariant",
+    "catalog",
     "draw_scene",
     "load",
     "open_clip",

@@ -1,0 +1,21 @@
+"""`eqvid export`."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eqvid_tf.terminal import quietly
+
+TEXT = "Write or rewrite the SavedModel of a model folder."
+EXAMPLE = "eqvid export runs/walk"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+
+
+def run(args: argparse.Namespace) -> int:
+    with quietly():
+        from eqvid_tf.export import export, load
+    print(f"{export(load(args.run), args.run)}: written")
+    return 0

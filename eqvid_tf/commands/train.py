@@ -1,0 +1,84 @@
+"""`eqvid train`."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
+
+TEXT = "Train one model on all clips."
+EXAMPLE = "eqvid train walk.mp4 --output runs/walk --minutes 10"
+RESUME = " --resume goes on from the checkpoint."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_overwrite(parser)
+    add_cache(parser)
+    add_frames(parser)
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="video, animated GIF, folder of images, or scene")
+    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="the model folder")
+    parser.add_argument("--resume", action="store_true", help="go on from RUN's checkpoint")
+    for kind, prefix in ((ModelConfig, ""), (TrainConfig, ""), (LossConfig, "weight-")):
+        add_fields(parser, kind, prefix)
+
+
+def add_fields(parser: argparse.ArgumentParser, kind: type, prefix: str) -> None:
+    """A flag for each field of a config dataclass; only those given are in the namespace."""
+    for field in dataclasses.fields(kind):
+        if field.metadata.get("hidden"):
+            continue
+        parser.add_argument(f"--{prefix}{field.name.replace('_', '-')}", dest=f"{kind.__name__}.{field.name}",
+                            type=type(field.default), default=argparse.SUPPRESS, choices=field.metadata.get("choices"),
+                            metavar=None if field.metadata.get("choices") else "N",
+                            help=f"{field.metadata['help']} (default: {field.default})")
+
+
+def given(args: argparse.Namespace, kind: type) -> dict:
+    """The fields of a config that the command line gives."""
+    return {key.split(".")[1]: value for key, value in vars(args).items() if key.startswith(f"{kind.__name__}.")}
+
+
+def run(args: argparse.Namespace) -> int:
+    from eqvid_tf.data.frames import open_clip
+    from eqvid_tf.output import OutputError, check_output
+
+    config = Config(model=ModelConfig(**given(args, ModelConfig)), loss=LossConfig(**given(args, LossConfig)),
+                    train=TrainConfig(**given(args, TrainConfig)))
+    if not args.resume:
+        check_output(args.output, args.overwrite)
+    elif not resumable(args):
+        raise OutputError(f"{args.output}: there is no checkpoint to resume from; its training has ended or never began.")
+    clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
+    with quietly():
+        from eqvid_tf.train import configure, device, train
+    config = resumed(args, clips) if args.resume else configure(config, clips)
+    for clip in clips:
+        say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
+    say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
+    with bar(config.train) as shown:
+        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[shown])
+    print(f"{args.output}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; " +
+          ("; ".join(metrics["verdict"]) or "no trivial solution found"))
+    return 0
+
+
+def resumed(args, clips) -> Config:
+    """The config that a run goes on with: its own, with --minutes, --steps and the like as they are given now."""
+    from eqvid_tf.export import read_config
+    from eqvid_tf.output import OutputError
+
+    config = read_config(args.output, "checkpoint.json")
+    wanted = {**given(args, ModelConfig), **given(args, LossConfig), **given(args, TrainConfig)}
+    fixed = {**vars(config.model), **vars(config.loss), "image_size": config.train.image_size, "precision": config.train.precision}
+    for name in sorted(wanted.keys() & fixed.keys()):
+        if wanted[name] != fixed[name]:
+            raise OutputError(f"{args.output}: its training began with {name} {fixed[name]} and cannot go on with {wanted[name]}.")
+    if (names := tuple(clip.name for clip in clips)) != config.clips:
+        raise OutputError(f"{args.output}: its training began on {', '.join(config.clips)}; received {', '.join(names)}.")
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, **given(args, TrainConfig)))
+
+
+def resumable(args) -> bool:
+    return args.command == "train" and (args.output / "checkpoint.keras").is_file()
