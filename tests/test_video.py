@@ -1,5 +1,7 @@
 """Written images and videos read back as what they were, and are there whole or not at all."""
 
+import weakref
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +61,36 @@ def test_still_frames_of_a_gif_are_kept(tmp_path):
     write_video(tmp_path / "still.gif", still, 25)
     read = np.stack(list(open_clip(tmp_path / "still.gif", cache=None)))
     assert len(read) == 9 and (read == read[0]).all()  # one palette and one dither: nothing flickers
+
+
+@pytest.mark.parametrize(("suffix", "fps", "seconds"), [(".gif", 25, 1.2), (".gif", 60, 0.5), (".webp", 25, 1.2), (".apng", 25, 1.2)])
+def test_players_show_it_for_as_long_as_it_is(tmp_path, suffix, fps, seconds):
+    """The last frame, too, has its time; equal frames are no shorter; no frame of a GIF is shown for less than 20 ms."""
+    written = np.repeat(frames(10), 3, axis=0)
+    write_video(tmp_path / f"a{suffix}", written, fps)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        shown = []
+        for k in range(image.n_frames):
+            image.seek(k)
+            image.load()
+            shown.append(image.info["duration"])
+    assert sum(shown) == pytest.approx(1000 * seconds, abs=20) and min(shown) >= 20
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".apng"])
+def test_frames_are_not_kept(tmp_path, suffix):
+    gone, most = [], 0
+
+    def drawn():
+        nonlocal most
+        for k in range(200):
+            frame = np.full((16, 16, 3), k, np.uint8)
+            weakref.finalize(frame, gone.append, k)
+            yield frame
+            most = max(most, k + 1 - len(gone))
+
+    write_video(tmp_path / f"a{suffix}", drawn(), 25)
+    assert most < 60
 
 
 def test_refusals_leave_nothing(tmp_path):

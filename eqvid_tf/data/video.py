@@ -13,6 +13,7 @@ from PIL import Image
 from eqvid_tf.data.cache import atomic
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
+SHORTEST = 2  # hundredths of a second that players show a GIF's frame at least
 TRANSPARENT = {".webp", ".png", ".apng"}
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
@@ -42,27 +43,39 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     """Writes a video of frames [h, w, 3], uint8 or float in [0, 1]; the suffix says which kind.
 
     `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709; a frame of odd height or width gets its last row or
-    column twice, as 4:2:0 needs even sides. `.gif` has one dithered palette for the whole video. `.webp`
-    and `.png` / `.apng` take RGBA frames [h, w, 4] too, with straight alpha. All but `.webp` are
-    written as the frames come, so their number is not bounded by memory.
+    column twice, as 4:2:0 needs even sides. `.gif` has one dithered palette for the whole video, and at most
+    50 frames a second, as players slow a faster one down. `.webp` and `.png` / `.apng` take RGBA frames
+    [h, w, 4] too, with straight alpha; in `.webp` equal frames in a row become one, shown longer. All are written as the frames come: their number is not bounded by
+    memory (`.webp` by the disk: its frames are put there first).
 
     Raises:
-        ValueError: for an unknown suffix, no frames, or transparent frames where the kind has none.
+        ValueError: as `check_kind`, or where there are no frames.
     """
     path = Path(path)
-    kind = path.suffix.lower()
-    if kind not in H264 | TRANSPARENT | {".gif"}:
-        raise ValueError(f"{path}: video must end in .mp4, .mov, .mkv, .gif, .webp or .apng; received {kind!r}.")
+    kind = check_kind(path)
     frames = (_plain(to_uint8(frame)) for frame in frames)
     first = next(frames, None)
     if first is None:
         raise ValueError(f"{path}: a video needs one frame or more; received none.")
-    if first.shape[2:] == (4,) and kind not in TRANSPARENT:
-        raise ValueError(f"{path}: {kind} holds no transparency; received RGBA frames. Write .webp or .apng.")
+    check_kind(path, transparent=first.shape[2:] == (4,))
     frames = (_coloured(frame) for frame in itertools.chain([first], frames))
     write = _write_webp if kind == ".webp" else _write_gif if kind == ".gif" else _write_apng
     with _drafted(path) as draft:
         (_write_h264 if kind in H264 else write)(draft, frames, Fraction(fps).limit_denominator(1001))
+
+
+def check_kind(path: str | Path, *, transparent: bool = False) -> str:
+    """The suffix of a video that can be written.
+
+    Raises:
+        ValueError: for an unknown one, or one that holds no transparency where that is wanted.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in H264 | TRANSPARENT | {".gif"}:
+        raise ValueError(f"{path}: video must end in .mp4, .mov, .mkv, .gif, .webp or .apng; received {kind!r}. Single frames go to a folder.")
+    if transparent and kind not in TRANSPARENT:
+        raise ValueError(f"{path}: {kind} holds no transparency. Write .webp or .apng, or a folder of PNG frames.")
+    return kind
 
 
 def _drafted(path: str | Path):
@@ -137,10 +150,13 @@ def _write_gif(draft: Path, frames: Iterator[np.ndarray], rate: Fraction) -> Non
     colours[: len(listed), 1:] = listed
 
     def indexed() -> Iterator[av.VideoFrame]:
+        shown = -SHORTEST
         for k, frame in enumerate(itertools.chain(ahead, frames)):
-            image = Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+            if (at := round(k * 100 / rate)) < shown + SHORTEST:
+                continue
+            shown, image = at, Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
             made = av.VideoFrame.from_ndarray((np.asarray(image), colours), format="pal8")
-            made.pts, made.time_base = round(k * 100 / rate), Fraction(1, 100)
+            made.pts, made.time_base = at, Fraction(1, 100)
             yield made
 
     def stream_for(container, frame):
@@ -148,13 +164,25 @@ def _write_gif(draft: Path, frames: Iterator[np.ndarray], rate: Fraction) -> Non
         stream.codec_context.time_base = Fraction(1, 100)
         return stream
 
-    _encode(draft, "gif", stream_for, indexed(), loop="0")
+    last = min(max(round(100 / rate), SHORTEST), 65535)
+    _encode(draft, "gif", stream_for, indexed(), loop="0", final_delay=str(last))
 
 
 def _write_webp(draft: Path, frames: Iterator[np.ndarray], rate: Fraction) -> None:
-    images = [Image.fromarray(frame) for frame in frames]
-    ends = [round(k * 1000 / rate) for k in range(len(images) + 1)]
-    durations = [after - before for before, after in itertools.pairwise(ends)]
-    images[0].save(
-        draft, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=90, method=4
-    )
+    """By way of an animated PNG: Pillow takes one frame at a time from a file, and all at once from a list."""
+    between, count = draft.with_suffix(".between.apng"), 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal count
+        for frame in frames:
+            count += 1
+            yield frame
+
+    try:
+        _write_apng(between, counted(), rate)
+        ends = [round(k * 1000 / rate) for k in range(count + 1)]
+        durations = [after - before for before, after in itertools.pairwise(ends)]
+        with Image.open(between) as image:
+            image.save(draft, "WEBP", save_all=True, duration=durations, loop=0, quality=90, method=4)
+    finally:
+        between.unlink(missing_ok=True)
