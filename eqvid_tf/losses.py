@@ -46,13 +46,18 @@ def presence_loss(presence, hint):
     return -ops.mean(hint * ops.log(presence) + (1 - hint) * ops.log(1 - presence))
 
 
-def motion_loss(motion, label, frame_from_crop):
-    """Mean distance between where two motions carry the corners of the character's box, in units of the box.
+def motion_distance(motion, other, frame_from_crop):
+    """Mean distance between where two motions carry the corners of the character's box, in units of half the box.
 
-    Shapes: motion, label, frame_from_crop [B, 2, 3] (frame_from_crop carries [-1, 1]^2 to the box) -> scalar.
+    Shapes: motion, other, frame_from_crop [B, 2, 3] (frame_from_crop carries [-1, 1]^2 to the box) -> [B].
     """
     corners = ops.convert_to_tensor([[-1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
     at = ops.matmul(frame_from_crop, corners)
     at = ops.concatenate([at, ops.ones_like(at[:, :1])], axis=1)
-    apart = ops.matmul(motion - label, at) / ops.stack([frame_from_crop[:, 0, 0], frame_from_crop[:, 1, 1]], -1)[..., None]
-    return ops.mean(ops.sqrt(ops.sum(ops.square(apart), 1) + 1e-8))
+    apart = ops.matmul(motion - other, at) / ops.stack([frame_from_crop[:, 0, 0], frame_from_crop[:, 1, 1]], -1)[..., None]
+    return ops.mean(ops.sqrt(ops.sum(ops.square(apart), 1) + 1e-8), -1)
+
+
+def motion_loss(motion, label, frame_from_crop):
+    """`motion_distance` between an estimate and its label, the mean over the batch: a scalar."""
+    return ops.mean(motion_distance(motion, label, frame_from_crop))

@@ -29,7 +29,12 @@ def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float
         differs |= (presence > 0.5) & (noise > LEAST)
     inside = fill(close(differs & (window_sum(differs.astype(np.float32)) > 2.5)))
     core = ~spread(~inside, 1)
-    alpha = np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside).astype(np.float32)[..., None]
+    return lifted(frame, background, np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside))
+
+
+def lifted(frame, background, alpha) -> np.ndarray:
+    """What of a frame is not the background, for a coverage [..., H, W]: premultiplied RGBA [..., H, W, 4] float32."""
+    alpha = alpha.astype(np.float32)[..., None]
     return np.concatenate([np.clip(frame - (1 - alpha) * background, 0, 255 * alpha), alpha], -1).astype(np.float32)
 
 

@@ -10,9 +10,10 @@ from keras import ops
 from eqvid_tf import affine, losses
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, build_estimator, moments, random_motions
+from eqvid_tf.motion import box, build_estimator, moments, present, random_motions
 from eqvid_tf.networks import build_networks, register, resize
 
+DOUBTFUL = 0.15     # of outline and round trip (see `confidence`): about a pixel at 64, where a confidence is 0.5
 TERMS = ("scene", "character", "background", "label", "hint")
 
 
@@ -159,19 +160,29 @@ class EquivariantVideoModel(keras.Model):
     def estimate_motion(self, frame, next_frame):
         """Forward motion [B, 2, 3] from frame to next_frame, and a confidence [B] in [0, 1].
 
-        The confidence is how well the moved features agree with those of the next frame, 0 where there are none.
+        The confidence is 0 without a character, near 1 where the moved features lie on those of the next frame and the estimate of
+        the way back leads back; docs/motion.md.
         Raises: ValueError where the estimator is 'known'.
         """
         if not self.T.learned:
             raise ValueError("this model was trained with the 'known' estimator and cannot estimate a motion; "
                              "train with --estimator features")
         fx, fx2 = self.f(frame), self.f(next_frame)
-        motion = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
-        moved, fx2 = (ops.cast(v, "float32") for v in (warp(fx, affine.invert(motion)), fx2))
-        total = ops.sum(ops.abs(moved) + ops.abs(fx2), (1, 2, 3))
-        apart = ops.sum(ops.abs(moved - fx2), (1, 2, 3))
-        present = ops.minimum(moments(fx)[2], moments(fx2)[2])
-        return motion, (1 - apart / (total + 1e-6)) * present / (present + 1e-3)
+        pair = {"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2}
+        motion = self.T(pair)
+        back = self.T({"frame": next_frame, "next_frame": frame, "features": fx2, "next_features": fx})
+        return motion, self.confidence(fx, fx2, motion, back)
+
+    @staticmethod
+    def confidence(fx, fx2, motion, back):
+        """How far a motion between two maps, and the motion back, can be trusted, [B] in [0, 1]."""
+        centre, radius, mass = moments(fx)
+        round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), box(centre, radius, ops.shape(fx)[1:3]))
+        size = lambda z: ops.sqrt(ops.sum(ops.square(ops.cast(z, "float32")), -1))
+        moved, there = size(warp(fx, affine.invert(motion))), size(fx2)
+        outside = 1 - ops.sum(ops.minimum(moved, there), (1, 2)) / (ops.sum(ops.maximum(moved, there), (1, 2)) + 1e-6)
+        doubt = ops.sqrt((outside + 1e-3) * (round_trip + 3e-3))
+        return present(mass, moments(fx2)[2]) / (1 + doubt / DOUBTFUL)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.

@@ -10,6 +10,7 @@ from eqvid_tf.networks import Trunk, off_the_ends, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
 STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
+FAINT = 5e-4        # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
 CORNERS = 1.75      # half side of that square, in standard deviations of the character's energy
 
 
@@ -95,8 +96,7 @@ class FeatureMotion(MotionEstimator):
         """The closed-form start, then every refinement of it."""
         centre, radius, mass = moments(a)
         next_centre, _, next_mass = moments(b)
-        here = ops.minimum(mass, next_mass)[:, None, None]
-        here = here / (here + 1e-4)                     # without a character on both sides there is no motion
+        here = present(mass, next_mass)[:, None, None]
         frame_from_crop = box(centre, radius, ops.shape(a)[1:3])
         crop = warp(a, frame_from_crop, (CROP, CROP))
         motion = affine.build(shift=here[:, 0] * (next_centre - centre))
@@ -173,6 +173,12 @@ def moments(features):
     spread_x = ops.mean(along_x * ops.square(x - cx[:, None]), 1) / total * aspect ** 2
     spread_y = ops.mean(along_y * ops.square(y - cy[:, None]), 1) / total
     return ops.stack([cx, cy], -1), ops.sqrt((spread_x + spread_y) / 2 + 1e-6), mass
+
+
+def present(mass, next_mass):
+    """Whether there is a character in both maps, [B] in [0, 1], from their masses [B]: where there is none, nothing moves."""
+    least = ops.square(ops.minimum(mass, next_mass))
+    return least / (least + FAINT ** 2)
 
 
 def box(centre, radius, size):

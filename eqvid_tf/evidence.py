@@ -1,0 +1,127 @@
+"""What several frames know together: how translucent a character is, from the backgrounds that it passed before.
+
+One frame cannot tell glass from an opaque grey. But carried back along its motion a character's pixel is the same in every frame,
+while the background behind it changes: C = a + (1 - alpha) B, a straight line over the frames, whose slope is how much of the
+background shows through. Numpy alone.
+"""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from eqvid_tf.matting import move, spread, window_sum
+from eqvid_tf.plate import novelty
+
+NOISE = 2.0             # grey levels off the line that every frame is given
+VARIES = 0.1            # by which a pixel's slope may differ from its neighbours'
+UNSURE = 0.3           # standard error of a slope, and ...
+APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
+MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
+MARGIN = 4              # pixels around the character that are looked at too
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """The character of a clip as all its frames show it, within a box of the reference frame.
+
+    Attributes: through [h, w] in [0, 1], how much of the background shows; colour [h, w, 3], premultiplied, in [0, 255]; trust
+        [h, w] in [0, 1]; frame_from_box [3, 3], which carries the box's normalized coordinates to the frame's.
+    """
+
+    through: np.ndarray
+    colour: np.ndarray
+    trust: np.ndarray
+    frame_from_box: np.ndarray
+
+
+def gather(frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: np.ndarray, seen: np.ndarray,
+           presence: np.ndarray) -> Evidence | None:
+    """The evidence of a clip's frames; none where the character is nowhere in the reference frame, or where most of it would show
+    the background, as it does when the motions are wrong.
+
+    Shapes: background [H, W, 3] in [0, 255], seen [H, W] whether it was ever seen, presence [H, W] of the reference frame.
+    Args:
+        frames: (frame uint8 [H, W, 3], forward motion [2, 3] from the reference frame to it, weight), one at a time.
+    """
+    size = presence.shape
+    rows, columns = np.flatnonzero((presence > 0.5).any(1)), np.flatnonzero((presence > 0.5).any(0))
+    if not len(rows):
+        return None
+    top, left = max(rows[0] - MARGIN, 0), max(columns[0] - MARGIN, 0)
+    box = min(rows[-1] + 1 + MARGIN, size[0]) - top, min(columns[-1] + 1 + MARGIN, size[1]) - left
+    frame_from_box = inside(size, top, left, box)
+    behind = np.concatenate([background, ~spread(~seen, 2)[..., None]], -1).astype(np.float32)
+    sums = np.zeros((7, *box, 3))
+    for frame, motion, weight in frames:
+        if weight <= 0:
+            continue
+        back = np.linalg.inv(square(motion) @ frame_from_box)
+        b = move(behind, back, box)
+        c = move(np.asarray(frame, np.float32), back, box)
+        w = weight * (b[..., 3:] > 0.99) * np.ones_like(c)      # outside the frame nothing was seen either
+        b = b[..., :3]
+        sums += np.stack([w, w * w, w * c, w * b, w * c * b, w * b * b, w * c * c])
+    found = fitted(sums, frame_from_box)
+    core = presence[top:top + box[0], left:left + box[1]] > 0.5
+    return found if found.through[core].mean() < MOSTLY else None
+
+
+def fitted(sums: np.ndarray, frame_from_box: np.ndarray) -> Evidence:
+    """The line through every pixel's colours: one slope for the three channels, leaning on its neighbours' where it is unsure."""
+    total, squares, c, b, cb, bb, cc = sums
+    total = total + 1e-6
+    c, b = c / total, b / total
+    moments = np.stack([cb / total - c * b, bb / total - b * b, cc / total - c * c]).sum(-1)
+    count = total[..., 0] ** 2 / (squares[..., 0] + 1e-9)       # frames that it amounts to
+    one, many = slope_of(moments, count), slope_of(window_sum(moments) / 9, window_sum(count))
+    sure, near = 1 / one[1] ** 2, 1 / (many[1] ** 2 + VARIES ** 2)
+    through = np.clip((one[0] * sure + many[0] * near) / (sure + near), 0, 1)
+    off = np.maximum(moments[2] - 2 * through * moments[0] + through ** 2 * moments[1], 0) / 3
+    trust = np.exp(-off / APART ** 2 - 1 / (sure + near) / UNSURE ** 2)
+    return Evidence(through=through, colour=c - through[..., None] * b, trust=trust, frame_from_box=frame_from_box)
+
+
+def slope_of(moments: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slope and its standard error, from covariance, variance of the background's colour and variance of the own one."""
+    covariance, variance, own = moments
+    slope = covariance / (variance + 1e-3)
+    off = np.maximum(own - slope * covariance, 0) + NOISE ** 2
+    return slope, np.sqrt(off / ((variance + 1e-3) * np.maximum(count - 2, 0.1)))
+
+
+def refined(evidence: Evidence, alpha: np.ndarray, frame: np.ndarray, background: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """A frame's coverage [H, W] as all frames tell it, where they do and this one agrees; elsewhere as it was.
+
+    Shapes: alpha [H, W] in [0, 1], frame and background [H, W, 3] in [0, 255], motion [2, 3] forward from the reference frame.
+    """
+    told = np.concatenate([evidence.colour, evidence.through[..., None], evidence.trust[..., None]], -1)
+    told = move(told, square(motion) @ evidence.frame_from_box, alpha.shape)
+    through, trust = np.clip(told[..., 3], 0, 1), np.clip(told[..., 4], 0, 1)
+    off = np.abs(told[..., :3] + through[..., None] * background - frame).max(-1)
+    trust = trust * np.exp(-(off / APART) ** 2) * spread(alpha > 0.5, 2)
+    return (alpha + trust * (1 - through - alpha)).astype(np.float32)
+
+
+def witnesses(frames: np.ndarray, presence: np.ndarray) -> tuple[int, np.ndarray]:
+    """The frame that shows the character best, wholly inside and in motion, and how much each frame has to say, [T].
+
+    Shapes: frames [T, h, w, 3] uint8, presence [T, h, w] uint8.
+    """
+    weights = novelty(frames)
+    weights = np.minimum(weights / np.median(weights[weights > 0.05 * weights.max()]), 1)
+    area = (presence > 127).mean((1, 2))
+    cut_off = sum((presence[:, rows, columns] > 127).mean(-1) for rows, columns in (
+        (0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)))
+    return int(np.argmax(weights * (area - area.max() * np.minimum(5 * cut_off, 1)))), weights
+
+
+def inside(size: tuple[int, int], top: int, left: int, box: tuple[int, int]) -> np.ndarray:
+    """[3, 3]: carries the normalized coordinates of a box of pixels to those of the frame of `size`."""
+    height, width = box[0] / size[0], box[1] / size[1]
+    return np.array([[width, 0, (2 * left + box[1]) / size[1] - 1], [0, height, (2 * top + box[0]) / size[0] - 1], [0, 0, 1]])
+
+
+def square(motion: np.ndarray) -> np.ndarray:
+    return np.vstack([np.asarray(motion)[:2], [0, 0, 1]])

@@ -1,0 +1,95 @@
+"""What several frames tell together: glass is told from an opaque grey, and only where the frames agree."""
+
+import numpy as np
+import pytest
+
+from eqvid_tf import evidence
+from eqvid_tf.matting import lifted, move
+
+SIZE = (40, 56)
+GLASS = 0.3  # its coverage
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def passing():
+    """A pane of grey glass with an opaque heart, carried across a still background: background, true coverage, frames, motions."""
+    random = np.random.default_rng(0)
+    coarse = random.uniform(30, 220, (7, 10, 3)).astype("float32")
+    background = move(coarse, np.eye(2, 3), SIZE)
+    pane = np.zeros((*SIZE, 4), "float32")
+    pane[14:28, 6:20] = GLASS * np.array([120, 120, 120, 1])
+    pane[18:24, 10:16] = (200, 40, 40, 1)
+    steps = np.linspace(0, 1, COUNT)
+    motions = np.array([[[1, 0, 1.2 * s], [0, 1, 0.2 * np.sin(6 * s)]] for s in steps])
+    layers = [move(pane, motion) for motion in motions]
+    frames = [layer[..., :3] + (1 - layer[..., 3:]) * background for layer in layers]
+    frames = np.clip(np.stack(frames) + random.normal(0, 1, (COUNT, *SIZE, 3)), 0, 255).round().astype("uint8")
+    return background, np.stack([layer[..., 3] for layer in layers]), frames, motions
+
+
+def told(background, alpha, frames, motions, seen=None):
+    seen = np.ones(SIZE, bool) if seen is None else seen
+    return evidence.gather(((f, m, 1.0) for f, m in zip(frames, motions)), background, seen, alpha[0])
+
+
+def opaque(alpha):
+    """What one frame alone makes of it: all of the pane is cut out in full."""
+    return (alpha > 0.1).astype("float32")
+
+
+def test_glass_is_told_from_an_opaque_grey(passing):
+    background, alpha, frames, motions = passing
+    found = told(background, opaque(alpha), frames, motions)
+    inside = np.zeros(SIZE, bool)
+    inside[16:26, 8:18] = True
+    for k in (0, COUNT // 2):
+        mended = evidence.refined(found, opaque(alpha[k]), frames[k], background, motions[k])
+        middle = move(inside[..., None].astype("float32"), motions[k])[..., 0] > 0.99
+        assert np.abs(opaque(alpha[k]) - alpha[k])[middle].mean() > 0.3
+        assert np.abs(mended - alpha[k])[middle].mean() < 0.06
+        heart = middle & (alpha[k] > 0.99)
+        assert mended[heart].min() > 0.9
+        layer = lifted(frames[k], background, mended)
+        np.testing.assert_array_equal(layer[..., 3], mended)
+        assert np.abs(layer[..., :3] + (1 - layer[..., 3:]) * background - frames[k])[middle].mean() < 3
+
+
+def test_what_was_never_seen_is_not_believed(passing):
+    """A hole in the background, with a wrong guess in it, on the pane's way."""
+    background, alpha, frames, motions = passing
+    wrong, seen = background.copy(), np.ones(SIZE, bool)
+    wrong[12:32, 24:34], seen[12:32, 24:34] = (250, 0, 250), False
+    middle = np.s_[17:25, 8:10]
+    careless = told(wrong, opaque(alpha), frames, motions)
+    careful = told(wrong, opaque(alpha), frames, motions, seen)
+    errors = [
+        np.abs(evidence.refined(each, opaque(alpha[0]), frames[0], background, motions[0]) - alpha[0])[middle].mean()
+        for each in (careless, careful)
+    ]
+    assert errors[1] < 0.1 < errors[0]
+
+
+def test_wrong_motions_and_no_character_tell_nothing(passing):
+    background, alpha, frames, motions = passing
+    assert told(background, opaque(alpha), frames, motions[::-1]) is None
+    assert told(background, 0 * alpha, frames, motions) is None
+
+
+def test_the_reference_shows_the_character_whole_and_in_motion():
+    frames = np.zeros((6, 20, 20, 3), "uint8")
+    presence = np.zeros((6, 20, 20), "uint8")
+    for k, left in enumerate((0, 0, 0, 4, 8, 17)):
+        frames[k, 5:12, left : left + 6] = presence[k, 5:12, left : left + 6] = 255
+    best, weights = evidence.witnesses(frames, presence)
+    assert best in (3, 4)  # not at rest, not at the border
+    assert weights[0] < 0.1 < weights[3] <= 1
+
+
+def test_a_frame_that_disagrees_keeps_its_own_coverage(passing):
+    """The pane changes its colour in one frame: what the others tell is no evidence there."""
+    background, alpha, frames, motions = passing
+    found = told(background, opaque(alpha), frames, motions)
+    changed = np.where(alpha[5][..., None] > 0.1, np.uint8([0, 255, 0]), frames[5])
+    mended = evidence.refined(found, opaque(alpha[5]), changed, background, motions[5])
+    assert np.abs(mended - opaque(alpha[5])).max() < 0.15
