@@ -12,11 +12,12 @@ import tensorflow as tf
 from keras import ops
 
 from eqvid_tf import doctor, plate
+from eqvid_tf.evidence import gather, refined, witnesses
 from eqvid_tf.model import remember
-from eqvid_tf.separate import masks
+from eqvid_tf.separate import estimates, masks
 
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
-REMINDER = 0.1                  # what stays of them: without, a character like its background is lost to h
+REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
 WINDOW = 50                     # steps that a reported loss is the mean of
 
@@ -97,7 +98,19 @@ class Recall(keras.callbacks.Callback):
         hidden = masks(self.model, frames)
         picture = plate.plate(frames, hidden)
         hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
+        if self.model.T.learned:
+            self.weigh(array, hint, picture, hidden.min(0) < 128)
         return picture
+
+    def weigh(self, array: np.ndarray, hint: np.ndarray, picture: np.ndarray, seen: np.ndarray) -> None:
+        """Mends hints, in place, by what all frames tell together (see `eqvid_tf.evidence`)."""
+        best, weights = witnesses(array, hint)
+        motions, confidences = estimates(self.model, array, [(best, index) for index in range(len(array))])
+        chosen = plate.spread(len(array))
+        told = gather(((array[i], motions[i], weights[i] * confidences[i]) for i in chosen), picture, seen, hint[best] / 255)
+        for index in range(len(array) if told else 0):
+            alpha = refined(told, hint[index] / np.float32(255), array[index], picture, motions[index])
+            hint[index] = alpha * 255 + 0.5
 
 
 class Checkpoint(keras.callbacks.Callback):
