@@ -11,6 +11,7 @@ import tensorflow as tf
 from eqvid_tf.config import Config
 from eqvid_tf.model import EquivariantVideoModel
 from eqvid_tf.output import OutputError, put, write_text
+from eqvid_tf.wire import decoded, encoded, guarded, write_warm_up
 
 
 def load(folder: str | Path) -> EquivariantVideoModel:
@@ -71,13 +72,15 @@ def export(model: EquivariantVideoModel, folder: Path, version: int = 1) -> Path
 
     Frames are float32 [batch, height, width, 3] in [0, 1], motions forward [batch, 2, 3] in normalized coordinates.
     """
+    offered = endpoints(model)
+    traced = {name: tf.function(guarded(function, inputs), inputs, autograph=False).get_concrete_function()
+              for name, (function, inputs) in offered.items()}
+    bare = tf.Module()
+    bare.weights = [weight.value for weight in model.weights]
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as place:
         draft = Path(place) / str(version)
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        for name, (function, inputs) in endpoints(model).items():
-            archive.add_endpoint(name, function, input_signature=inputs)
-        archive.write_out(draft, verbose=False)
+        tf.saved_model.save(bare, str(draft), {**traced, "serving_default": next(iter(traced.values()))})
+        write_warm_up(draft, offered, model.config.canvas, model.config.stride)
         put(draft, folder / str(version))
     return folder / str(version)
 
@@ -86,11 +89,17 @@ def endpoints(model: EquivariantVideoModel) -> dict:
     """Name -> (function, input specs) of every signature; the first becomes serving_default too."""
     frame = lambda name: tf.TensorSpec((None, None, None, 3), tf.float32, name=name)
     features = lambda name: tf.TensorSpec((None, None, None, model.g.map_channels), tf.float32, name=name)
+    picture = lambda name: tf.TensorSpec((None,), tf.string, name=name)
     motion = tf.TensorSpec((None, 2, 3), tf.float32, name="motion")
     single = lambda value: tf.cast(value, tf.float32)
+    once = lambda function: tf.function(function, autograph=False, reduce_retracing=True)
+    draw, estimate = once(model.render), once(model.estimate_motion)        # traced once, for several signatures
 
     def render(character_frame, background_frame, motion):
-        return {"frame": model.render(character_frame, background_frame, motion)}
+        return {"frame": draw(character_frame, background_frame, motion)}
+
+    def render_image(character_frame, background_frame, motion):
+        return {"frame_bytes": encoded(draw(decoded(character_frame), decoded(background_frame), motion))}
 
     def render_features(character_features, background_features, motion):
         return {"frame": model.render_features(character_features, background_features, motion)}
@@ -98,28 +107,21 @@ def endpoints(model: EquivariantVideoModel) -> dict:
     def separate(frame):
         return dict(zip(("character", "background", "mask"), map(single, model.separate(frame))))
 
-    def encode_character(frame):
-        return {"features": single(model.f(frame))}
-
-    def encode_background(frame):
-        return {"features": single(model.h(frame))}
-
-    def decode(features):
-        return {"frame": tf.clip_by_value(single(model.g(features)), 0, 1)}
-
     def transfer(frame, next_frame, target_frame):
-        return dict(zip(("frame", "motion", "confidence"), model.transfer(frame, next_frame, target_frame)))
+        motion, confidence = estimate(frame, next_frame)
+        return {"frame": draw(target_frame, target_frame, motion), "motion": motion, "confidence": confidence}
 
     def estimate_motion(frame, next_frame):
-        return dict(zip(("motion", "confidence"), model.estimate_motion(frame, next_frame)))
+        return dict(zip(("motion", "confidence"), estimate(frame, next_frame)))
 
     drawn = {
         "render": (render, [frame("character_frame"), frame("background_frame"), motion]),
+        "render_image": (render_image, [picture("character_frame_bytes"), picture("background_frame_bytes"), motion]),
         "render_features": (render_features, [features("character_features"), features("background_features"), motion]),
         "separate": (separate, [frame("frame")]),
-        "encode_character": (encode_character, [frame("frame")]),
-        "encode_background": (encode_background, [frame("frame")]),
-        "decode": (decode, [features("features")]),
+        "encode_character": (lambda frame: {"features": single(model.f(frame))}, [frame("frame")]),
+        "encode_background": (lambda frame: {"features": single(model.h(frame))}, [frame("frame")]),
+        "decode": (lambda features: {"frame": tf.clip_by_value(single(model.g(features)), 0, 1)}, [features("features")]),
     }
     if not model.T.learned:
         return drawn

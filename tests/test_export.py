@@ -19,10 +19,12 @@ from eqvid_tf.output import OutputError
 
 FLOAT32 = 1e-5
 FRAME, MOTION, FEATURES = (None, None, None, 3), (None, 2, 3), (None, None, None, 11)
+FILE = (None,)  # encoded pictures, a string each; every other tensor is float32
 TRANSFER = ({"frame": FRAME, "next_frame": FRAME, "target_frame": FRAME}, {"frame", "motion", "confidence"})
 RENDER = ({"character_frame": FRAME, "background_frame": FRAME, "motion": MOTION}, {"frame"})
 SIGNATURES = {
     "render": RENDER,
+    "render_image": ({"character_frame_bytes": FILE, "background_frame_bytes": FILE, "motion": MOTION}, {"frame_bytes"}),
     "render_features": ({"character_features": FEATURES, "background_features": FEATURES, "motion": MOTION}, {"frame"}),
     "separate": ({"frame": FRAME}, {"character", "background", "mask"}),
     "encode_character": ({"frame": FRAME}, {"features"}),
@@ -39,10 +41,11 @@ def check_signatures(folder, expected, default):
         arguments, given = signatures[name].structured_input_signature
         assert not arguments
         assert {key: (tuple(spec.shape), spec.dtype) for key, spec in given.items()} == {
-            key: (shape, tf.float32) for key, shape in inputs.items()
+            key: (shape, tf.string if shape == FILE else tf.float32) for key, shape in inputs.items()
         }, name
         assert set(signatures[name].structured_outputs) == outputs, name
-        assert {spec.dtype for spec in signatures[name].structured_outputs.values()} == {tf.float32}, name
+        for key, spec in signatures[name].structured_outputs.items():
+            assert spec.dtype == (tf.string if key.endswith("_bytes") else tf.float32), name
 
 
 # -- the SavedModel ------------------------------------------------------------------------------------------------

@@ -1,0 +1,197 @@
+"""A stand-in for TensorFlow Serving where its binary cannot be had: the same interface, TensorFlow as the engine, on loopback.
+
+    python serving/stand_in.py --rest 8501 --grpc 8500 NAME=FOLDER [NAME=FOLDER ...]
+
+REST is a real KServe ModelServer (the extra [serving-test]), in its V1 protocol: `/v1/models/NAME:predict`, no `/versions/V`.
+gRPC is `PredictionService.Predict` on the stubs of tensorflow-serving-api (the extra [serving]). As TensorFlow Serving does by
+default it serves the newest version in each folder, loads one that appears and lets go of the older when the new one is ready.
+The tests and benchmarks/serving.py talk to it. It has no batching, no TLS and no limits: it is not for production.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import signal
+import sys
+import threading
+from concurrent import futures
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import numpy as np
+import tensorflow as tf
+
+HOST = "127.0.0.1"
+
+
+class Missing(LookupError):
+    """A model or a version that is not served."""
+
+
+class Refused(ValueError):
+    """A request that the model cannot answer."""
+
+
+class Model:
+    """The versions of a model folder that are loaded: the newest, by number."""
+
+    def __init__(self, name: str, folder: Path):
+        self.name, self.folder, self.loaded = name, folder, {}
+        self.look()
+
+    def look(self) -> None:
+        """Load the newest version, if it is not, and only then let go of the others."""
+        numbers = [int(path.parent.name) for path in self.folder.glob("*/saved_model.pb") if path.parent.name.isdigit()]
+        newest = max(numbers, default=None)
+        if newest not in self.loaded:
+            self.loaded = {} if newest is None else {newest: tf.saved_model.load(str(self.folder / str(newest)))}
+
+    def predict(self, signature: str, inputs: dict, version: int | None = None) -> dict:
+        """Outputs by name, numpy. `inputs` maps names to arrays, or to a function of the dtype that gives one.
+
+        Raises: Missing; Refused.
+        """
+        loaded = self.loaded
+        if not loaded or version not in (None, *loaded):
+            which = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
+            raise Missing(f"Servable not found for request: {which}")
+        signatures = loaded[max(loaded)].signatures
+        if (signature or "serving_default") not in signatures:
+            raise Refused(f'Serving signature name: "{signature}" not found in signature def')
+        function = signatures[signature or "serving_default"]
+        specs = function.structured_input_signature[1]
+        if set(specs) != set(inputs):
+            raise Refused(f"input keys must be {', '.join(sorted(specs))}; received {', '.join(sorted(inputs))}")
+        try:
+            tensors = {
+                name: tf.constant(value(specs[name].dtype) if callable(value) else value, specs[name].dtype)
+                for name, value in inputs.items()
+            }
+            return {name: value.numpy() for name, value in function(**tensors).items()}
+        except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
+            raise Refused(getattr(error, "message", str(error)).split("<stack traces unavailable>")[-1]) from error
+
+
+def watch(models: dict[str, Model], seconds: float) -> None:
+    """Look for new versions, for ever, beside what else goes on."""
+
+    def loop():
+        while not threading.Event().wait(seconds):
+            for model in models.values():
+                model.look()
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+# ---- gRPC
+
+
+def start_grpc(models: dict[str, Model], port: int):
+    """A started gRPC server."""
+    import grpc
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            spec = request.model_spec
+            version = spec.version.value if spec.HasField("version") else None
+            try:
+                if spec.name not in models:
+                    raise Missing(f"Servable not found for request: Latest({spec.name})")
+                inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+                outputs = models[spec.name].predict(spec.signature_name, inputs, version)
+            except Missing as error:
+                context.abort(grpc.StatusCode.NOT_FOUND, error.args[0])
+            except Refused as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            answer = predict_pb2.PredictResponse(model_spec=spec)
+            for name, value in outputs.items():
+                answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+            return answer
+
+    sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=sizes)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), server)
+    if not server.add_insecure_port(f"{HOST}:{port}"):
+        sys.exit(f"stand_in.py: port {port} is taken")
+    server.start()
+    return server
+
+
+# ---- REST
+
+
+def serve_rest(models: dict[str, Model], port: int) -> None:
+    """Run a KServe ModelServer until it is stopped."""
+    sys.argv[1:] = []  # KServe reads the command line when it is imported
+    import kserve
+    import uvicorn
+    from kserve.errors import InvalidInput, ModelNotFound
+    from kserve.protocol.rest import server as rest
+
+    class Served(kserve.Model):
+        def __init__(self, model: Model):
+            super().__init__(model.name)
+            self.model, self.ready = model, True
+
+        async def predict(self, payload, headers=None):
+            return await asyncio.get_running_loop().run_in_executor(None, self.answer, payload)
+
+        def answer(self, payload) -> dict:
+            rows = payload.get("instances") if isinstance(payload, dict) else None
+            if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+                raise InvalidInput('expected "instances", a list of one object or more')
+            if len({tuple(sorted(row)) for row in rows}) > 1:
+                raise InvalidInput('expected the same keys in each of "instances"')
+            inputs = {name: lambda dtype, name=name: column([row[name] for row in rows], dtype) for name in rows[0]}
+            try:
+                outputs = self.model.predict(payload.get("signature_name", ""), inputs)
+            except Missing as error:
+                raise ModelNotFound(self.name) from error
+            except Refused as error:
+                raise InvalidInput(str(error)) from error
+            columns = {name: plain(value) for name, value in outputs.items()}
+            named = [dict(zip(columns, row)) for row in zip(*columns.values())]
+            return {"predictions": named if len(columns) > 1 else next(iter(columns.values()))}
+
+    # KServe would listen on every address of the machine.
+    config = uvicorn.Config
+    rest.uvicorn.Config = lambda app, **options: config(app, **{**options, "host": HOST, "access_log": False})
+    server = kserve.ModelServer(http_port=port, enable_grpc=False, enable_latency_logging=False)
+    server.start([Served(model) for model in models.values()])
+
+
+def column(values: list, dtype: tf.DType):
+    """One input of all rows."""
+    if dtype == tf.string:
+        return [base64.b64decode(value["b64"], validate=True) if isinstance(value, dict) else value for value in values]
+    return np.array(values, dtype.as_numpy_dtype)
+
+
+def plain(value: np.ndarray) -> list:
+    """An output as JSON: bytes in base64."""
+    return [{"b64": base64.b64encode(file).decode()} for file in value] if value.dtype == object else value.tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--rest", type=int, default=0, help="port of the REST interface; 0 for none")
+    parser.add_argument("--grpc", type=int, default=0, help="port of the gRPC interface; 0 for none")
+    parser.add_argument("--poll", type=float, default=1.0, help="seconds between two looks for new versions")
+    args = parser.parse_args()
+    models = {name: Model(name, Path(folder)) for name, _, folder in (text.partition("=") for text in args.models)}
+    watch(models, args.poll)
+    server = start_grpc(models, args.grpc) if args.grpc else None
+    if args.rest:
+        serve_rest(models, args.rest)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: server.stop(0.1))
+        server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()
