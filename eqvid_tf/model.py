@@ -10,11 +10,10 @@ from keras import ops
 from eqvid_tf import affine, losses
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, build_estimator, moments, present, random_motions
+from eqvid_tf.motion import box, build_estimator, confidence_of, moments, random_motions
 from eqvid_tf.networks import build_networks, register, resize
 
-DOUBTFUL = 0.15     # of outline and round trip (see `confidence`): about a pixel at 64, where a confidence is 0.5
-TERMS = ("scene", "character", "background", "label", "hint")
+TERMS = ("scene", "character", "background", "label", "cycle", "hint")
 
 
 @register
@@ -85,6 +84,8 @@ class EquivariantVideoModel(keras.Model):
                  "background": losses.background_loss(out["hx"], out["hx2"])}
         if training and self.T.learned:
             terms["label"] = self.label_loss(out["fx"], out["hx"])
+        if training and self.weights_of.cycle and self.config.structure == "partition":
+            terms["cycle"] = self.cycle_loss(out["fx"], out["hx"])
         if training and "hint" in pair:
             mask = self.cut(self.g.mask(out["fx"], out["hx"]), pair["frame"])
             next_mask = self.cut(self.g.mask(out["fx2"], out["hx2"]), pair["frame"])
@@ -109,6 +110,21 @@ class EquivariantVideoModel(keras.Model):
         frame_from_crop = box(centre, radius, (height, width))
         steps = self.T.estimates(pair)
         return sum(losses.motion_loss(motion, label, frame_from_crop) for motion in steps) / len(steps)
+
+    def cycle_loss(self, fx, hx):
+        """f on frames that the model makes itself: f(g(T f(x) + h(x''))) = T f(x), for any T, on its own and other backgrounds.
+
+        Why: a clip shows few poses, and f learns by heart where they are.
+        """
+        hx, other = ops.stop_gradient(hx[::2]), ops.stop_gradient(ops.roll(hx, -1, axis=0)[::2])
+        fx = ops.stop_gradient(fx[::2])
+        batch, height, width, _ = ops.shape(fx)
+        hx = ops.where(keras.random.uniform((batch, 1, 1, 1), seed=self.random) < 0.5, hx, other)
+        aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
+        moved = warp(fx, affine.invert(random_motions(self.random, batch, moments(fx)[0], aspect, landing=0.9)))
+        again = self.f(ops.stop_gradient(ops.clip(self.g(moved + hx), 0, 1)), training=True)
+        presence = losses.presence_loss(self.g.mask(again, hx), self.g.mask(moved, hx))
+        return presence + losses.character_loss(again, moved, ops.ones_like(moved[..., :1]))
 
     # ---- training
 
@@ -171,18 +187,7 @@ class EquivariantVideoModel(keras.Model):
         pair = {"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2}
         motion = self.T(pair)
         back = self.T({"frame": next_frame, "next_frame": frame, "features": fx2, "next_features": fx})
-        return motion, self.confidence(fx, fx2, motion, back)
-
-    @staticmethod
-    def confidence(fx, fx2, motion, back):
-        """How far a motion between two maps, and the motion back, can be trusted, [B] in [0, 1]."""
-        centre, radius, mass = moments(fx)
-        round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), box(centre, radius, ops.shape(fx)[1:3]))
-        size = lambda z: ops.sqrt(ops.sum(ops.square(ops.cast(z, "float32")), -1))
-        moved, there = size(warp(fx, affine.invert(motion))), size(fx2)
-        outside = 1 - ops.sum(ops.minimum(moved, there), (1, 2)) / (ops.sum(ops.maximum(moved, there), (1, 2)) + 1e-6)
-        doubt = ops.sqrt((outside + 1e-3) * (round_trip + 3e-3))
-        return present(mass, moments(fx2)[2]) / (1 + doubt / DOUBTFUL)
+        return motion, confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.

@@ -4,12 +4,13 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from eqvid_tf import affine
+from eqvid_tf import affine, losses
 from eqvid_tf.layers import warp
 from eqvid_tf.networks import Trunk, off_the_ends, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
 STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
+DOUBTFUL = 0.15     # of outline and round trip (see `confidence_of`): about a pixel at 64, where a confidence is 0.5
 FAINT = 5e-4        # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
 CORNERS = 1.75      # half side of that square, in standard deviations of the character's energy
 
@@ -181,6 +182,21 @@ def present(mass, next_mass):
     return least / (least + FAINT ** 2)
 
 
+def confidence_of(features, next_features, motion, back):
+    """How far a motion between two maps, and the motion back, can be trusted, [B] in [0, 1]; see docs/motion.md.
+
+    Shapes: maps [B, h', w', c'], motions [B, 2, 3] forward -> [B].
+    """
+    centre, radius, mass = moments(features)
+    frame_from_crop = box(centre, radius, ops.shape(features)[1:3])
+    round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), frame_from_crop)
+    size = lambda z: ops.sqrt(ops.sum(ops.square(ops.cast(z, "float32")), -1))
+    moved, there = size(warp(features, affine.invert(motion))), size(next_features)
+    outside = 1 - ops.sum(ops.minimum(moved, there), (1, 2)) / (ops.sum(ops.maximum(moved, there), (1, 2)) + 1e-6)
+    doubt = ops.sqrt((outside + 1e-3) * (round_trip + 3e-3))
+    return present(mass, moments(next_features)[2]) / (1 + doubt / DOUBTFUL)
+
+
 def box(centre, radius, size):
     """frame_from_crop [B, 2, 3]: carries [-1, 1]^2 to the square of the character at `centre`."""
     half = CORNERS * ops.clip(radius, 0.05, 0.6)
@@ -189,18 +205,19 @@ def box(centre, radius, size):
     return ops.stack([ops.stack([half / aspect, zero, centre[:, 0]], -1), ops.stack([zero, half, centre[:, 1]], -1)], 1)
 
 
-def random_motions(key, batch: int, centre, aspect, *, turn=0.7, zoom=0.3, stretch=0.12):
+def random_motions(key, batch: int, centre, aspect, *, turn=0.7, zoom=0.3, stretch=0.12, landing=0.7):
     """Motions of a character at `centre` to anywhere in the frame: what the estimators are labelled with.
 
-    Shapes: centre [B, 2] -> [B, 2, 3]; the character's centre lands within the inner 0.7 of the frame.
+    Shapes: centre [B, 2] -> [B, 2, 3].
     Args:
         key: a keras.random.SeedGenerator.
         turn, zoom, stretch: half ranges of the turn (radians), log zoom and the other linear parts.
+        landing: half range of where the character's centre lands; 1 is the frame's edge.
     """
     uniform = lambda reach, *shape: keras.random.uniform((batch, *shape), -reach, reach, seed=key)
     turned = affine.build(turn=uniform(turn), zoom=ops.exp(uniform(zoom)), aspect=aspect)[..., :2]
     linear = ops.matmul(turned, ops.eye(2) + uniform(stretch, 2, 2))
-    shift = uniform(0.7, 2) - ops.matmul(linear, centre[..., None])[..., 0]
+    shift = uniform(landing, 2) - ops.matmul(linear, centre[..., None])[..., 0]
     return ops.concatenate([linear, shift[..., None]], -1)
 
 

@@ -25,7 +25,7 @@ FLAGS = {
     "demo": ["--output"],
     "train": ["--output", "--estimator", "--image-size", "--minutes", "--steps", "--seed", "--resume", "--frames", "--cache"],
     "separate": ["--output", "--frames", "--cache"],
-    "render": ["--shots", "--output"],
+    "render": ["--shots", "--output", "--character", "--background", "--motion", "--at", "--zoom", "--pose", "--play", "--transparent"],
     "evaluate": ["--json"],
     "export": [],
 }

@@ -125,7 +125,7 @@ def test_compile_fit_evaluate_predict(tmp_path):
     ).history
     assert len(history["loss"]) == 3  # stopped early
     names = {"loss", "scene_loss", "character_loss", "background_loss"}
-    assert set(history) == names | {"label_loss", "hint_loss"} | {f"val_{name}" for name in names}
+    assert set(history) == names | {"label_loss", "cycle_loss", "hint_loss"} | {f"val_{name}" for name in names}
     weights = {**dataclasses.asdict(model.weights_of)}
     for k in range(3):
         terms = {name: history[f"{name}_loss"][k] for name in weights}
@@ -224,6 +224,20 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
     assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
 
 
+def test_the_cycle_teaches_f_alone_on_frames_of_the_models_own():
+    """Its gradient reaches f and nothing else; f of a frame that was put together from f's own map is asked for that map."""
+    model = scrambled(make(structure="partition"))
+    pair = a_batch()
+    with tf.GradientTape() as tape:
+        loss = model.losses_of(pair, training=True)["cycle"]
+    reached = [grad is not None for grad in tape.gradient(loss, model.trainable_weights)]
+    assert reached == [weight.path.split("/")[1] == "f" for weight in model.trainable_weights], model.trainable_weights
+    assert float(loss) > 0 and "cycle" not in model.losses_of(pair, training=False)
+    empty = 0 * model.f(pair["frame"])
+    model.f = lambda frame, training: 0 * frame[..., :1] + empty[:1]
+    assert float(model.cycle_loss(empty, model.h(pair["frame"]))) < 1e-3
+
+
 # -- two devices ---------------------------------------------------------------------------------------------------
 
 TWO_DEVICES = """
@@ -233,11 +247,12 @@ import keras, numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path[:0] = sys.argv[1:]
+from eqvid_tf.config import LossConfig
 from test_model import a_batch, dataset, make
 
 def trained(scope, estimator, steps):
     with scope:
-        model = make(estimator)
+        model = make(estimator, LossConfig(cycle=0.0))
         model.compile(optimizer=keras.optimizers.SGD(0.1))
     history = model.fit(dataset(4 * steps), verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
@@ -257,7 +272,7 @@ print(json.dumps({"loss": abs(loss - other) / loss, "weights": apart(two), "lear
 
 
 def test_two_devices_learn_what_one_learns():
-    """Known motion: a learned estimator draws random labels, others on each device. Plain gradient descent, so that a
+    """Known motion, no cycle: both draw random motions, others on each device. Plain gradient descent, so that a
     difference in a gradient is not divided by its size."""
     folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
     done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)

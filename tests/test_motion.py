@@ -9,7 +9,6 @@ from keras import ops
 from eqvid_tf import affine
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.layers import warp
-from eqvid_tf.model import EquivariantVideoModel
 from eqvid_tf.motion import (
     FeatureMotion,
     FrameMotion,
@@ -17,6 +16,7 @@ from eqvid_tf.motion import (
     MotionEstimator,
     box,
     build_estimator,
+    confidence_of,
     moments,
     present,
     random_motions,
@@ -105,7 +105,7 @@ def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a
     maps = blobs([(0.1, 0.2)])
     moved = ops.convert_to_numpy(warp(maps, affine.invert(affine.build(shift=[(0.3, -0.2)]))))
     right = affine.build(shift=[(0.3, -0.2)])
-    confidence = lambda there, back, a=maps, b=moved: float(EquivariantVideoModel.confidence(a, b, there, back)[0])
+    confidence = lambda there, back, a=maps, b=moved: float(confidence_of(a, b, there, back)[0])
     errors = [0.0, 0.02, 0.05, 0.1, 0.3]
     for wrong_way_back in (False, True):
         found = []

@@ -1,0 +1,100 @@
+"""What the benchmarks of motion share: errors in pixels, ranks, what is done already, and pages that hold their figures."""
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import eqvid_tf
+from eqvid_tf.output import write_text
+from eqvid_tf.scorecard import corner_error
+
+HEIGHT = 64             # pixels are those of a frame of this height
+MARKS = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)
+
+
+def ranks(values) -> np.ndarray:
+    """Rank of each value from 0; equal values share their mean rank."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[place]
+
+
+def spearman(a, b) -> float:
+    """Spearman's rank correlation; nan where one of the two does not vary."""
+    a, b = ranks(a) - (len(a) - 1) / 2, ranks(b) - (len(b) - 1) / 2
+    size = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / size) if size else float("nan")
+
+
+def auroc(positive, negative) -> float:
+    """Chance that a value drawn from `positive` is above one from `negative`; a tie counts as half."""
+    rank = ranks(np.concatenate([positive, negative]))[: len(positive)]
+    return float((rank.mean() - (len(positive) - 1) / 2) / len(negative))
+
+
+def roc(positive, negative) -> tuple[np.ndarray, np.ndarray]:
+    """Rates of false and true alarms as the threshold falls, both from 0 to 1."""
+    levels = np.unique(np.concatenate([positive, negative]))[::-1]
+    above = lambda values: np.concatenate([[0.0], [(np.asarray(values) >= level).mean() for level in levels]])
+    return above(negative), above(positive)
+
+
+def square(motion) -> np.ndarray:
+    """[..., 2, 3] as [..., 3, 3]."""
+    motion = np.asarray(motion, np.float64)
+    return np.concatenate([motion, np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))], -2)
+
+
+def between(steps, first: int, second: int) -> np.ndarray:
+    """The forward motion [2, 3] from one frame to another, later or earlier, as the product of the steps [T - 1, 2, 3]."""
+    motion = np.eye(3)
+    for step in square(steps)[min(first, second):max(first, second)]:
+        motion = step @ motion
+    return (np.linalg.inv(motion) if second < first else motion)[:2]
+
+
+def pixels(true, got, centre, size) -> float:
+    """The corner error in pixels of a frame that is 64 high."""
+    return corner_error(true, got, centre, size) * HEIGHT / size[0]
+
+
+def rounded(value):
+    """Every number to four digits after the point; what is not a number becomes None."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if not isinstance(value, float | np.floating):
+        return value
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def shown(value, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def page_with(made: str, text: str) -> str:
+    """A page with a table between its marks."""
+    text, count = MARKS.subn(lambda _: made, text)
+    if count != 1:
+        raise SystemExit("the page must hold <!-- table --> and <!-- /table -->, each in a line of its own")
+    return text
+
+
+def save(figure, path: Path) -> None:
+    """A figure as a PNG without the date or the version in it, so that the same figures give the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def kept(work: Path, name: str, run: Path, settings: dict, make: Callable[[], dict]) -> dict:
+    """What `make` gives, from work/NAME-DIGEST.json if it was made before of this model, with these settings and this code."""
+    read = [run / "model.keras", Path(sys.argv[0]), Path(__file__), *sorted(Path(eqvid_tf.__file__).parent.glob("*.py"))]
+    parts = [path.read_bytes() for path in read if path.is_file()] + [json.dumps(settings, sort_keys=True).encode()]
+    path = work / f"{name}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}.json"
+    if not path.is_file():
+        write_text(path, json.dumps(make()))
+    return json.loads(path.read_text(encoding="utf-8"))
