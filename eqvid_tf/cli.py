@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 
-from eqvid_tf.commands import demo, evaluate, export, motion, render, separate, train
+from eqvid_tf.commands import demo, evaluate, export, inspect, motion, render, separate, train
 from eqvid_tf.terminal import say
 
-COMMANDS = {"demo": demo, "train": train, "separate": separate, "render": render, "motion": motion, "evaluate": evaluate,
+COMMANDS = {"demo": demo, "inspect": inspect, "train": train, "separate": separate, "render": render, "motion": motion, "evaluate": evaluate,
             "export": export}
 
 

@@ -155,15 +155,16 @@ def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     """
     character, index = frames.find(root / shot["character"])
     background, behind = frames.find(root / shot["background"])
-    frame = character.clip.at(index)
-    layer = character.layer(index, frame)
+    frame = character.filmed.at(index)
+    layer = character.own_layer(index, frame)
     motion = motion_of(frames, shot, root, character, layer)
     target = like(character.clip.size, background.clip.size) @ np.vstack([motion, [0, 0, 1]])
     if frames.network_only:
-        return decoded(frames.model, frame, background.clip.at(behind), target)
+        return decoded(frames.model, frame, background.filmed.at(behind), target)
+    plate = background.own_background(behind)
     if character.exact and character.clip.size == background.clip.size:
-        return drawn(frames.model, frame, layer, background.background, target)
-    return over(move(layer, target, background.clip.size), background.background)
+        return drawn(frames.model, frame, layer, plate, target)
+    return over(move(layer, target, background.clip.size), plate)
 
 
 def motion_of(frames: Frames, shot: dict, root: Path, character: ClipLayers, layer: np.ndarray) -> np.ndarray:

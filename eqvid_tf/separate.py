@@ -13,8 +13,11 @@ from eqvid_tf import plate
 from eqvid_tf.data.fitting import canvas_from_clip, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
-from eqvid_tf.matting import cut_out
+from eqvid_tf.evidence import Evidence, gather, refined, witnesses
+from eqvid_tf.matting import cut_out, lifted
+from eqvid_tf.steady import SteadyClip, steadied
 
+FEWEST = 8              # frames that can tell more together than one alone
 MEMORY = 256 << 20      # bytes of frames that a background is made from
 
 
@@ -35,12 +38,27 @@ def masks(model, frames: np.ndarray, batch: int = 32, progress: Callable = unsho
     return out
 
 
+def estimates(model, frames: np.ndarray, pairs: list[tuple[int, int]], batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Motions [N, 2, 3] between pairs of a clip's frames [T, h, w, 3] uint8, by index, and confidences [N]."""
+    motions, confidences = [], []
+    unit = lambda indices: tf.constant(frames[list(indices)], tf.float32) / 255
+    for start in range(0, len(pairs), batch):
+        motion, confidence = model.estimates(*map(unit, zip(*pairs[start:start + batch])))
+        motions.append(np.asarray(motion, np.float64))
+        confidences.append(np.asarray(confidence, np.float64))
+    return np.concatenate(motions), np.concatenate(confidences)
+
+
 class ClipLayers:
     """What a model makes of a whole clip.
 
     The network sees the clip on its canvas; presence is brought to the clip's own size and refined along the frame's own
     edges against the background, which is the median of the frames in which a place shows. Memory stays bounded: frames are
     read one at a time, and the background from at most `MEMORY` bytes of them.
+
+    Convention: where the camera sways, `clip` is the clip without the sway, and all there is of it, frames, layers, background
+        and motions, is in the coordinates of one of its frames (see `eqvid_tf.steady`). `filmed` is the clip as it came;
+        `own_layer` and `own_background` are as a frame of that sees them.
 
     Args:
         model: an EquivariantVideoModel; its canvas is where it sees the clip.
@@ -50,9 +68,9 @@ class ClipLayers:
     """
 
     def __init__(self, model, clip: Clip, *, network_only: bool = False, progress: Callable = unshown):
-        self.model, self.clip, self.network_only, self.progress = model, clip, network_only, progress
-        self.canvas = model.config.canvas
-        self.small = clip.arrays(self.canvas)
+        self.model, self.network_only, self.progress = model, network_only, progress
+        self.filmed, self.clip, self.canvas = clip, steadied(clip, progress), model.config.canvas
+        self.small = self.clip.arrays(self.canvas)
 
     @property
     def exact(self) -> bool:
@@ -113,13 +131,50 @@ class ClipLayers:
         """From the canvas to the clip's own size."""
         return unfit(array, self.clip.size, self.canvas)
 
+    @cached_property
+    def told(self) -> tuple[Evidence | None, np.ndarray]:
+        """What all frames tell of the character's coverage, if anything, and the motion to each from the one it is told of."""
+        if self.network_only or not self.model.T.learned or not self.remembered or self.clip.count < FEWEST:
+            return None, np.empty(0)
+        best, weights = witnesses(self.small, self.presence)
+        motions, confidences = self.estimate([(best, index) for index in range(self.clip.count)])
+        chosen = set(plate.spread(self.clip.count).tolist())
+        seen = self.own_size(self.presence[sorted(chosen)].min(0)) < 128
+        alpha = self._cut(self.clip.at(best), self.own_size(self.presence[best]), self.background, self.noise)[..., 3]
+        frames = ((frame, motions[i], weights[i] * confidences[i]) for i, frame in enumerate(
+            self.progress(self.clip.native(), "weighing what the frames tell", self.clip.count)) if i in chosen)
+        return gather(frames, self.background, seen, alpha), motions
+
+    def _mended(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
+        evidence, motions = self.told
+        if evidence is None:
+            return layer
+        return lifted(frame, background, refined(evidence, layer[..., 3], frame, background, motions[index]))
+
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The character of a frame: premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1]."""
-        presence = self.own_size(self.presence[index]).astype(np.float32) / 255
+        layer = self._cut(frame, self.own_size(self.presence[index]), self.background, self.noise)
+        return self._mended(layer, frame, self.background, index)
+
+    def own_layer(self, index: int, frame: np.ndarray) -> np.ndarray:
+        """The same of a frame of the clip as it was filmed, from that frame's own pixels."""
+        if self.clip is self.filmed:
+            return self.layer(index, frame)
+        noise = self.noise if np.isscalar(self.noise) else self._own(np.minimum(self.noise, 255), index)
+        return self._cut(frame, self._own(self.own_size(self.presence[index]), index), self._own(self.background, index), noise)
+
+    def own_background(self, index: int) -> np.ndarray:
+        """The background as a frame of the clip as it was filmed sees it, float32 [H, W, 3] in [0, 255]."""
+        return self._own(self.background, index)
+
+    def _own(self, picture: np.ndarray, index: int) -> np.ndarray:
+        return self.clip.own(picture, index) if isinstance(self.clip, SteadyClip) else picture
+
+    def _cut(self, frame: np.ndarray, presence: np.ndarray, background: np.ndarray, noise) -> np.ndarray:
+        presence = presence.astype(np.float32) / 255
         if self.network_only:
             return np.concatenate([frame * presence[..., None], presence[..., None]], -1).astype(np.float32)
-        cell = max(1.0, self.clip.size[0] / self.canvas[0])
-        return cut_out(frame, self.background, presence, noise=self.noise, cell=cell)
+        return cut_out(frame, background, presence, noise=noise, cell=max(1.0, self.clip.size[0] / self.canvas[0]))
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
@@ -136,14 +191,8 @@ class ClipLayers:
 
     def estimate(self, pairs: list[tuple[int, int]], batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""
-        motions, confidences = [], []
-        unit = lambda indices: tf.constant(self.small[list(indices)], tf.float32) / 255
-        for start in range(0, len(pairs), batch):
-            first, second = zip(*pairs[start:start + batch])
-            motion, confidence = self.model.estimates(unit(first), unit(second))
-            motions.append(np.asarray(motion, np.float64))
-            confidences.append(np.asarray(confidence, np.float64))
-        return from_canvas(np.concatenate(motions), self.clip.size, self.canvas), np.concatenate(confidences)
+        motions, confidences = estimates(self.model, self.small, pairs, batch)
+        return from_canvas(motions, self.clip.size, self.canvas), confidences
 
 
 def from_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
@@ -163,16 +212,18 @@ def straight(layer: np.ndarray) -> np.ndarray:
 def separate(layers: ClipLayers, folder: Path) -> None:
     """Writes background.png, masks/, character/ (RGBA) and motion.json of a clip, at its own size, into `folder`.
 
-    There is no motion.json where the estimator is 'known' and the clip has none.
+    Masks, characters and motions are those of the frames as they were filmed; the background, where the camera sways, is as the
+    clip's reference frame sees it. There is no motion.json where the estimator is 'known' and the clip has none.
     """
     motion = layers.motion if layers.model.T.learned or layers.clip.has_motion else None    # first: it may be at fault
     for name in ("masks", "character"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_png(folder / "background.png", np.clip(layers.background, 0, 255).round().astype(np.uint8))
-    for index, _, layer in layers.frames():
-        character = straight(layer)
+    for index, frame in enumerate(layers.progress(layers.filmed.native(), "cutting it out", layers.filmed.count)):
+        character = straight(layers.own_layer(index, frame))
         write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])
         write_png(folder / "character" / f"{index:05d}.png", character)
     if motion is not None:
+        motion = layers.clip.own_motion(motion) if isinstance(layers.clip, SteadyClip) else motion
         found = {"size": list(layers.clip.size), "fps": layers.clip.fps, "motion": motion.tolist()}
         (folder / "motion.json").write_text(json.dumps(found), encoding="utf-8")

@@ -23,6 +23,7 @@ from eqvid_tf.export import read_model, write_model
 from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.motion import build_estimator
 from eqvid_tf.output import OutputError, put, write_text
+from eqvid_tf.steady import SteadyClip, steadied
 
 YOUNG = 100         # steps before which an estimator that stands still has not collapsed, but hardly begun
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
@@ -69,11 +70,16 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
         log: gets one line for each thing worth saying.
     Returns: metrics, as in metrics.json.
     Raises:
+        CameraTravels: a clip's camera pans, zooms or walks.
         Collapsed: the motion estimator ended at the identity, or at motions that are not the character's.
         NotFinite: the loss became NaN or infinite; the last good weights are in the folder.
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
+    clips = [steadied(clip) for clip in clips]
+    for clip in clips:
+        if isinstance(clip, SteadyClip):
+            log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
     arrays = [clip.arrays(config.model.canvas) for clip in clips]
     plates = [plate.plate(array) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]

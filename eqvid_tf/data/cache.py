@@ -77,14 +77,16 @@ def remembered(
         raise OSError(f"{place}: decoded frames cannot be kept here ({error.strerror.lower()}). {remedy}") from error
 
 
-def noted(folder: Path | None, files: Sequence[Path], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The small dict that `make` finds out about `files`, from a note in the cache where there is one.
+def noted(
+    folder: Path | None, files: Sequence[Path], make: Callable[[], dict[str, Any]], name: str = ""
+) -> dict[str, Any]:
+    """The small dict that `make` finds out about `files`, from a note of this name in the cache where there is one.
 
     A cache that cannot be written is passed over here: `remembered` says so when frames are to be kept.
     """
     if folder is None:
         return make()
-    path = folder / f"{content_key(files)}.json"
+    path = folder / f"{content_key(files)}{name and '-'}{name}.json"
     with contextlib.suppress(OSError, ValueError):
         note = json.loads(path.read_text())
         os.utime(path)

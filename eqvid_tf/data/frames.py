@@ -1,7 +1,7 @@
 """Clips: a video, a GIF, a folder of images or a scene, as frames at their own size and on a canvas."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,7 @@ class Clip:
     def __init__(self, path, name, reader, files, motion, frames, cache):
         self.path, self.name, self.size, self.fps = path, name, tuple(reader.size), float(reader.fps)
         self._reader, self._files, self._motion, self._cache = reader, files, motion, cache
+        self._mark = ""  # of what its frames are, in the cache, where they are not those of the files
         if reader.count < 2:
             raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
         self._start, self._stop = _cut(path, frames, reader.count)
@@ -101,7 +102,15 @@ class Clip:
 
     def native(self) -> Iterator[np.ndarray]:
         """The frames at their own size, one at a time: uint8 RGB [H, W, 3]."""
-        return self._reader.read(self.size, self._start, self._stop)
+        return self.resized(self.size)
+
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
+        return self._reader.read(size, self._start, self._stop, step)
+
+    def noted(self, name: str, make: Callable[[], dict]) -> dict:
+        """What `make` finds out about these frames, small enough for JSON: from a note in the cache where there is one."""
+        return noted(self._cache, self._files, make, f"{name}-{self._start}-{self._stop}")
 
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
@@ -121,13 +130,13 @@ class Clip:
         """
         shape = (self.count, *canvas, 3)
         height, width = canvas
-        name = f"{height}x{width}-{self._start}-{self._stop}"
+        name = f"{height}x{width}-{self._start}-{self._stop}{self._mark}"
         return remembered(self._cache, self._files, name, shape, lambda: self._fitted(canvas))
 
     def _fitted(self, canvas: tuple[int, int]) -> Iterator[np.ndarray]:
         top, left, height, width = fit_box(self.size, canvas)
         fitted = np.zeros((*canvas, 3), np.uint8)
-        for frame in self._reader.read((height, width), self._start, self._stop):
+        for frame in self.resized((height, width)):
             fitted[top:top + height, left:left + width] = frame
             yield fitted
 

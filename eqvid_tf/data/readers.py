@@ -1,6 +1,6 @@
 """What a clip is read from: a video file through FFmpeg, or image files through Pillow.
 
-A reader has `size` (height, width), `fps`, `count`, and `read(size, start, stop)`: frames, uint8 RGB.
+A reader has `size` (height, width), `fps`, `count`, and `read(size, start, stop, step)`: frames, uint8 RGB.
 """
 
 import contextlib
@@ -40,8 +40,8 @@ class ImageReader:
                     "Frames of a clip must be of one size."
                 )
 
-    def read(self, size: tuple[int, int], start: int, stop: int) -> Iterator[np.ndarray]:
-        for path in self.paths[start:stop]:
+    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
+        for path in self.paths[start:stop:step]:
             yield resize(read_image(path), size)
 
 
@@ -70,8 +70,8 @@ class WebpReader:
                 except (OSError, EOFError, ValueError) as error:
                     raise damaged(self.path, k, self.count) from error
 
-    def read(self, size: tuple[int, int], start: int, stop: int) -> Iterator[np.ndarray]:
-        for frame in picked((frame for frame, _ in self._frames()), self.pick, start, stop):
+    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
+        for frame in picked((frame for frame, _ in self._frames()), self.pick, start, stop, step):
             yield resize(frame, size)
 
 
@@ -92,7 +92,7 @@ class VideoReader:
         unturned = self.coded[0], max(1, round(self.coded[1] * self.facts["pixel_aspect"]))
         self.size = unturned[::-1] if self.turn[0] else unturned
 
-    def read(self, size: tuple[int, int], start: int, stop: int) -> Iterator[np.ndarray]:
+    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
         reformatter, (transposed, *flips) = VideoReformatter(), self.turn
         # With alpha, the colours under transparent pixels must not bleed into a smaller frame: scale after.
         height, width = self.coded if self.alpha else size[::-1] if transposed else size
@@ -100,13 +100,13 @@ class VideoReader:
         with opened(self.path) as (container, stream):
             stream.thread_type = "AUTO"  # `examine` has decoded it strictly before
             frames = strictly(self.path, container, stream)
-            for frame in picked(frames, self.pick, start, stop):
+            for frame in picked(frames, self.pick, start, stop, step):
                 array = reformatter.reformat(frame, width, height, kind, interpolation=SCALING).to_ndarray()
                 array = over_black(array) if self.alpha else array
                 array = array.swapaxes(0, 1) if transposed else array
                 yield resize(np.ascontiguousarray(np.flip(array, axes)), size)
                 given += 1
-        if given != stop - start:
+        if given != len(range(start, stop, step)):
             raise ClipError(f"{self.path}: the file has changed since it was opened. Open it again.")
 
 
@@ -180,17 +180,17 @@ def damaged(path: Path, decoded: int, stated: int) -> ClipError:
     return ClipError(f"{path}: decoded {decoded} {frames}; the file is cut or damaged. Make or download it again.")
 
 
-def picked(frames: Iterable, pick: list[int] | None, start: int, stop: int) -> Iterator:
-    """Items start:stop of the even clock; `pick` (not falling) names which of `frames` each one is."""
+def picked(frames: Iterable, pick: list[int] | None, start: int, stop: int, step: int = 1) -> Iterator:
+    """Items start:stop:step of the even clock; `pick` (not falling) names which of `frames` each one is."""
     if pick is None:
-        yield from itertools.islice(frames, start, stop)
+        yield from itertools.islice(frames, start, stop, step)
         return
     wanted = start
     for k, frame in enumerate(frames):
         while wanted < stop and pick[wanted] == k:
             yield frame
-            wanted += 1
-        if wanted == stop:
+            wanted += step
+        if wanted >= stop:
             return
 
 

@@ -1,0 +1,152 @@
+"""A clip without its camera's sway: every frame laid on one of them, and pictures laid back on every frame."""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from eqvid_tf.camera import VERSION, Camera, CameraTravels, camera_of, median_seen, unshown
+from eqvid_tf.data.cache import remembered
+from eqvid_tf.data.fitting import resize
+from eqvid_tf.data.frames import Clip
+
+ENOUGH = 9      # frames that what a frame did not see is taken from
+BORDER = 4      # pixels: how far the resampling reaches
+
+
+def steadied(clip: Clip, progress: Callable = unshown) -> Clip:
+    """The clip as it is where its camera stands still, else the same clip without the sway.
+
+    Raises: CameraTravels where there is no one background.
+    """
+    if clip.count < 2 or isinstance(clip, SteadyClip):
+        return clip
+    camera = camera_of(clip, progress)
+    if camera.kind == "travels":
+        raise CameraTravels(f"{clip.path}: {why(camera, clip.size)} Cut a part where the camera holds still with --frames A:B, "
+                            "or film from a tripod; eqvid inspect says more.")
+    return SteadyClip(clip, camera) if camera.kind == "sways" else clip
+
+
+def why(camera: Camera, size: tuple[int, int]) -> str:
+    """What was measured of a camera that travels, in a sentence."""
+    if camera.pixels > 0 and not camera.lost > 0.5:
+        return f"the camera travels: the background moves by {camera.pixels:.0f} pixels on frames of {size[1]} x {size[0]}."
+    return f"there is no one background: {camera.lost:.0%} of the frames show another place than the rest."
+
+
+class SteadyClip(Clip):
+    """A clip whose frames are those of another one, laid on its frame `camera.reference`.
+
+    Convention: frames, arrays and motions are in the coordinates of the reference frame, which is as it was. What a frame did not
+        see of the reference's view shows what other frames saw there (their median), so that nothing in it moves.
+    Attributes: `raw`, the clip as it was; `camera`.
+    """
+
+    def __init__(self, clip: Clip, camera: Camera):
+        vars(self).update(vars(clip))
+        self.raw, self.camera = clip, camera
+        self._mark = f"-steady{VERSION}"
+        self._reader = SteadyReader(clip._reader, clip._start, camera.poses, lambda: self.unseen)
+
+    @functools.cached_property
+    def unseen(self) -> np.ndarray:
+        """What some frames did not see of the reference's view, uint8 [H, W, 3]."""
+        name = f"unseen-{self._start}-{self._stop}{self._mark}"
+        return remembered(self._cache, self._files, name, (1, *self.size, 3), lambda: [seen_by_others(self.raw, self.camera)])[0]
+
+    def motion(self) -> np.ndarray:
+        """The clip's own motion of each step, as it is without the camera's; see `Clip.motion`."""
+        return between(self.camera.poses, self.raw.motion())
+
+    def own_motion(self, motion: np.ndarray) -> np.ndarray:
+        """Motions of each step [T - 1, 2, 3] in the reference's coordinates as motions from each frame to the next as filmed."""
+        return between(square(np.linalg.inv(square(self.camera.poses)))[:, :2], motion)
+
+    def own(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """A picture of the reference's view as frame `index` sees it; its edge goes on where that sees more.
+
+        Shapes: [H, W(, c)] float32 or uint8 -> the same.
+        """
+        pose = self.camera.poses[index]
+        if np.array_equal(pose, np.eye(2, 3)):
+            return picture
+        margin = int(np.ceil(self.camera.pixels)) + BORDER
+        wide = np.pad(picture, [(margin, margin)] * 2 + [(0, 0)] * (picture.ndim - 2), mode="edge")
+        return laid(wide, np.linalg.inv(square(pose))[:2], self.size, margin)[0]
+
+
+def square(motion: np.ndarray) -> np.ndarray:
+    """[..., 2, 3] or [..., 3, 3] -> [..., 3, 3]."""
+    last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
+    return np.concatenate([motion[..., :2, :], last], -2)
+
+
+def between(poses: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """Motions of each step between frames that are each moved by a pose of its own."""
+    there = square(poses)
+    return (there[1:] @ square(motion) @ np.linalg.inv(there[:-1]))[:, :2]
+
+
+def laid(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A picture moved by a forward motion in normalized coordinates, by one bicubic resampling, and where it lies.
+
+    Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] -> [H, W(, c)], bool [H, W], `size` = (H, W).
+    """
+    height, width = size
+    normalized = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])         # from pixels, edges at whole numbers
+    source = np.linalg.inv(normalized) @ np.linalg.inv(square(motion)) @ normalized
+    source[:2, 2] += margin
+    way = (width, height), Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC
+    move = lambda plane: np.asarray(Image.fromarray(np.ascontiguousarray(plane)).transform(*way))
+    seen = np.asarray(Image.new("L", picture.shape[1::-1], 255).transform(*way)) > 0
+    whole = picture.ndim == 2 or (picture.dtype == np.uint8 and picture.shape[2] == 3)
+    return move(picture) if whole else np.stack([move(plane) for plane in np.moveaxis(picture, 2, 0)], -1), seen
+
+
+class SteadyReader:
+    """A reader (see `eqvid_tf.data.readers`) whose frames are laid on one of them."""
+
+    def __init__(self, reader, first: int, poses: np.ndarray, unseen: Callable[[], np.ndarray]):
+        self.reader, self.first, self.poses, self.unseen = reader, first, poses, unseen
+        self.size, self.fps, self.count = reader.size, reader.fps, reader.count
+
+    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
+        unseen = self.unseen()
+        for index, frame in zip(range(start, stop, step), self.reader.read(self.size, start, stop, step)):
+            yield resize(steady(frame, self.poses[index - self.first], unseen), size)
+
+
+def steady(frame: np.ndarray, pose: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """A frame laid on the reference; where it saw nothing, `unseen`."""
+    if np.array_equal(pose, np.eye(2, 3)):
+        return frame
+    moved, seen = laid(frame, pose, frame.shape[:2])
+    return np.where(seen[..., None], moved, unseen)
+
+
+def seen_by_others(clip: Clip, camera: Camera) -> np.ndarray:
+    """What some frames did not see of the reference's view: the median of those, of some spread over the clip, that did.
+
+    Shapes: [H, W, 3] uint8, black where every frame saw it.
+    """
+    chosen = {*np.linspace(0, clip.count - 1, min(ENOUGH, clip.count)).round().astype(int).tolist(), camera.reference}
+    rim, views = blind(camera.poses, clip.size), []
+    for index, frame in enumerate(clip.native()):
+        if index in chosen:
+            moved, seen = laid(frame, camera.poses[index], clip.size)
+            views.append(np.where(seen[rim][:, None], moved[rim], np.nan).astype(np.float32))
+    out = np.zeros((*clip.size, 3), np.uint8)
+    out[rim] = median_seen(np.stack(views)).round()
+    return out
+
+
+def blind(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The rim of the reference's view, bool [H, W], that not every frame saw: all outside the largest box that all did."""
+    x, y = (poses @ np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])).swapaxes(0, 1)        # each [T, corners]
+    columns, rows = ((np.arange(n) + 0.5) * 2 / n - 1 for n in size[::-1])
+    shown = [(at > near.max() + 2 / len(at)) & (at < far.min() - 2 / len(at))               # a pixel less, against rounding
+             for at, near, far in ((rows, y[:, ::2], y[:, 1::2]), (columns, x[:, :2], x[:, 2:]))]
+    return ~(shown[0][:, None] & shown[1])
