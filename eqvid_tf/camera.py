@@ -22,6 +22,7 @@ SAME = 0.5              # of a tile's contrast: more is left where it shows anot
 LOST = 0.25             # of the tiles: where fewer show the same place, the frame shows another
 FULL = 0.6              # of the tiles: a frame with edges in more of them is not a plain one with a character on it
 OTHER = 0.3             # of the frames: where more show another place, the clip has no one background
+SHORTEST = 8            # frames that it takes to say so
 SWAY = 0.0015           # of the longer side: a camera that moves less stands still ...
 LEAST, MOST = 0.2, 1.0  # ... and these are the pixels between which that is held
 NEAR = 4                # times that: a pose that the votes do not settle, for it is near the reference, holds up to there
@@ -185,7 +186,8 @@ def judged(fits: Sequence[Fit], size: tuple[int, int]) -> Camera:
     lost = float(np.mean([elsewhere(fit) for fit in fits]))
     told = bool(np.median([(~np.isnan(fit.left)).sum() for fit in fits]) >= FEWEST)
     many = lambda limit: (sure & (off > limit)).sum() >= max(2, 0.02 * len(fits))
-    kind = "travels" if many(TRAVEL * max(size)) or lost > OTHER else "sways" if many(small(size)) else "still"
+    other = lost > OTHER and len(fits) >= SHORTEST
+    kind = "travels" if other or many(TRAVEL * max(size)) else "sways" if many(small(size)) else "still"
     unclear = [travel(fit.pose, size) <= NEAR * small(size) and np.less_equal(*map(np.sum, votes(fit)[::-1])) for fit in fits]
     there = mended(there, sure | unclear) if kind == "sways" else [STILL] * len(there) if kind == "still" else there
     poses = np.stack([as_motion(back(pose), size[1] / size[0]) for pose in there])

@@ -178,6 +178,7 @@ class ClipLayers:
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
+        _ = self.told                                       # before the next thing that shows its progress
         for index, frame in enumerate(self.progress(self.clip.native(), "cutting it out", self.clip.count)):
             yield index, frame, self.layer(index, frame)
 
@@ -219,6 +220,8 @@ def separate(layers: ClipLayers, folder: Path) -> None:
     for name in ("masks", "character"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_png(folder / "background.png", np.clip(layers.background, 0, 255).round().astype(np.uint8))
+    if layers.clip is layers.filmed:
+        _ = layers.told                                     # before the next thing that shows its progress
     for index, frame in enumerate(layers.progress(layers.filmed.native(), "cutting it out", layers.filmed.count)):
         character = straight(layers.own_layer(index, frame))
         write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])

@@ -257,7 +257,7 @@ def test_a_disk_that_fills_up_keeps_the_old_output(run, scene, tmp_path, refused
             line = refused(*words, "--cache", "none", "--output", out, "--overwrite")
         assert "the disk is full" in line and "Make room" in line
     with monkeypatch.context() as full:
-        full.setattr("eqvid_tf.data.cache._write", after(0, FULL, None))
+        full.setattr("eqvid_tf.data.cache.atomic", after(0, FULL, None))
         words = ("separate", run, scene, "--cache", tmp_path / "cache", "--output", out, "--overwrite")
         assert "--cache" in refused(*words)
     assert (out / "background.png").read_text() == "the old one"
