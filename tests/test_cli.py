@@ -69,7 +69,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command not in ("export", "inspect"))
+    assert ("--overwrite" in out) == (command != "export")
 
 
 def test_help_and_a_wrong_word_are_answered_without_tensorflow():
