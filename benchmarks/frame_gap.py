@@ -31,10 +31,11 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from measured import between, kept, page_with, pixels, rounded, save, square
+from measured import between, kept, page_with, pixels, rounded, save
 from motion_error import GAPS
 from record import write
 
+from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.output import write_text
 from eqvid_tf.sheets import text_table
 
@@ -61,7 +62,7 @@ class Seen:
         from eqvid_tf.data.fitting import canvas_from_clip
 
         there = canvas_from_clip(self.layers.clip.size, self.layers.canvas)
-        return (there @ square(motions) @ np.linalg.inv(there))[:, :2].astype(np.float32)
+        return (there @ homogeneous(motions) @ np.linalg.inv(there))[:, :2].astype(np.float32)
 
 
 def see(model, path: Path) -> Seen:
@@ -162,7 +163,7 @@ def product_of(chained: dict[int, np.ndarray], first: int, second: int) -> np.nd
     if first < second:
         return between(chained[1], first, second)
     motion = np.eye(3)
-    for step in square(chained[-1])[second:first][::-1]:
+    for step in homogeneous(chained[-1])[second:first][::-1]:
         motion = step @ motion
     return motion[:2]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import eqvid_tf
+from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.output import write_text
 from eqvid_tf.scorecard import corner_error
 
@@ -44,16 +45,10 @@ def roc(positive, negative) -> tuple[np.ndarray, np.ndarray]:
     return above(negative), above(positive)
 
 
-def square(motion) -> np.ndarray:
-    """[..., 2, 3] as [..., 3, 3]."""
-    motion = np.asarray(motion, np.float64)
-    return np.concatenate([motion, np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))], -2)
-
-
 def between(steps, first: int, second: int) -> np.ndarray:
     """The forward motion [2, 3] from one frame to another, later or earlier, as the product of the steps [T - 1, 2, 3]."""
     motion = np.eye(3)
-    for step in square(steps)[min(first, second):max(first, second)]:
+    for step in homogeneous(steps)[min(first, second):max(first, second)]:
         motion = step @ motion
     return (np.linalg.inv(motion) if second < first else motion)[:2]
 

@@ -24,9 +24,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from measured import auroc, between, kept, page_with, pixels, roc, rounded, save, shown, spearman, square
+from measured import auroc, between, kept, page_with, pixels, roc, rounded, save, shown, spearman
 from record import write
 
+from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.matting import move, over, spread
 from eqvid_tf.output import write_text
 from eqvid_tf.scorecard import STILL
@@ -190,7 +191,7 @@ def gaps(model, scene: Truth) -> dict:
         true = between(scene.steps, i, j)
         rows.append({"gap": j - i, "error": pixels(true, motion, scene.centre[i], scene.size), "confidence": float(confidence),
                      "travel": pixels(true, STILL_MOTION, scene.centre[i], scene.size)})
-        there_and_back = (square(at[j, i]) @ square(motion))[:2]
+        there_and_back = (homogeneous(at[j, i]) @ homogeneous(motion))[:2]
         trips.append({"gap": abs(j - i), "error": pixels(STILL_MOTION, there_and_back, scene.centre[i], scene.size)})
     chain = []
     forward = [at[i, i + 1] for i in range(len(scene.frames) - 1)]

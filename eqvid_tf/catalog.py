@@ -172,10 +172,11 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
 
 def about(motion: np.ndarray, start: np.ndarray, aspect: float) -> np.ndarray:
     """Motions [T, 2, 3] in the coordinates of a frame, as a template's steps: square coordinates about `start` (x, y)."""
-    square = np.diag([aspect, 1.0])
-    linear = square @ motion[..., :2] @ np.linalg.inv(square)
-    start = square @ start
-    return np.concatenate([linear, (motion[..., 2] @ square + linear @ start - start)[..., None]], -1)
+    from eqvid_tf import affine  # TensorFlow: not before it is needed
+
+    square, start = np.asarray(affine.to_square(motion, aspect)), np.array([aspect, 1.0]) * start
+    linear, shift = square[..., :2], square[..., 2]
+    return np.concatenate([linear, (shift + linear @ start - start)[..., None]], -1)
 
 
 def _in_a_word(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from eqvid_tf.catalog import SEEN
-from eqvid_tf.data.fitting import canvas_from_clip, fit_box
+from eqvid_tf.data.fitting import canvas_from_clip, fit_box, homogeneous
 from eqvid_tf.matting import move
 from eqvid_tf.separate import ClipLayers
 
@@ -61,20 +61,15 @@ def own_motion(layers: ClipLayers, first: int, last: int) -> np.ndarray:
     count = last - first
     if not layers.model.T.learned:
         chain = [np.eye(3)]
-        for step in square(layers.motion[first:last - 1]):
+        for step in homogeneous(layers.motion[first:last - 1]):
             chain.append(step @ chain[-1])
         return np.stack(chain)
     references = np.unique(np.linspace(0, count - 1, REFERENCES).round().astype(int))
     motion, sure = layers.estimate([(first + r, first + t) for r in references for t in range(count)])
-    motion, sure = square(motion).reshape(-1, count, 3, 3), sure.reshape(-1, count)
+    motion, sure = homogeneous(motion).reshape(-1, count, 3, 3), sure.reshape(-1, count)
     weight = (sure * sure[0, references][:, None]) ** 4 + 1e-9
     carried = np.einsum("rt,rtij->tij", weight / weight.sum(0), motion @ motion[0, references][:, None])
     return carried @ np.linalg.inv(carried[0])
-
-
-def square(motion: np.ndarray) -> np.ndarray:
-    """Motions [..., 2, 3] as [..., 3, 3]."""
-    return np.concatenate([motion, np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))], -2)
 
 
 def joined(layers: ClipLayers, first: int, motions: np.ndarray) -> bool:

@@ -8,8 +8,7 @@ import numpy as np
 from keras import ops
 
 from eqvid_tf import affine
-from eqvid_tf.layers import warp
-from eqvid_tf.motion import moments, random_motions
+from eqvid_tf.motion import displaced
 
 F_CARRIES_BACKGROUND = "f carries the background"
 F_EMPTY = "f is empty"
@@ -41,9 +40,7 @@ def motions(model, fx, hx) -> dict[str, float]:
     """Size and direction of the estimated motions beside the labels', on pairs made by moving f(x); 1 for a given motion."""
     if not model.T.learned:
         return {"travel": 1.0, "agreement": 1.0}
-    height, width = fx.shape[1:3]
-    label = random_motions(model.random, len(fx), moments(fx)[0], width / height)
-    moved = warp(fx, affine.invert(label))
+    label, moved = displaced(model.random, fx)
     pair = {"features": fx, "next_features": moved, "frame": model.g(fx + hx), "next_frame": model.g(moved + hx)}
     found, wanted = (ops.convert_to_numpy(motion - affine.identity()).ravel() for motion in (model.T(pair), label))
     agreement = found @ wanted / (np.linalg.norm(found) * np.linalg.norm(wanted) + 1e-6)

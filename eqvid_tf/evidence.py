@@ -11,12 +11,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from eqvid_tf.matting import move, spread, window_sum
+from eqvid_tf.data.fitting import homogeneous
+from eqvid_tf.matting import box_from_frame, move, spread, window_sum
 from eqvid_tf.plate import novelty
 
 NOISE = 2.0             # grey levels off the line that every frame is given
 VARIES = 0.1            # by which a pixel's slope may differ from its neighbours'
-UNSURE = 0.3           # standard error of a slope, and ...
+UNSURE = 0.3            # standard error of a slope, and ...
 APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
 MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
 MARGIN = 4              # pixels around the character that are looked at too
@@ -51,13 +52,13 @@ def gather(frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: n
         return None
     top, left = max(rows[0] - MARGIN, 0), max(columns[0] - MARGIN, 0)
     box = min(rows[-1] + 1 + MARGIN, size[0]) - top, min(columns[-1] + 1 + MARGIN, size[1]) - left
-    frame_from_box = inside(size, top, left, box)
+    frame_from_box = np.linalg.inv(box_from_frame(size, top, left, *box))
     behind = np.concatenate([background, ~spread(~seen, 2)[..., None]], -1).astype(np.float32)
     sums = np.zeros((7, *box, 3))
     for frame, motion, weight in frames:
         if weight <= 0:
             continue
-        back = np.linalg.inv(square(motion) @ frame_from_box)
+        back = np.linalg.inv(homogeneous(motion) @ frame_from_box)
         b = move(behind, back, box)
         c = move(np.asarray(frame, np.float32), back, box)
         w = weight * (b[..., 3:] > 0.99) * np.ones_like(c)      # outside the frame nothing was seen either
@@ -97,7 +98,7 @@ def refined(evidence: Evidence, alpha: np.ndarray, frame: np.ndarray, background
     Shapes: alpha [H, W] in [0, 1], frame and background [H, W, 3] in [0, 255], motion [2, 3] forward from the reference frame.
     """
     told = np.concatenate([evidence.colour, evidence.through[..., None], evidence.trust[..., None]], -1)
-    told = move(told, square(motion) @ evidence.frame_from_box, alpha.shape)
+    told = move(told, homogeneous(motion) @ evidence.frame_from_box, alpha.shape)
     through, trust = np.clip(told[..., 3], 0, 1), np.clip(told[..., 4], 0, 1)
     off = np.abs(told[..., :3] + through[..., None] * background - frame).max(-1)
     trust = trust * np.exp(-(off / APART) ** 2) * spread(alpha > 0.5, 2)
@@ -115,13 +116,3 @@ def witnesses(frames: np.ndarray, presence: np.ndarray) -> tuple[int, np.ndarray
     cut_off = sum((presence[:, rows, columns] > 127).mean(-1) for rows, columns in (
         (0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)))
     return int(np.argmax(weights * (area - area.max() * np.minimum(5 * cut_off, 1)))), weights
-
-
-def inside(size: tuple[int, int], top: int, left: int, box: tuple[int, int]) -> np.ndarray:
-    """[3, 3]: carries the normalized coordinates of a box of pixels to those of the frame of `size`."""
-    height, width = box[0] / size[0], box[1] / size[1]
-    return np.array([[width, 0, (2 * left + box[1]) / size[1] - 1], [0, height, (2 * top + box[0]) / size[0] - 1], [0, 0, 1]])
-
-
-def square(motion: np.ndarray) -> np.ndarray:
-    return np.vstack([np.asarray(motion)[:2], [0, 0, 1]])

@@ -4,6 +4,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from eqvid_tf.data.fitting import homogeneous
+
 LEAST = 6.0     # grey levels: what an 8-bit frame without noise must differ by to be something else than the background
 
 
@@ -87,14 +89,28 @@ def fill(mask: np.ndarray) -> np.ndarray:
     return ~reached[..., 1:-1, 1:-1]
 
 
+def taken_from(motion: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """[3, 3]: from the pixels of a picture of size `new` to those that a forward motion brings there, of one of `size`.
+
+    Convention: the motion is in normalized coordinates, [2, 3] or [3, 3]; pixels have their edges at whole numbers, as in Pillow.
+    """
+    normalized = lambda height, width: np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])     # from pixels
+    return np.linalg.inv(normalized(*size)) @ np.linalg.inv(homogeneous(motion)) @ normalized(*new)
+
+
+def box_from_frame(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
+    """[3, 3]: normalized coordinates of a frame of `size` to those of a box in it, which is given in pixels."""
+    return np.array([[size[1] / width, 0, (size[1] - 2 * left) / width - 1],
+                     [0, size[0] / height, (size[0] - 2 * top) / height - 1], [0, 0, 1]])
+
+
 def move(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
     """A layer moved by a forward motion in normalized coordinates, by one bicubic resampling; outside is empty.
 
     Shapes: layer [H, W, c], motion [2, 3] -> [*size, c] float32, `size` the layer's own where it is not given.
     """
     size = size or layer.shape[:2]
-    edge = lambda height, width: np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])   # normalized from pixel edges
-    source = np.linalg.inv(edge(*layer.shape[:2])) @ np.linalg.inv(np.vstack([motion[:2], [0, 0, 1]])) @ edge(*size)
+    source = taken_from(motion, layer.shape[:2], size)
     pad = 4                                                                         # so that it fades out over the border
     source[:2, 2] += pad
     planes = [Image.fromarray(np.pad(layer[..., k].astype(np.float32), pad)).transform(

@@ -10,7 +10,7 @@ from keras import ops
 from eqvid_tf import affine, losses
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, build_estimator, confidence_of, moments, random_motions
+from eqvid_tf.motion import box, build_estimator, confidence_of, displaced, moments
 from eqvid_tf.networks import build_networks, register, resize
 
 TERMS = ("scene", "character", "background", "label", "cycle", "hint")
@@ -96,18 +96,14 @@ class EquivariantVideoModel(keras.Model):
     def label_loss(self, fx, hx):
         """The estimator on pairs that the model makes and labels itself: T f(x) and T' f(x), apart by T' T^-1."""
         fx, hx = ops.stop_gradient(fx), ops.stop_gradient(hx)
-        batch, height, width, _ = ops.shape(fx)
-        centre, _, _ = moments(fx)
-        aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
-        motions = [random_motions(self.random, batch, centre, aspect) for _ in range(2)]
-        maps = [warp(fx, affine.invert(motion)) for motion in motions]
+        motions, maps = zip(*(displaced(self.random, fx) for _ in range(2)))
         pair = {"features": maps[0], "next_features": maps[1]}
         if "frame" in self.T.reads:
             pair |= {"frame": self.g(maps[0] + hx), "next_frame": self.g(maps[1] + hx)}
             pair = {key: ops.stop_gradient(value) for key, value in pair.items()}
         label = affine.compose(motions[1], affine.invert(motions[0]))
         centre, radius, _ = moments(maps[0])
-        frame_from_crop = box(centre, radius, (height, width))
+        frame_from_crop = box(centre, radius, ops.shape(fx)[1:3])
         steps = self.T.estimates(pair)
         return sum(losses.motion_loss(motion, label, frame_from_crop) for motion in steps) / len(steps)
 
@@ -118,10 +114,8 @@ class EquivariantVideoModel(keras.Model):
         """
         hx, other = ops.stop_gradient(hx[::2]), ops.stop_gradient(ops.roll(hx, -1, axis=0)[::2])
         fx = ops.stop_gradient(fx[::2])
-        batch, height, width, _ = ops.shape(fx)
-        hx = ops.where(keras.random.uniform((batch, 1, 1, 1), seed=self.random) < 0.5, hx, other)
-        aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
-        moved = warp(fx, affine.invert(random_motions(self.random, batch, moments(fx)[0], aspect, landing=0.9)))
+        hx = ops.where(keras.random.uniform((ops.shape(fx)[0], 1, 1, 1), seed=self.random) < 0.5, hx, other)
+        _, moved = displaced(self.random, fx, landing=0.9)
         again = self.f(ops.stop_gradient(ops.clip(self.g(moved + hx), 0, 1)), training=True)
         presence = losses.presence_loss(self.g.mask(again, hx), self.g.mask(moved, hx))
         return presence + losses.character_loss(again, moved, ops.ones_like(moved[..., :1]))

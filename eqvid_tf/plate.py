@@ -17,6 +17,11 @@ MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds ti
 BLOCK = 1 << 22     # values of one channel sorted at a time
 
 
+def changes(frames: np.ndarray) -> np.ndarray:
+    """The share of pixels that change from each frame to the next: frames [T, H, W, 3] uint8 -> [T - 1]."""
+    return np.array([np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED) for a, b in itertools.pairwise(frames)])
+
+
 def novelty(frames: np.ndarray) -> np.ndarray:
     """How much each frame says that its neighbours do not: the share of pixels that changed since the frame before.
 
@@ -26,10 +31,9 @@ def novelty(frames: np.ndarray) -> np.ndarray:
     Shapes: frames [T, H, W, 3] uint8 -> [T], not all zero.
     """
     weights = np.zeros(len(frames))
-    for i, (a, b) in enumerate(itertools.pairwise(frames)):
-        moved = np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED)
-        weights[i] += moved
-        weights[i + 1] += moved
+    moved = changes(frames)
+    weights[:-1] += moved
+    weights[1:] += moved
     return weights + REPEATED * max(weights.max(), 1e-3)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf import cycle
 from eqvid_tf.data.fitting import resize
-from eqvid_tf.matting import move, over
+from eqvid_tf.matting import box_from_frame, move, over
 from eqvid_tf.render import centre, decoded
 from eqvid_tf.separate import ClipLayers, straight, unshown
 from eqvid_tf.template import Template
@@ -118,8 +118,7 @@ class Kept:
         weakref.finalize(self, self.file.close)
         wanted, clip, found = set(map(int, indices)), character.clip, False
         one, end = min(wanted), max(wanted) + 1
-        if not character.network_only:
-            _ = character.background        # shows its own progress: not within that of the frames
+        character.prepare()
         frames = progress(enumerate(itertools.islice(clip.native(), end)), "cutting it out", end)
         for index, frame in [(one, clip.at(one))] if len(wanted) == 1 else frames:
             if index in wanted:
@@ -142,13 +141,7 @@ def cut(layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of a layer that holds something, and what carries the frame's coordinates to those of that box."""
     rows, columns = (np.flatnonzero(layer[..., 3].any(axis)) for axis in (1, 0))
     top, left, bottom, right = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if len(rows) else (0, 0, 1, 1)
-    return layer[top:bottom, left:right].astype(np.float16), box(layer.shape[:2], top, left, bottom - top, right - left)
-
-
-def box(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
-    """[3, 3]: normalized coordinates of a frame of `size` to those of a box in it, which is given in pixels."""
-    return np.array([[size[1] / width, 0, (size[1] - 2 * left) / width - 1],
-                     [0, size[0] / height, (size[0] - 2 * top) / height - 1], [0, 0, 1]])
+    return layer[top:bottom, left:right].astype(np.float16), box_from_frame(layer.shape[:2], top, left, bottom - top, right - left)
 
 
 def set_down(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -166,7 +159,7 @@ def set_down(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]) -> tu
     length = np.hypot(motion[0, :2] * size[1], motion[1, :2] * size[0])             # of the layer's width and height in the frame
     least = np.ceil(length[::-1] * MOST_SHRUNK).clip(1).astype(int)
     layer = resize(layer.astype(np.float32), tuple(np.minimum(layer.shape[:2], least).tolist()), "bicubic")
-    moved = move(layer, box(size, top, left, bottom - top, right - left) @ motion, (bottom - top, right - left))
+    moved = move(layer, box_from_frame(size, top, left, bottom - top, right - left) @ motion, (bottom - top, right - left))
     alpha = np.clip(moved[..., 3:], 0, 1)
     return np.concatenate([np.clip(moved[..., :3], 0, 255 * alpha), alpha], -1), (slice(top, bottom), slice(left, right))
 
@@ -175,8 +168,8 @@ def _drawn(kept: Kept, motions, size, background) -> Iterator[np.ndarray]:
     """The cut-out moved onto the background, or onto nothing."""
     plain = np.zeros((*size, 4), np.uint8) if background is None else over(np.zeros((*size, 4), np.float32), background)
     for index, motion in motions:
-        layer, box_from_frame = kept.of(index, 2)
-        moved, place = set_down(layer, motion @ np.linalg.inv(box_from_frame), size)
+        layer, from_frame = kept.of(index, 2)
+        moved, place = set_down(layer, motion @ np.linalg.inv(from_frame), size)
         frame = plain.copy()
         frame[place] = straight(moved) if background is None else over(moved, background[place])
         yield frame

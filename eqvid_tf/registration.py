@@ -195,8 +195,9 @@ class Reference:
         near, _, size = self.levels[0].step(fine, starts[0], self.levels[0].residual(fine, starts[0])[0])
         pose = near
         if size > 0.5:
-            softs = [smooth(picture) for picture in pyramid(frame)]
-            coarse = [*starts, (1 + 0j, shift(self.pictures[-1], pyramid(frame)[-1]))]
+            pictures = pyramid(frame)
+            softs = [fine, *map(smooth, pictures[1:])]
+            coarse = [*starts, (1 + 0j, shift(self.pictures[-1], pictures[-1]))]
             coarse = [self.levels[-1].fit(softs[-1], start, 8) for start in coarse]
             pose = min(coarse, key=lambda pose: self.cost(self.levels[-1], softs[-1], pose))
             for level, soft in reversed(list(zip(self.levels[1:-1], softs[1:-1]))):

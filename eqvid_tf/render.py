@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.data.fitting import canvas_from_clip, fit, unfit
+from eqvid_tf.data.fitting import canvas_from_clip, fit, homogeneous, unfit
 from eqvid_tf.data.frames import ClipError, open_clip, read_image
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.video import write_png
@@ -158,7 +158,7 @@ def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     frame = character.filmed.at(index)
     layer = character.own_layer(index, frame)
     motion = motion_of(frames, shot, root, character, layer)
-    target = like(character.clip.size, background.clip.size) @ np.vstack([motion, [0, 0, 1]])
+    target = like(character.clip.size, background.clip.size) @ homogeneous(motion)
     if frames.network_only:
         return decoded(frames.model, frame, background.filmed.at(behind), target)
     plate = background.own_background(behind)
@@ -178,7 +178,7 @@ def motion_of(frames: Frames, shot: dict, root: Path, character: ClipLayers, lay
         motion, source = clip.estimate([(first, second)])[0][0], clip.clip.size
         start = centre(clip.layer(first, clip.clip.at(first)))
     there = like(source, character.clip.size)
-    square = there @ np.vstack([motion, [0, 0, 1]]) @ np.linalg.inv(there)
+    square = there @ homogeneous(motion) @ np.linalg.inv(there)
     if shot.get("about") == "character":
         start = there[:2, :2] @ start if "motion_from" in shot else (0, 0)
         away = np.eye(3)

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from eqvid_tf import plate
-from eqvid_tf.data.fitting import canvas_from_clip, unfit
+from eqvid_tf.camera import unshown
+from eqvid_tf.data.fitting import canvas_from_clip, homogeneous, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
 from eqvid_tf.evidence import Evidence, gather, refined, witnesses
@@ -19,11 +20,6 @@ from eqvid_tf.steady import SteadyClip, steadied
 
 FEWEST = 8              # frames that can tell more together than one alone
 MEMORY = 256 << 20      # bytes of frames that a background is made from
-
-
-def unshown(items, label: str, total: int | None = None):
-    """Where progress is not shown: what `progress` is by default."""
-    return items
 
 
 def masks(model, frames: np.ndarray, batch: int = 32, progress: Callable = unshown) -> np.ndarray:
@@ -145,6 +141,11 @@ class ClipLayers:
             self.progress(self.clip.native(), "weighing what the frames tell", self.clip.count)) if i in chosen)
         return gather(frames, self.background, seen, alpha), motions
 
+    def prepare(self) -> None:
+        """Makes what `layer` cuts out with. It shows its own progress, so not within a loop over frames that shows that, too."""
+        if not self.network_only:
+            _ = self.background, self.told
+
     def _mended(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
         evidence, motions = self.told
         if evidence is None:
@@ -178,7 +179,7 @@ class ClipLayers:
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
-        _ = self.told                                       # before the next thing that shows its progress
+        self.prepare()
         for index, frame in enumerate(self.progress(self.clip.native(), "cutting it out", self.clip.count)):
             yield index, frame, self.layer(index, frame)
 
@@ -199,8 +200,7 @@ class ClipLayers:
 def from_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
     """Motions [..., 2, 3] in canvas coordinates as motions in the clip's own."""
     there = canvas_from_clip(size, canvas)
-    square = np.concatenate([motion, np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))], -2)
-    return (np.linalg.inv(there) @ square @ there)[..., :2, :]
+    return (np.linalg.inv(there) @ homogeneous(motion) @ there)[..., :2, :]
 
 
 def straight(layer: np.ndarray) -> np.ndarray:
@@ -221,7 +221,7 @@ def separate(layers: ClipLayers, folder: Path) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_png(folder / "background.png", np.clip(layers.background, 0, 255).round().astype(np.uint8))
     if layers.clip is layers.filmed:
-        _ = layers.told                                     # before the next thing that shows its progress
+        layers.prepare()
     for index, frame in enumerate(layers.progress(layers.filmed.native(), "cutting it out", layers.filmed.count)):
         character = straight(layers.own_layer(index, frame))
         write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])

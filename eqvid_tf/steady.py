@@ -9,8 +9,9 @@ from PIL import Image
 
 from eqvid_tf.camera import VERSION, Camera, CameraTravels, camera_of, median_seen, unshown
 from eqvid_tf.data.cache import remembered
-from eqvid_tf.data.fitting import resize
+from eqvid_tf.data.fitting import homogeneous, resize
 from eqvid_tf.data.frames import Clip
+from eqvid_tf.matting import taken_from
 
 ENOUGH = 9      # frames that what a frame did not see is taken from
 BORDER = 4      # pixels: how far the resampling reaches
@@ -63,7 +64,7 @@ class SteadyClip(Clip):
 
     def own_motion(self, motion: np.ndarray) -> np.ndarray:
         """Motions of each step [T - 1, 2, 3] in the reference's coordinates as motions from each frame to the next as filmed."""
-        return between(square(np.linalg.inv(square(self.camera.poses)))[:, :2], motion)
+        return between(homogeneous(np.linalg.inv(homogeneous(self.camera.poses)))[:, :2], motion)
 
     def own(self, picture: np.ndarray, index: int) -> np.ndarray:
         """A picture of the reference's view as frame `index` sees it; its edge goes on where that sees more.
@@ -75,19 +76,13 @@ class SteadyClip(Clip):
             return picture
         margin = int(np.ceil(self.camera.pixels)) + BORDER
         wide = np.pad(picture, [(margin, margin)] * 2 + [(0, 0)] * (picture.ndim - 2), mode="edge")
-        return laid(wide, np.linalg.inv(square(pose))[:2], self.size, margin)[0]
-
-
-def square(motion: np.ndarray) -> np.ndarray:
-    """[..., 2, 3] or [..., 3, 3] -> [..., 3, 3]."""
-    last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
-    return np.concatenate([motion[..., :2, :], last], -2)
+        return laid(wide, np.linalg.inv(homogeneous(pose))[:2], self.size, margin)[0]
 
 
 def between(poses: np.ndarray, motion: np.ndarray) -> np.ndarray:
     """Motions of each step between frames that are each moved by a pose of its own."""
-    there = square(poses)
-    return (there[1:] @ square(motion) @ np.linalg.inv(there[:-1]))[:, :2]
+    there = homogeneous(poses)
+    return (there[1:] @ homogeneous(motion) @ np.linalg.inv(there[:-1]))[:, :2]
 
 
 def laid(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +90,9 @@ def laid(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], margin:
 
     Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] -> [H, W(, c)], bool [H, W], `size` = (H, W).
     """
-    height, width = size
-    normalized = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])         # from pixels, edges at whole numbers
-    source = np.linalg.inv(normalized) @ np.linalg.inv(square(motion)) @ normalized
+    source = taken_from(motion, size, size)
     source[:2, 2] += margin
-    way = (width, height), Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC
+    way = size[::-1], Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC
     move = lambda plane: np.asarray(Image.fromarray(np.ascontiguousarray(plane)).transform(*way))
     seen = np.asarray(Image.new("L", picture.shape[1::-1], 255).transform(*way)) > 0
     whole = picture.ndim == 2 or (picture.dtype == np.uint8 and picture.shape[2] == 3)

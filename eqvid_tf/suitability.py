@@ -196,7 +196,7 @@ def path(labels: np.ndarray, areas: np.ndarray) -> tuple[float, float]:
 
 def longest_rest(frames: np.ndarray, masks: np.ndarray) -> int:
     """The most frames in a row in which hardly anything changes, while something is there."""
-    change = np.array([np.mean(np.abs(a.astype(np.int16) - b).max(-1) > plate.CHANGED) for a, b in itertools.pairwise(frames)])
+    change = plate.changes(frames)
     there = masks.mean((1, 2))[1:] > SPECK
     usual = np.percentile(change, 75)
     still = (change <= AT_REST * usual) & there

@@ -10,6 +10,7 @@ from PIL import Image
 
 from eqvid_tf import camera, cli, registration, steady
 from eqvid_tf.data.backgrounds import draw_background
+from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.data.frames import open_clip, read_image
 from eqvid_tf.data.scenes import draw_scene
 from eqvid_tf.data.video import write_png
@@ -157,9 +158,9 @@ def test_motions_lose_the_camera_and_get_it_back():
     rng = np.random.default_rng(0)
     poses, motion = EYE + rng.normal(0, 0.05, (6, 2, 3)), EYE + rng.normal(0, 0.2, (5, 2, 3))
     there = steady.between(poses, motion)
-    back = steady.between(np.linalg.inv(steady.square(poses))[:, :2], there)
+    back = steady.between(np.linalg.inv(homogeneous(poses))[:, :2], there)
     np.testing.assert_allclose(back, motion, atol=1e-12)
-    still = steady.between(poses, steady.between(np.linalg.inv(steady.square(poses))[:, :2], np.tile(EYE, (5, 1, 1))))
+    still = steady.between(poses, steady.between(np.linalg.inv(homogeneous(poses))[:, :2], np.tile(EYE, (5, 1, 1))))
     np.testing.assert_allclose(still, np.tile(EYE, (5, 1, 1)), atol=1e-12)
 
 

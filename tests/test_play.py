@@ -11,6 +11,7 @@ from PIL import Image
 
 from eqvid_tf import cli, cycle, export
 from eqvid_tf import play as playing_module
+from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.data.frames import open_clip
 from eqvid_tf.data.scenes import draw_scene
 from eqvid_tf.data.video import write_png
@@ -25,7 +26,7 @@ STILL = np.eye(2, 3)
 class Layers:
     """What `ClipLayers` gives, from exact layers [T, H, W, 4] in [0, 1], and motions [T - 1, 2, 3] that are estimated exactly."""
 
-    network_only, background = False, None
+    network_only = False
 
     def __init__(self, layers, motions=None, *, fps=10.0, learned=True, noise=0.0):
         self.layers = np.asarray(layers, np.float32) * [255, 255, 255, 1]
@@ -38,11 +39,14 @@ class Layers:
         self.motion = np.tile(STILL, (len(layers) - 1, 1, 1)) if motions is None else motions
         self.noise, self.random = noise, np.random.default_rng(0)
 
+    def prepare(self):
+        """All is there."""
+
     def layer(self, index, frame):
         return self.layers[index].astype(np.float32)
 
     def estimate(self, pairs):
-        chain = [np.eye(3), *itertools.accumulate(cycle.square(self.motion), lambda done, step: step @ done)]
+        chain = [np.eye(3), *itertools.accumulate(homogeneous(self.motion), lambda done, step: step @ done)]
         exact = np.stack([chain[b] @ np.linalg.inv(chain[a]) for a, b in pairs])[:, :2]
         return exact + self.noise * self.random.standard_normal(exact.shape), np.ones(len(pairs))
 
@@ -127,7 +131,7 @@ def test_a_clip_that_plays_its_own_motion_is_itself_again():
     actor = Layers(layers, scene.motions)
     start = playing_module.centre(layers[0]) * [aspect, 1]
     home = np.array([[1, 0, -start[0]], [0, 1, -start[1]], [0, 0, 1]]) @ np.diag([aspect, 1, 1])
-    steps = (home @ cycle.square(scene.motions) @ np.linalg.inv(home))[:, :2]
+    steps = (home @ homogeneous(scene.motions) @ np.linalg.inv(home))[:, :2]
     frames = np.stack(list(play(actor, template(*steps), scene.background, playing=True)))
     error = frames.astype(float) - np.asarray(scene.frames)
     assert 10 * np.log10(255**2 / (error**2).mean()) > 40
@@ -137,7 +141,7 @@ def test_own_motion_does_not_drift_where_a_chain_does():
     scene, layers = walker()
     actor = Layers(layers, scene.motions, noise=0.01)
     exact = Layers(layers, scene.motions).estimate([(0, t) for t in range(24)])[0]
-    steps, chain = cycle.square(actor.estimate([(t, t + 1) for t in range(23)])[0]), [np.eye(3)]
+    steps, chain = homogeneous(actor.estimate([(t, t + 1) for t in range(23)])[0]), [np.eye(3)]
     for step in steps:
         chain.append(step @ chain[-1])
     found = cycle.own_motion(actor, 0, 24)

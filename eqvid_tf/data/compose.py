@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from eqvid_tf.data.canvas import quantized
+from eqvid_tf.data.fitting import homogeneous
 
 FINE = 4  # samples a pixel along each axis
 
@@ -95,7 +96,7 @@ class Scene:
 
     def layer(self, index: int, motion: np.ndarray | None = None) -> np.ndarray:
         """The character alone, premultiplied RGBA float [H, W, 4], moved if a motion is given."""
-        pose = self.pose(index) if motion is None else np.vstack([motion, [0, 0, 1]]) @ self.pose(index)
+        pose = self.pose(index) if motion is None else homogeneous(motion) @ self.pose(index)
         cell = self.cells[self.cell[index]] / 255.0
         return rasterize(np.concatenate([cell[..., :3] * cell[..., 3:], cell[..., 3:]], -1), pose, self.size)
 

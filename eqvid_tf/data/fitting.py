@@ -51,6 +51,13 @@ def canvas_from_clip(size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarr
                      [0, height / canvas[0], (2 * top + height) / canvas[0] - 1], [0, 0, 1]])
 
 
+def homogeneous(motion: np.ndarray) -> np.ndarray:
+    """Motions as square matrices, which can be multiplied and inverted: [..., 2, 3] or [..., 3, 3] -> [..., 3, 3]."""
+    motion = np.asarray(motion)
+    last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
+    return np.concatenate([motion[..., :2, :], last], -2)
+
+
 def resize(array: np.ndarray, size: tuple[int, int], resample: str = "lanczos") -> np.ndarray:
     """An antialiased resize of an image of any channel count, uint8 or float; no value leaves the input's range.
 

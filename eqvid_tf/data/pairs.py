@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.data.fitting import canvas_from_clip
+from eqvid_tf.data.fitting import canvas_from_clip, homogeneous
 from eqvid_tf.data.frames import Clip
 
 
@@ -154,10 +154,8 @@ def compose(steps: Sequence[np.ndarray], at: dict[str, tf.Tensor], longest: int)
 
 def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
     """The clip's motion carried over to canvas coordinates, as [count - 1, 3, 3] float64."""
-    motion = clip.motion()
-    square = np.concatenate([motion, np.tile([[[0.0, 0, 1]]], (len(motion), 1, 1))], axis=1)
     to_canvas = canvas_from_clip(clip.size, canvas)
-    return to_canvas @ square @ np.linalg.inv(to_canvas)
+    return to_canvas @ homogeneous(clip.motion()) @ np.linalg.inv(to_canvas)
 
 
 def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
