@@ -42,7 +42,6 @@ class LossConfig:
     character: float = option(2.0, "weight of the character loss L_c")
     background: float = option(2.0, "weight of the background loss L_b")
     label: float = option(0.3, "weight of the motion loss on pairs the model labels itself")
-    cycle: float = option(0.5, "weight of f's own loss on frames that the model makes: recomposed, moved, encoded again")
     hint: float = option(1.0, "weight of the hints at the start of training; it fades to 0")
 
     def __post_init__(self):

@@ -8,12 +8,14 @@ import tensorflow as tf
 from keras import ops
 
 from eqvid_tf import affine, losses
+from eqvid_tf.alignment import align
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
 from eqvid_tf.motion import box, build_estimator, confidence_of, displaced, moments
 from eqvid_tf.networks import build_networks, register, resize
+from eqvid_tf.recompose import recomposed
 
-TERMS = ("scene", "character", "background", "label", "cycle", "hint")
+TERMS = ("scene", "character", "background", "label", "hint")
 
 
 @register
@@ -39,6 +41,7 @@ class EquivariantVideoModel(keras.Model):
         self.seed = seed
         self.f, self.h, self.g = build_networks(self.config, self.dtype_policy)
         self.T = build_estimator(self.config, self.dtype_policy)
+        self.T.build({"features": (None, None, None, self.f.map_channels)})
         self.random = keras.random.SeedGenerator(seed)
         self.hint_strength = self.add_weight(shape=(), initializer="ones", trainable=False, name="hint_strength", dtype="float32")
         self.seconds_trained = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seconds_trained", dtype="float32")
@@ -57,13 +60,14 @@ class EquivariantVideoModel(keras.Model):
         x, x2 = pair["frame"], pair["next_frame"]
         fx, fx2 = self.both(self.f, x, x2, training)
         hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2, training)
-        motion = self.T({**pair, "features": fx, "next_features": fx2})
+        steps = self.T.estimates({**pair, "features": fx, "next_features": fx2})
+        motion = steps[-1]
         theta = affine.invert(motion)
         moved = warp(fx, theta)
         inside = warp(ops.ones_like(fx[..., :1]), theta)
         rendered = self.cut(self.g(moved + hx), x)
-        return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "motion": motion, "moved": moved, "inside": inside,
-                "rendered": rendered}
+        return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "steps": steps, "motion": motion, "moved": moved,
+                "inside": inside, "rendered": rendered}
 
     @staticmethod
     def both(network, a, b, training: bool):
@@ -78,19 +82,23 @@ class EquivariantVideoModel(keras.Model):
 
     def losses_of(self, pair: dict, training: bool) -> dict:
         """The unweighted terms, by name."""
+        if training and "hint" in pair and self.config.structure == "partition":
+            plates, _, trusted = self.h.recall(pair["frame"])
+            pair = recomposed(pair, plates, trusted, self.random)
         out = self.layers_of(pair, training)
         terms = {"scene": losses.scene_loss(out["rendered"], pair["next_frame"]),
                  "character": losses.character_loss(out["moved"], out["fx2"], out["inside"]),
                  "background": losses.background_loss(out["hx"], out["hx2"])}
         if training and self.T.learned:
             terms["label"] = self.label_loss(out["fx"], out["hx"])
-        if training and self.weights_of.cycle and self.config.structure == "partition":
-            terms["cycle"] = self.cycle_loss(out["fx"], out["hx"])
+            if "made" in pair:
+                terms["label"] += self.labelled(out["steps"], pair["motion"], out["fx"], pair["made"])
         if training and "hint" in pair:
-            mask = self.cut(self.g.mask(out["fx"], out["hx"]), pair["frame"])
-            next_mask = self.cut(self.g.mask(out["fx2"], out["hx2"]), pair["frame"])
-            terms["hint"] = self.hint_strength * (losses.presence_loss(mask, pair["hint"])
-                                                  + losses.presence_loss(next_mask, pair["next_hint"])) / 2
+            made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
+            weight = made + (1 - made) * self.hint_strength         # of a pair made anew the mask is known, not guessed
+            masks = (self.cut(self.g.mask(out[f], out[h]), pair["frame"]) for f, h in (("fx", "hx"), ("fx2", "hx2")))
+            terms["hint"] = sum(losses.presence_loss(mask, pair[key], weight * pair.get("trusted", 1.0))
+                                for mask, key in zip(masks, ("hint", "next_hint"))) / 2
         return terms
 
     def label_loss(self, fx, hx):
@@ -102,23 +110,14 @@ class EquivariantVideoModel(keras.Model):
             pair |= {"frame": self.g(maps[0] + hx), "next_frame": self.g(maps[1] + hx)}
             pair = {key: ops.stop_gradient(value) for key, value in pair.items()}
         label = affine.compose(motions[1], affine.invert(motions[0]))
-        centre, radius, _ = moments(maps[0])
-        frame_from_crop = box(centre, radius, ops.shape(fx)[1:3])
-        steps = self.T.estimates(pair)
-        return sum(losses.motion_loss(motion, label, frame_from_crop) for motion in steps) / len(steps)
+        return self.labelled(self.T.estimates(pair), label, maps[0])
 
-    def cycle_loss(self, fx, hx):
-        """f on frames that the model makes itself: f(g(T f(x) + h(x''))) = T f(x), for any T, on its own and other backgrounds.
-
-        Why: a clip shows few poses, and f learns by heart where they are.
-        """
-        hx, other = ops.stop_gradient(hx[::2]), ops.stop_gradient(ops.roll(hx, -1, axis=0)[::2])
-        fx = ops.stop_gradient(fx[::2])
-        hx = ops.where(keras.random.uniform((ops.shape(fx)[0], 1, 1, 1), seed=self.random) < 0.5, hx, other)
-        _, moved = displaced(self.random, fx, landing=0.9)
-        again = self.f(ops.stop_gradient(ops.clip(self.g(moved + hx), 0, 1)), training=True)
-        presence = losses.presence_loss(self.g.mask(again, hx), self.g.mask(moved, hx))
-        return presence + losses.character_loss(again, moved, ops.ones_like(moved[..., :1]))
+    @staticmethod
+    def labelled(steps, label, features, weight=1.0):
+        """The loss of the estimator's steps, a list of [B, 2, 3], against their label; weighted [B]."""
+        centre, radius, _ = moments(features)
+        frame_from_crop = box(centre, radius, ops.shape(features)[1:3])
+        return sum(losses.motion_loss(motion, label, frame_from_crop, weight) for motion in steps) / len(steps)
 
     # ---- training
 
@@ -179,8 +178,8 @@ class EquivariantVideoModel(keras.Model):
                              "train with --estimator features")
         fx, fx2 = self.f(frame), self.f(next_frame)
         pair = {"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2}
-        motion = self.T(pair)
-        back = self.T({"frame": next_frame, "next_frame": frame, "features": fx2, "next_features": fx})
+        motion = align(fx, fx2, self.T(pair))
+        back = align(fx2, fx, self.T({"frame": next_frame, "next_frame": frame, "features": fx2, "next_features": fx}))
         return motion, confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
@@ -227,8 +226,13 @@ class EquivariantVideoModel(keras.Model):
                 "loss": dataclasses.asdict(self.weights_of), "seed": self.seed}
 
 
-def remember(model: EquivariantVideoModel, pictures) -> None:
-    """Put backgrounds into the memory of h: pictures [K, H, W, 3] in [0, 1], K at most the memory's size."""
-    size = model.h.canvas
-    pictures = resize(ops.convert_to_tensor(pictures, "float32"), size)
-    model.h.pictures.assign(ops.concatenate([pictures, model.h.pictures[len(pictures):]], 0))
+def remember(model: EquivariantVideoModel, pictures, trusts=None) -> None:
+    """Put backgrounds into the memory of h: pictures [K, H, W, 3] in [0, 1], K at most the memory's size.
+
+    Args:
+        trusts: where they are to be trusted, [K, H, W, 1] in [0, 1]; by default everywhere.
+    """
+    trusts = ops.ones_like(pictures[..., :1]) if trusts is None else trusts
+    for kept, new in ((model.h.pictures, pictures), (model.h.trust, trusts)):
+        new = resize(ops.convert_to_tensor(new, "float32"), model.h.canvas)
+        kept.assign(ops.concatenate([new, kept[len(new):]], 0))

@@ -78,7 +78,7 @@ class FeatureMotion(MotionEstimator):
         self.build_head(shapes["features"][-1])
 
     def build_head(self, channels: int):
-        for layer, n in zip(self.convs, (2 * channels, self.width, self.width * 2)):
+        for layer, n in zip(self.convs, (2 * channels + 2, self.width, self.width * 2)):
             layer.build((None, None, None, n))
         self.dense.build((None, (CROP // 8) ** 2 * self.width * 2))
         self.out.build((None, 64))
@@ -99,6 +99,7 @@ class FeatureMotion(MotionEstimator):
         next_centre, _, next_mass = moments(b)
         here = present(mass, next_mass)[:, None, None]
         frame_from_crop = box(centre, radius, ops.shape(a)[1:3])
+        a, b = (ops.concatenate([z, ops.ones_like(z[..., :1])], -1) for z in (a, b))       # and what lies within the frame
         crop = warp(a, frame_from_crop, (CROP, CROP))
         motion = affine.build(shift=here[:, 0] * (next_centre - centre))
         motions = [motion]

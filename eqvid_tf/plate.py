@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from eqvid_tf.matting import cut_out
+from eqvid_tf import matting
 
 CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
 RESTLESS = 6        # grey levels of 255: a place whose middle difference to the background is larger is never still
@@ -35,6 +35,21 @@ def novelty(frames: np.ndarray) -> np.ndarray:
     weights[:-1] += moved
     weights[1:] += moved
     return weights + REPEATED * max(weights.max(), 1e-3)
+
+
+def contested(frames: np.ndarray) -> np.ndarray:
+    """Where a clip that rests leaves open which is the background: what the rest shows, or what much of the motion shows.
+
+    Shapes: frames [T, H, W, 3] uint8 -> bool [H, W]; nowhere, where hardly any frame is at rest.
+    """
+    weights = novelty(frames)
+    resting = weights < 0.1 * np.median(weights[weights > 0.05 * weights.max()])
+    if resting.mean() < 0.1 or resting.all():
+        return np.zeros(frames.shape[1:3], bool)
+    chosen = frames[np.flatnonzero(resting)[spread(int(resting.sum()))]]
+    rest = weighted_median(chosen, np.ones(len(chosen)))
+    other = np.mean([np.abs(frame - rest).max(-1) > CHANGED for frame in frames[~resting]], 0)
+    return matting.spread(other > 0.25, 1)
 
 
 def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -116,6 +131,6 @@ def hints(frames: np.ndarray, background: np.ndarray, level: float | np.ndarray 
     """
     out = np.empty(frames.shape[:3], np.uint8)
     for start in range(0, len(frames), chunk):
-        layer = cut_out(np.asarray(frames[start:start + chunk]), background, None, noise=level)
+        layer = matting.cut_out(np.asarray(frames[start:start + chunk]), background, None, noise=level)
         out[start:start + chunk] = layer[..., 3] * 255 + 0.5
     return out

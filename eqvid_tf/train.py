@@ -83,7 +83,8 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     arrays = [clip.arrays(config.model.canvas) for clip in clips]
     plates = [plate.plate(array) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]
-    model = load_checkpoint(folder) if resume else start(config, plates)
+    doubted = [plate.contested(array) for array in arrays]
+    model = load_checkpoint(folder) if resume else start(config, plates, doubted)
     clock = Clock(model, config.train)
     draw = {"batch_size": config.train.batch_size, "known": not model.T.learned, "hints": hints}
     dataset = pairs(clips, config.model.canvas, seed=config.train.seed, start=clock.step, **draw)
@@ -95,7 +96,7 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     write_text(folder / "checkpoint.json", config.to_json())
     try:
         model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[
-            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints), rounds, checkpoint,
+            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints, doubted), rounds, checkpoint,
             Board(clock, folder / "logs", probe), *callbacks])
     except KeyboardInterrupt:
         checkpoint.save()
@@ -113,11 +114,11 @@ def begin(folder: Path) -> None:
     shutil.rmtree(folder / "logs", ignore_errors=True)
 
 
-def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
-    """A new model, compiled, with the clips' medians in its memory."""
+def start(config: Config, plates: Sequence[np.ndarray], doubted: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """A new model, compiled, with the clips' medians in its memory, but for where they are doubted."""
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if config.model.structure == "partition":
-        remember(model, np.stack(plates) / 255)
+        remember(model, np.stack(plates) / 255, ~np.stack(doubted)[..., None])
     optimizer = keras.optimizers.Adam(config.train.learning_rate, global_clipnorm=1.0)
     if config.train.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

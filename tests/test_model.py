@@ -15,6 +15,7 @@ from eqvid_tf.config import LossConfig, ModelConfig
 from eqvid_tf.data.frames import open_clip, read_image
 from eqvid_tf.layers import warp
 from eqvid_tf.model import EquivariantVideoModel, remember
+from eqvid_tf.recompose import recomposed
 
 FLOAT32 = 1e-5
 CANVAS = (16, 24)
@@ -125,7 +126,7 @@ def test_compile_fit_evaluate_predict(tmp_path):
     ).history
     assert len(history["loss"]) == 3  # stopped early
     names = {"loss", "scene_loss", "character_loss", "background_loss"}
-    assert set(history) == names | {"label_loss", "cycle_loss", "hint_loss"} | {f"val_{name}" for name in names}
+    assert set(history) == names | {"label_loss", "hint_loss"} | {f"val_{name}" for name in names}
     weights = {**dataclasses.asdict(model.weights_of)}
     for k in range(3):
         terms = {name: history[f"{name}_loss"][k] for name in weights}
@@ -224,18 +225,35 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
     assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
 
 
-def test_the_cycle_teaches_f_alone_on_frames_of_the_models_own():
-    """Its gradient reaches f and nothing else; f of a frame that was put together from f's own map is asked for that map."""
-    model = scrambled(make(structure="partition"))
-    pair = a_batch()
-    with tf.GradientTape() as tape:
-        loss = model.losses_of(pair, training=True)["cycle"]
-    reached = [grad is not None for grad in tape.gradient(loss, model.trainable_weights)]
-    assert reached == [weight.path.split("/")[1] == "f" for weight in model.trainable_weights], model.trainable_weights
-    assert float(loss) > 0 and "cycle" not in model.losses_of(pair, training=False)
-    empty = 0 * model.f(pair["frame"])
-    model.f = lambda frame, training: 0 * frame[..., :1] + empty[:1]
-    assert float(model.cycle_loss(empty, model.h(pair["frame"]))) < 1e-3
+def test_pairs_are_made_anew_from_what_is_known():
+    """Every second pair: a character where its motion says, over a background in memory; the others stay."""
+    model = make(canvas=(24, 24), memory=2)
+    pairs, _ = easy_pairs(8)
+    ramps = np.stack([np.broadcast_to(np.linspace(*ends, 24)[:, None, None], (24, 24, 3)) for ends in ((0.3, 0.5), (0.8, 0.7))])
+    trust = np.ones((2, 24, 24, 1), "float32")
+    trust[1, :6] = 0
+    remember(model, ramps.astype("float32"), trust)
+    pairs["frame"][4:] += (1 - pairs["hint"][4:]) * (ramps[1] - ramps[0]).astype("float32")      # two clips, two backgrounds
+    plates, _, trusted = model.h.recall(pairs["frame"])
+    made = recomposed(pairs, plates, trusted, model.random)
+    made = {name: np.asarray(value) for name, value in made.items()}
+    assert made["made"].tolist() == [0, 1] * 4
+    for name in pairs:
+        np.testing.assert_array_equal(made[name][::2], pairs[name][::2])
+    np.testing.assert_array_equal(made["motion"][::2], np.tile(np.eye(2, 3), (4, 1, 1)))
+    backgrounds = []
+    for i in range(1, 8, 2):
+        shown = [made[name][i] for name in ("frame", "next_frame")]
+        masks = [made[name][i] for name in ("hint", "next_hint")]
+        off = [[np.abs((frame - ramp) * (mask == 0)).max() for frame, mask in zip(shown, masks)] for ramp in ramps]
+        assert min(map(max, off)) < 0.01, "both frames show nothing but one background beside the character"
+        behind = int(np.argmin([max(pair) for pair in off]))
+        np.testing.assert_allclose(made["trusted"][i], trust[behind], atol=1e-3)
+        backgrounds.append((behind, i >= 4))
+        moved = np.asarray(warp(masks[0][None], affine.invert(made["motion"][i])[None]))[0]
+        inside = np.asarray(warp(np.ones_like(masks[0][None]), affine.invert(made["motion"][i])[None]))[0] > 0.99
+        assert np.abs((moved - masks[1]) * inside).mean() < 0.02 and not np.allclose(masks[0], masks[1])
+    assert len(set(backgrounds)) > 2, "some on their own background, some on the other"
 
 
 # -- two devices ---------------------------------------------------------------------------------------------------
@@ -247,12 +265,11 @@ import keras, numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path[:0] = sys.argv[1:]
-from eqvid_tf.config import LossConfig
 from test_model import a_batch, dataset, make
 
 def trained(scope, estimator, steps):
     with scope:
-        model = make(estimator, LossConfig(cycle=0.0))
+        model = make(estimator)
         model.compile(optimizer=keras.optimizers.SGD(0.1))
     history = model.fit(dataset(4 * steps), verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
@@ -272,7 +289,7 @@ print(json.dumps({"loss": abs(loss - other) / loss, "weights": apart(two), "lear
 
 
 def test_two_devices_learn_what_one_learns():
-    """Known motion, no cycle: both draw random motions, others on each device. Plain gradient descent, so that a
+    """Known motion: what learns it draws random motions, others on each device. Plain gradient descent, so that a
     difference in a gradient is not divided by its size."""
     folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
     done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)

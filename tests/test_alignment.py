@@ -1,0 +1,44 @@
+"""Gauss-Newton on feature maps: a drawn blob whose motion is known exactly."""
+
+import numpy as np
+import pytest
+
+from eqvid_tf import affine
+from eqvid_tf.alignment import align
+
+SIZE = (48, 64)
+RNG = np.random.default_rng(5)
+BLOBS = [(*RNG.uniform(-0.25, 0.25, 2), *RNG.uniform(-1, 1, 4)) for _ in range(9)]
+TRUE = affine.build(shift=(0.2, -0.1), turn=0.3, zoom=1.1, aspect=64 / 48).numpy()
+
+
+def drawn(motion, centre=(0.0, 0.0)):
+    """A smooth character at `centre`, moved: [1, 48, 64, 4], the last channel its presence."""
+    y, x = np.meshgrid(*((2 * np.arange(n) + 1) / n - 1 for n in SIZE), indexing="ij")
+    linear = np.linalg.inv(motion[:, :2])
+    x, y = np.tensordot(linear, np.stack([x - motion[0, 2], y - motion[1, 2]]), 1) - np.reshape(centre, (2, 1, 1))
+    presence = 1 / (1 + np.exp(20 * (np.hypot(x * 4 / 3, y) - 0.4)))
+    parts = [[c * np.exp(-((x - u) ** 2 + (y - v) ** 2) / 0.02) for c in rest[:3]] for u, v, *rest in BLOBS]
+    return np.stack([*(np.sum(parts, 0) * presence), presence], -1)[None].astype("float32")
+
+
+def apart(motion, true):
+    """Pixels, at the most, between where two motions carry the corners of the middle of the frame."""
+    corners = np.array([[-0.4, 0.4, -0.4, 0.4], [-0.4, -0.4, 0.4, 0.4], [1, 1, 1, 1]])
+    return np.abs((np.asarray(motion)[0] - true) @ corners * 32).max()
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (-0.9, 0.1)], ids=["whole", "cut off by the border"])
+def test_a_motion_that_is_nearly_right_becomes_right(centre):
+    start = affine.compose(affine.build(shift=(0.06, 0.05), turn=-0.12, zoom=0.93), TRUE).numpy()
+    found = align(drawn(np.eye(2, 3), centre), drawn(TRUE, centre), start[None].astype("float32"))
+    at_centre = np.eye(3)
+    at_centre[:2, 2] = centre
+    start, found, true = ((np.vstack([m, [0, 0, 1]]) @ at_centre)[:2] for m in (start, found[0], TRUE))
+    assert apart(start[None], true) > 3 and apart(found[None], true) < 0.25
+
+
+def test_what_is_right_stays_and_what_is_empty_too():
+    still, moved = drawn(np.eye(2, 3)), affine.build(shift=(0.3, 0.0)).numpy()[None]
+    assert apart(align(still, still, np.eye(2, 3, dtype="float32")[None]), np.eye(2, 3)) < 1e-3
+    np.testing.assert_allclose(align(0 * still, 0 * still, moved), moved, atol=1e-6)
