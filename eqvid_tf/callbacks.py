@@ -19,7 +19,6 @@ from eqvid_tf.separate import estimates, masks
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
 REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
-DECIDED = 0.65                  # from here on the masks have settled what the clip left open (see `eqvid_tf.plate.contested`)
 WINDOW = 50                     # steps that a reported loss is the mean of
 
 
@@ -78,9 +77,9 @@ class Schedule(keras.callbacks.Callback):
 class Recall(keras.callbacks.Callback):
     """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints."""
 
-    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray], doubted: Sequence[np.ndarray]):
+    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray]):
         super().__init__()
-        self.clock, self.arrays, self.hints, self.doubted = clock, arrays, hints, doubted
+        self.clock, self.arrays, self.hints = clock, arrays, hints
         self.due = [at for at in RECALLS if at > clock.progress]
         if 0 < len(self.due) < len(RECALLS):
             self.due.insert(0, 0.0)         # resumed: the hints are still those of the first medians
@@ -91,8 +90,7 @@ class Recall(keras.callbacks.Callback):
         self.due.pop(0)
         pictures = [self.refresh(array, hint) for array, hint in zip(self.arrays, self.hints)]
         if self.model.config.structure == "partition":
-            trusted = ~np.stack(self.doubted)[..., None] if self.clock.progress < DECIDED else None
-            remember(self.model, np.stack(pictures) / 255, trusted)
+            remember(self.model, np.stack(pictures) / 255)
 
     def refresh(self, array: np.ndarray, hint: np.ndarray) -> np.ndarray:
         """The background of a clip as the masks now show it; its hints are made anew from that, in place."""

@@ -39,7 +39,7 @@ def background_loss(background, next_background):
 def presence_loss(presence, hint, weight=1.0):
     """Mean binary cross-entropy of a soft mask against a soft hint of it (the teacher of the first minutes).
 
-    Shapes: presence, hint [B, H, W, 1] in [0, 1], weight [B, H, W, 1] -> scalar.
+    Shapes: presence, hint [B, H, W, 1] in [0, 1], weight [B, 1, 1, 1] -> scalar.
     """
     presence = ops.clip(ops.cast(presence, "float32"), 1e-4, 1 - 1e-4)
     hint = ops.cast(hint, "float32")
@@ -58,8 +58,6 @@ def motion_distance(motion, other, frame_from_crop):
     return ops.mean(ops.sqrt(ops.sum(ops.square(apart), 1) + 1e-8), -1)
 
 
-def motion_loss(motion, label, frame_from_crop, weight=1.0):
-    """`motion_distance` between estimates and labels, a mean over the batch, weighted [B]: a scalar."""
-    apart = motion_distance(motion, label, frame_from_crop)
-    weight = weight * ops.ones_like(apart)
-    return ops.sum(weight * apart) / (ops.sum(weight) + 1e-6)
+def motion_loss(motion, label, frame_from_crop):
+    """`motion_distance` between an estimate and its label, the mean over the batch: a scalar."""
+    return ops.mean(motion_distance(motion, label, frame_from_crop))

@@ -41,7 +41,7 @@ class EquivariantVideoModel(keras.Model):
         self.seed = seed
         self.f, self.h, self.g = build_networks(self.config, self.dtype_policy)
         self.T = build_estimator(self.config, self.dtype_policy)
-        self.T.build({"features": (None, None, None, self.f.map_channels)})
+        self.h.build((None, None, None, 3))        # f asks for what it remembers
         self.random = keras.random.SeedGenerator(seed)
         self.hint_strength = self.add_weight(shape=(), initializer="ones", trainable=False, name="hint_strength", dtype="float32")
         self.seconds_trained = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seconds_trained", dtype="float32")
@@ -60,14 +60,13 @@ class EquivariantVideoModel(keras.Model):
         x, x2 = pair["frame"], pair["next_frame"]
         fx, fx2 = self.both(self.f, x, x2, training)
         hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2, training)
-        steps = self.T.estimates({**pair, "features": fx, "next_features": fx2})
-        motion = steps[-1]
+        motion = self.T({**pair, "features": fx, "next_features": fx2})
         theta = affine.invert(motion)
         moved = warp(fx, theta)
         inside = warp(ops.ones_like(fx[..., :1]), theta)
         rendered = self.cut(self.g(moved + hx), x)
-        return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "steps": steps, "motion": motion, "moved": moved,
-                "inside": inside, "rendered": rendered}
+        return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "motion": motion, "moved": moved, "inside": inside,
+                "rendered": rendered}
 
     @staticmethod
     def both(network, a, b, training: bool):
@@ -83,8 +82,7 @@ class EquivariantVideoModel(keras.Model):
     def losses_of(self, pair: dict, training: bool) -> dict:
         """The unweighted terms, by name."""
         if training and "hint" in pair and self.config.structure == "partition":
-            plates, _, trusted = self.h.recall(pair["frame"])
-            pair = recomposed(pair, plates, trusted, self.random)
+            pair = recomposed(pair, self.h.recall(pair["frame"])[0], self.random)
         out = self.layers_of(pair, training)
         terms = {"scene": losses.scene_loss(out["rendered"], pair["next_frame"]),
                  "character": losses.character_loss(out["moved"], out["fx2"], out["inside"]),
@@ -92,13 +90,14 @@ class EquivariantVideoModel(keras.Model):
         if training and self.T.learned:
             terms["label"] = self.label_loss(out["fx"], out["hx"])
             if "made" in pair:
-                terms["label"] += self.labelled(out["steps"], pair["motion"], out["fx"], pair["made"])
+                made = {**pair, "features": out["fx"], "next_features": out["fx2"]}
+                made = {key: ops.stop_gradient(value[1::2]) for key, value in made.items()}     # to please T, f would empty itself
+                terms["label"] += self.labelled(self.T.estimates(made), made["motion"], made["features"])
         if training and "hint" in pair:
             made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
             weight = made + (1 - made) * self.hint_strength         # of a pair made anew the mask is known, not guessed
             masks = (self.cut(self.g.mask(out[f], out[h]), pair["frame"]) for f, h in (("fx", "hx"), ("fx2", "hx2")))
-            terms["hint"] = sum(losses.presence_loss(mask, pair[key], weight * pair.get("trusted", 1.0))
-                                for mask, key in zip(masks, ("hint", "next_hint"))) / 2
+            terms["hint"] = sum(losses.presence_loss(mask, pair[key], weight) for mask, key in zip(masks, ("hint", "next_hint"))) / 2
         return terms
 
     def label_loss(self, fx, hx):
@@ -113,11 +112,11 @@ class EquivariantVideoModel(keras.Model):
         return self.labelled(self.T.estimates(pair), label, maps[0])
 
     @staticmethod
-    def labelled(steps, label, features, weight=1.0):
-        """The loss of the estimator's steps, a list of [B, 2, 3], against their label; weighted [B]."""
+    def labelled(steps, label, features):
+        """The loss of the estimator's steps, a list of [B, 2, 3], against their label."""
         centre, radius, _ = moments(features)
         frame_from_crop = box(centre, radius, ops.shape(features)[1:3])
-        return sum(losses.motion_loss(motion, label, frame_from_crop, weight) for motion in steps) / len(steps)
+        return sum(losses.motion_loss(motion, label, frame_from_crop) for motion in steps) / len(steps)
 
     # ---- training
 
@@ -226,13 +225,8 @@ class EquivariantVideoModel(keras.Model):
                 "loss": dataclasses.asdict(self.weights_of), "seed": self.seed}
 
 
-def remember(model: EquivariantVideoModel, pictures, trusts=None) -> None:
-    """Put backgrounds into the memory of h: pictures [K, H, W, 3] in [0, 1], K at most the memory's size.
-
-    Args:
-        trusts: where they are to be trusted, [K, H, W, 1] in [0, 1]; by default everywhere.
-    """
-    trusts = ops.ones_like(pictures[..., :1]) if trusts is None else trusts
-    for kept, new in ((model.h.pictures, pictures), (model.h.trust, trusts)):
-        new = resize(ops.convert_to_tensor(new, "float32"), model.h.canvas)
-        kept.assign(ops.concatenate([new, kept[len(new):]], 0))
+def remember(model: EquivariantVideoModel, pictures) -> None:
+    """Put backgrounds into the memory of h: pictures [K, H, W, 3] in [0, 1], K at most the memory's size."""
+    size = model.h.canvas
+    pictures = resize(ops.convert_to_tensor(pictures, "float32"), size)
+    model.h.pictures.assign(ops.concatenate([pictures, model.h.pictures[len(pictures):]], 0))

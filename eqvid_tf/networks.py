@@ -137,12 +137,12 @@ class Encoder(Network):
 class CharacterEncoder(Encoder):
     """f of the partition: the part of the frame that is the character, [p x, p, p phi(x), 0 0 0].
 
-    Equivariant by construction but for its trunk; the character loss teaches the trunk. It sees the frame, and how the frame
+    Equivariant by construction but for its trunk; the losses teach the trunk. It sees the frame, and how the frame
     differs from the background that h remembers, where h does; in training now and then without, so that it can do without.
 
     Shapes: frame [B, H, W, 3] -> [B, H / stride, W / stride, 4 + channels + 3].
     Args:
-        recall: `BackgroundEncoder.recall` of the h it works beside.
+        recall: `BackgroundEncoder.recall` of the h it works beside; None where nothing is remembered.
     """
 
     UNTOLD = 0.2        # of the frames in training: shown without the difference
@@ -160,12 +160,11 @@ class CharacterEncoder(Encoder):
         self.head.build((None, None, None, self.width))
 
     def encode(self, frame, training):
-        recalled, known, trusted = self.recall(frame)
+        recalled, known = self.recall(frame) if self.recall else (frame, ops.zeros(ops.shape(frame)[:1]))
         known = ops.cast(known, self.compute_dtype)[:, None, None, None]
         if training:
             known *= ops.cast(keras.random.uniform(ops.shape(known), seed=self.random) > self.UNTOLD, self.compute_dtype)
-        known *= trusted
-        seen = [frame - 0.5, known * (frame - recalled), known]
+        seen = [frame - 0.5, 3 * known * ops.abs(frame - recalled), known * ops.ones_like(frame[..., :1])]
         out = self.head(self.trunk(ops.concatenate(seen, -1)))
         presence = off_the_ends(out[..., :1] - 2)
         appearance = presence * ops.concatenate([frame, ops.ones_like(presence), ops.tanh(out[..., 1:])], -1)
@@ -206,26 +205,21 @@ class BackgroundEncoder(Encoder):
         self.head.build((None, None, None, self.trunk.width))
         self.pictures = self.add_weight(shape=(self.memory, *self.canvas, PIXELS), name="pictures", dtype="float32", autocast=False,
                                         initializer=keras.initializers.RandomUniform(0.4, 0.6))
-        self.trust = self.add_weight(shape=(self.memory, *self.canvas, 1), name="trust", dtype="float32", autocast=False,
-                                     initializer="ones", trainable=False)
 
     def recall(self, frame):
-        """The remembered background of each frame [B, H, W, 3], whether it is one that is remembered [B], in [0, 1], and where it
-        is to be trusted [B, H, W, 1]."""
+        """The remembered background of each frame [B, H, W, 3], and whether it is one that is remembered [B], in [0, 1]."""
         pictures = resize(self.pictures, ops.shape(frame)[1:3])
         apart = ops.minimum(ops.abs(ops.cast(frame, "float32")[:, None] - pictures[None]), self.CLIP)
         distance = ops.stop_gradient(ops.mean(apart, (2, 3, 4)))
-        which = tf.nn.softmax(-self.SHARPNESS * distance)
-        recalled = ops.cast(ops.einsum("bk,khwc->bhwc", which, pictures), self.compute_dtype)
-        trusted = ops.cast(ops.einsum("bk,khwc->bhwc", which, resize(self.trust, ops.shape(frame)[1:3])), self.compute_dtype)
-        return recalled, ops.sigmoid((self.STRANGE - ops.min(distance, 1)) / self.VAGUE), trusted
+        recalled = ops.einsum("bk,khwc->bhwc", tf.nn.softmax(-self.SHARPNESS * distance), pictures)
+        return ops.cast(recalled, self.compute_dtype), ops.sigmoid((self.STRANGE - ops.min(distance, 1)) / self.VAGUE)
 
     def cover(self, frame):
         """m, where the frame is not background, [B, H, W, 1]."""
         return off_the_ends(self.head(self.trunk(frame - 0.5)))
 
     def encode(self, frame, training):
-        cover, (recalled, known, _) = self.cover(frame), self.recall(frame)
+        cover, (recalled, known) = self.cover(frame), self.recall(frame)
         cover = cover if training else cover * ops.cast(known, cover.dtype)[:, None, None, None]
         background = (1 - cover) * frame + cover * recalled
         return ops.pad(background, [[0, 0], [0, 0], [0, 0], [4 + self.channels, 0]])
@@ -320,5 +314,4 @@ def build_networks(config, dtype=None):
     if config.structure == "plain":
         return PlainEncoder(name="f", **shared), PlainEncoder(name="h", **shared), PlainRenderer(name="g", **shared)
     h = BackgroundEncoder(memory=config.memory, canvas=config.canvas, name="h", **shared)
-    h.build((None, None, None, PIXELS))
     return CharacterEncoder(recall=h.recall, name="f", **shared), h, Renderer(name="g", **shared)

@@ -11,6 +11,10 @@ import numpy as np
 from eqvid_tf import matting
 
 CHANGED = 25        # grey levels of 255: a pixel that differs by more has changed
+STILL = 0.1         # of the usual novelty: less, and a frame is at rest; and of the frames: fewer, and nothing rests
+PASSED = 0.2        # of the moving frames: a place that differs from the rest in more may be where the character rests
+BESIDE = 12         # pixels around that place whose colours are the background's
+PALETTE = 400       # colours that stand for all
 RESTLESS = 6        # grey levels of 255: a place whose middle difference to the background is larger is never still
 REPEATED = 0.01     # what a frame that repeats its neighbours counts, beside the newest
 MOST_FRAMES = 128   # of a clip that a median looks at, evenly spread; bounds time and memory
@@ -37,19 +41,38 @@ def novelty(frames: np.ndarray) -> np.ndarray:
     return weights + REPEATED * max(weights.max(), 1e-3)
 
 
-def contested(frames: np.ndarray) -> np.ndarray:
-    """Where a clip that rests leaves open which is the background: what the rest shows, or what much of the motion shows.
+def resting(frames: np.ndarray) -> np.ndarray | None:
+    """A first guess at where a character is that rests for much of a clip, from its colours; None where nothing rests.
 
-    Shapes: frames [T, H, W, 3] uint8 -> bool [H, W]; nowhere, where hardly any frame is at rest.
+    Why: at its resting place even the moving frames show it most of the time, and no median tells it from the background. But on
+    its way, beyond that place, its colours are seen for sure, and so are the background's around it.
+
+    Shapes: frames [T, H, W, 3] uint8 -> [T, H, W] uint8, 255 = character; 0 away from the resting place.
     """
     weights = novelty(frames)
-    resting = weights < 0.1 * np.median(weights[weights > 0.05 * weights.max()])
-    if resting.mean() < 0.1 or resting.all():
-        return np.zeros(frames.shape[1:3], bool)
-    chosen = frames[np.flatnonzero(resting)[spread(int(resting.sum()))]]
-    rest = weighted_median(chosen, np.ones(len(chosen)))
-    other = np.mean([np.abs(frame - rest).max(-1) > CHANGED for frame in frames[~resting]], 0)
-    return matting.spread(other > 0.25, 1)
+    still = weights < STILL * np.median(weights[weights > 0.05 * weights.max()])
+    if still.mean() < STILL or still.all():
+        return None
+    rest = frames[np.flatnonzero(still)[spread(int(still.sum()))]]
+    rest = weighted_median(rest, np.ones(len(rest)))
+    apart = np.stack([np.abs(frame - rest).max(-1) > CHANGED for frame in frames[~still]])
+    open_ = matting.spread(apart.mean(0) > PASSED, 1)
+    character, background = frames[~still][apart & ~open_], rest[matting.spread(open_, BESIDE) & ~open_]
+    if not len(character) or not len(background):
+        return None
+    guess = np.zeros(frames.shape[:3], np.uint8)
+    near = np.maximum(matting.window_sum(open_.astype(np.float32)), 1)
+    for frame, out in zip(frames, guess):
+        likely = np.zeros(open_.shape, np.float32)
+        likely[open_] = _apart(frame[open_], background) > _apart(frame[open_], character)
+        out[open_ & (matting.window_sum(likely) > near / 2)] = 255
+    return guess
+
+
+def _apart(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Distance of colours [N, 3] to the nearest of a palette [M, 3], of which evenly spread ones are looked at: [N]."""
+    palette = palette[spread(len(palette), PALETTE)].astype(np.float32)
+    return np.sqrt(np.square(colours[:, None] - palette).sum(-1).min(1))
 
 
 def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -13,31 +13,28 @@ from eqvid_tf.motion import displaced
 LANDING = 1.0       # half range of where a character's centre lands; 1 is the frame's edge
 
 
-def recomposed(pair: dict, plates, trusted, key) -> dict:
-    """The pairs, every second of them made anew, with `motion` [B, 2, 3], `made` [B], 1 for those, and `trusted` [B, H, W, 1],
-    where the hints of a pair tell anything.
+def recomposed(pair: dict, plates, key) -> dict:
+    """The pairs, every second of them made anew, with `motion` [B, 2, 3] and `made` [B], 1 for those.
 
     A character is cut out of `frame` by its `hint`, moved twice at random (see `eqvid_tf.motion.random_motions`) and composed
     over its own background or that of another pair. Of a pair made so masks and motion are known; `motion` of the others is as
     it was, or the identity.
 
-    Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair, and where it is to be
-        trusted [B, H, W, 1].
+    Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair.
     Args:
         key: a keras.random.SeedGenerator.
     """
     batch = ops.shape(pair["frame"])[0]
     made = ops.cast(ops.arange(batch) % 2, "float32")
-    plates, trusted = ops.cast(plates, "float32"), ops.cast(trusted, "float32")
-    alpha = pair["hint"] * trusted
+    plates, alpha = ops.cast(plates, "float32"), pair["hint"]
     layer = ops.concatenate([ops.clip(pair["frame"] - (1 - alpha) * plates, 0, alpha), alpha], -1)
     (first, layer), (second, next_layer) = (displaced(key, layer, landing=LANDING) for _ in range(2))
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
     behind = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
     over = lambda layer: layer[..., :3] + (1 - layer[..., 3:]) * behind(plates)
     new = {"frame": over(layer), "next_frame": over(next_layer), "hint": layer[..., 3:], "next_hint": next_layer[..., 3:],
-           "trusted": behind(trusted), "background_frame": behind(pair.get("background_frame", pair["frame"])),
+           "background_frame": behind(pair.get("background_frame", pair["frame"])),
            "motion": affine.compose(second, affine.invert(first))}
-    old = {"trusted": trusted, "background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
+    old = {"background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
     which = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0
     return {"made": made, **{name: ops.stop_gradient(ops.where(which(x), x, old[name])) for name, x in new.items()}}

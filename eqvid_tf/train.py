@@ -81,10 +81,9 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
         if isinstance(clip, SteadyClip):
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
     arrays = [clip.arrays(config.model.canvas) for clip in clips]
-    plates = [plate.plate(array) for array in arrays]
+    plates = [plate.plate(array, plate.resting(array)) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]
-    doubted = [plate.contested(array) for array in arrays]
-    model = load_checkpoint(folder) if resume else start(config, plates, doubted)
+    model = load_checkpoint(folder) if resume else start(config, plates)
     clock = Clock(model, config.train)
     draw = {"batch_size": config.train.batch_size, "known": not model.T.learned, "hints": hints}
     dataset = pairs(clips, config.model.canvas, seed=config.train.seed, start=clock.step, **draw)
@@ -96,7 +95,7 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     write_text(folder / "checkpoint.json", config.to_json())
     try:
         model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[
-            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints, doubted), rounds, checkpoint,
+            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints), rounds, checkpoint,
             Board(clock, folder / "logs", probe), *callbacks])
     except KeyboardInterrupt:
         checkpoint.save()
@@ -114,11 +113,11 @@ def begin(folder: Path) -> None:
     shutil.rmtree(folder / "logs", ignore_errors=True)
 
 
-def start(config: Config, plates: Sequence[np.ndarray], doubted: Sequence[np.ndarray]) -> EquivariantVideoModel:
-    """A new model, compiled, with the clips' medians in its memory, but for where they are doubted."""
+def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """A new model, compiled, with the clips' medians in its memory."""
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if config.model.structure == "partition":
-        remember(model, np.stack(plates) / 255, ~np.stack(doubted)[..., None])
+        remember(model, np.stack(plates) / 255)
     optimizer = keras.optimizers.Adam(config.train.learning_rate, global_clipnorm=1.0)
     if config.train.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -184,3 +184,22 @@ def test_over_is_the_compositing_equation():
     layer[0] = (128, 0, 64, 0.5)
     np.testing.assert_array_equal(over(layer, background)[0, 0], [178, 50, 114])
     np.testing.assert_array_equal(over(layer, background)[1, 1], [100, 100, 100])
+
+
+def test_a_character_that_rests_is_told_by_its_colours():
+    """It stands for two thirds of the clip where it also lingers; the median of the moving frames is half character."""
+    background = RNG.integers(60, 120, (40, 48, 3)).astype(np.uint8)
+    columns = [*range(6, 20), *[20] * 44, *range(20, 6, -1)]
+    frames = np.repeat(background[None], len(columns), 0)
+    for frame, left in zip(frames, columns):
+        frame[12:28, left : left + 12] = (220, 40, 40)
+    found = plate.resting(frames)
+    truth = np.zeros(frames.shape[:3], bool)
+    for mask, left in zip(truth, columns):
+        mask[12:28, left : left + 12] = True
+    place = found.any(0)
+    assert place[12:28, 20:31].all() and ((found > 127) == truth)[:, place].mean() > 0.95
+    seen = place & ~truth.all(0)
+    without, told = (np.abs(plate.plate(frames, masks) - background)[seen].mean() for masks in (None, found))
+    assert told < 0.1 * without, (told, without)
+    assert plate.resting(frames[:14]) is None
