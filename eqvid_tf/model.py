@@ -61,6 +61,8 @@ class EquivariantVideoModel(keras.Model):
         fx, fx2 = self.both(self.f, x, x2, training)
         hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2, training)
         motion = self.T({**pair, "features": fx, "next_features": fx2})
+        if "made" in pair:
+            motion = ops.where(pair["made"][:, None, None] > 0, pair["motion"], motion)
         theta = affine.invert(motion)
         moved = warp(fx, theta)
         inside = warp(ops.ones_like(fx[..., :1]), theta)
