@@ -77,9 +77,9 @@ class Schedule(keras.callbacks.Callback):
 class Recall(keras.callbacks.Callback):
     """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints."""
 
-    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray]):
+    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray], plates: Sequence[np.ndarray]):
         super().__init__()
-        self.clock, self.arrays, self.hints = clock, arrays, hints
+        self.clock, self.arrays, self.hints, self.plates = clock, arrays, hints, list(plates)
         self.due = [at for at in RECALLS if at > clock.progress]
         if 0 < len(self.due) < len(RECALLS):
             self.due.insert(0, 0.0)         # resumed: the hints are still those of the first medians
@@ -88,15 +88,18 @@ class Recall(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        pictures = [self.refresh(array, hint) for array, hint in zip(self.arrays, self.hints)]
+        self.plates = [self.refresh(*clip) for clip in zip(self.arrays, self.hints, self.plates)]
         if self.model.config.structure == "partition":
-            remember(self.model, np.stack(pictures) / 255)
+            remember(self.model, np.stack(self.plates) / 255)
 
-    def refresh(self, array: np.ndarray, hint: np.ndarray) -> np.ndarray:
-        """The background of a clip as the masks now show it; its hints are made anew from that, in place."""
+    def refresh(self, array: np.ndarray, hint: np.ndarray, former: np.ndarray) -> np.ndarray:
+        """The background of a clip as the masks now show it; its hints are made anew from that, in place.
+
+        What the masks hide in every frame stays as it was, or a mask that is a little too large would eat it away.
+        """
         frames = array[plate.spread(len(array))]
         hidden = masks(self.model, frames)
-        picture = plate.plate(frames, hidden)
+        picture = np.where((hidden.min(0) > 127)[..., None], former, plate.plate(frames, hidden))
         hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
         if self.model.T.learned:
             self.weigh(array, hint, picture, hidden.min(0) < 128)

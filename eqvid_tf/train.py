@@ -95,7 +95,7 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     write_text(folder / "checkpoint.json", config.to_json())
     try:
         model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[
-            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints), rounds, checkpoint,
+            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints, plates), rounds, checkpoint,
             Board(clock, folder / "logs", probe), *callbacks])
     except KeyboardInterrupt:
         checkpoint.save()
