@@ -4,18 +4,19 @@ Source: Lucas and Kanade's scheme as in Baker and Matthews (2004), with the mean
 """
 from __future__ import annotations
 
+import numpy as np
 from keras import ops
 
 from eqvid_tf import affine
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, moments
+from eqvid_tf.motion import box, gentle, moments, with_inside
 
 CELLS = 32          # of the side of the square that is compared
 WIDER = 1.2         # than the estimator's square: the outline has to lie within
 STEPS = 12
 ROBUST = 0.1        # difference from which a cell counts half
 DAMPING = 1e-3      # of the mean curvature
-LINEAR, SHIFT = 0.45, 0.5       # what a step may change at most, in units of the square
+LONGEST = 0.5       # shift of a step, in half sides of the square
 
 
 def align(features, next_features, motion):
@@ -28,47 +29,52 @@ def align(features, next_features, motion):
     centre, radius, _ = moments(features)
     frame_from_crop = box(centre, WIDER * radius, ops.shape(features)[1:3])
     first, shown = cut(features, frame_from_crop)
-    slopes, found = slopes_of(first), []
-    for step in range(STEPS + 1):
+    slopes = slopes_of(first)
+
+    def step(_, state):
+        motion, best, least = state
         along = affine.compose(motion, frame_from_crop)
         second, next_shown = cut(next_features, along)
         both, apart = shown * next_shown, first - second
         size = ops.sum(both * (ops.abs(first) + ops.abs(second)), (1, 2, 3))
-        found.append((ops.sum(both * ops.abs(apart), (1, 2, 3)) / (size + 0.1), motion))
-        if step < STEPS:
-            weight = both / (1 + ops.square(apart / ROBUST))
-            left = newton((slopes + slopes_of(second)) / 2, weight, apart)
-            motion = affine.compose(along, affine.compose(left, affine.invert(frame_from_crop)))
-    costs, motions = (ops.stack(part, 1) for part in zip(*found))
-    return ops.take_along_axis(motions, ops.argmin(costs, 1)[:, None, None, None], 1)[:, 0]
+        cost = ops.sum(both * ops.abs(apart), (1, 2, 3)) / (size + 0.1)
+        best = ops.where((cost < least)[:, None, None], motion, best)
+        weight = both / (1 + ops.square(apart / ROBUST))
+        mean = [(one + other) / 2 for one, other in zip(slopes, slopes_of(second))]
+        left = affine.identity() + gentle(newton(*mean, weight, apart))
+        motion = affine.compose(along, affine.compose(left, affine.invert(frame_from_crop)))
+        return motion, best, ops.minimum(cost, least)
+
+    # a loop of the graph: unrolled, it takes longer to trace and to load than all the rest of the model
+    return ops.fori_loop(0, STEPS + 1, step, (motion, motion, ops.full_like(radius, np.inf)))[1]
 
 
 def cut(features, frame_from_crop):
     """A map's square [B, CELLS, CELLS, c'], and which of its cells lie within the frame [B, CELLS, CELLS, 1], 0 or 1."""
-    features = ops.cast(features, "float32")
-    whole = warp(ops.concatenate([features, ops.ones_like(features[..., :1])], -1), frame_from_crop, (CELLS, CELLS))
+    whole = warp(with_inside(ops.cast(features, "float32")), frame_from_crop, (CELLS, CELLS))
     return whole[..., :-1], ops.cast(whole[..., -1:] > 0.999, "float32")
 
 
 def slopes_of(crop):
-    """Central differences along x and y, in units of half the square: [B, n, n, c] -> [B, n, n, c, 2]."""
+    """Central differences along x and along y, in units of half the square: two [B, n, n, c]."""
     padded = ops.pad(crop, [[0, 0], [1, 1], [1, 1], [0, 0]], "symmetric")
     along_x, along_y = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    return ops.stack([along_x, along_y], -1) * (CELLS / 4)
+    return along_x * (CELLS / 4), along_y * (CELLS / 4)
 
 
-def newton(slopes, weight, apart):
+def newton(x, y, weight, apart):
     """The step [B, 2, 3] that takes away most of a difference.
 
-    Shapes: slopes [B, n, n, c, 2], weight and apart [B, n, n, c] -> [B, 2, 3].
+    Shapes: slopes x and y, weight and apart [B, n, n, c] -> [B, 2, 3].
     """
-    at = (2 * ops.arange(CELLS, dtype="float32") + 1) / CELLS - 1
-    at = ops.stack([*ops.meshgrid(at, at), ops.ones((CELLS, CELLS))], -1)
-    weighted = weight[..., None] * slopes
-    curvature = ops.einsum("bijck,bijcl->bijkl", weighted, slopes)
-    curvature = ops.reshape(ops.einsum("bijkl,ijp,ijq->bkplq", curvature, at, at), (-1, 6, 6))
-    wanted = ops.reshape(ops.einsum("bijk,ijp->bkp", ops.einsum("bijck,bijc->bijk", weighted, apart), at), (-1, 6, 1))
+    at = (2 * np.arange(CELLS, dtype="float32") + 1) / CELLS - 1
+    at = np.stack([*np.meshgrid(at, at), np.ones((CELLS, CELLS), "float32")], -1).reshape(-1, 3)
+    squares = (at[:, :, None] * at[:, None]).reshape(-1, 9)
+    total = lambda product: ops.reshape(ops.sum(product, -1), (-1, CELLS ** 2))         # over the channels
+    wx, wy = weight * x, weight * y
+    xx, xy, yy = (ops.reshape(ops.matmul(total(product), squares), (-1, 3, 3)) for product in (wx * x, wx * y, wy * y))
+    curvature = ops.concatenate([ops.concatenate([xx, xy], 2), ops.concatenate([xy, yy], 2)], 1)
+    wanted = ops.concatenate([ops.matmul(total(product), at) for product in (wx * apart, wy * apart)], 1)
     damping = DAMPING * ops.trace(curvature, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6
-    step = ops.reshape(ops.solve(curvature + damping * ops.eye(6), wanted), (-1, 2, 3))
-    linear = LINEAR * ops.tanh(step[..., :2] / LINEAR)
-    return affine.identity() + ops.concatenate([linear, ops.clip(step[..., 2:], -SHIFT, SHIFT)], -1)
+    step = ops.reshape(ops.solve(curvature + damping * ops.eye(6), wanted[..., None]), (-1, 2, 3))
+    return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -LONGEST, LONGEST)], -1)

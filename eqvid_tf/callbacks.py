@@ -99,10 +99,11 @@ class Recall(keras.callbacks.Callback):
         """
         frames = array[plate.spread(len(array))]
         hidden = masks(self.model, frames)
-        picture = np.where((hidden.min(0) > 127)[..., None], former, plate.plate(frames, hidden))
+        seen = hidden.min(0) < 128
+        picture = np.where(seen[..., None], plate.plate(frames, hidden), former)
         hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
         if self.model.T.learned:
-            self.weigh(array, hint, picture, hidden.min(0) < 128)
+            self.weigh(array, hint, picture, seen)
         return picture
 
     def weigh(self, array: np.ndarray, hint: np.ndarray, picture: np.ndarray, seen: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.matting import box_from_frame, move, spread, window_sum
-from eqvid_tf.plate import novelty
+from eqvid_tf.plate import novelty, usual
 
 NOISE = 2.0             # grey levels off the line that every frame is given
 VARIES = 0.1            # by which a pixel's slope may differ from its neighbours'
@@ -111,7 +111,7 @@ def witnesses(frames: np.ndarray, presence: np.ndarray) -> tuple[int, np.ndarray
     Shapes: frames [T, h, w, 3] uint8, presence [T, h, w] uint8.
     """
     weights = novelty(frames)
-    weights = np.minimum(weights / np.median(weights[weights > 0.05 * weights.max()]), 1)
+    weights = np.minimum(weights / usual(weights), 1)
     area = (presence > 127).mean((1, 2))
     cut_off = sum((presence[:, rows, columns] > 127).mean(-1) for rows, columns in (
         (0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)))

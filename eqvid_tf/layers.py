@@ -166,3 +166,13 @@ class SpatialTransformer(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size}
+
+
+def pad_to_multiple(x, multiple: int):
+    """Pad [B, H, W, c] below and to the right by repeating its edge, up to a multiple in height and width."""
+    height, width = ops.shape(x)[1:3]
+    below, right = -height % multiple, -width % multiple
+    if isinstance(below, int) and isinstance(right, int) and below == right == 0:
+        return x
+    rows = tf.minimum(tf.range(height + below), height - 1)
+    return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)

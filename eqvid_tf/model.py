@@ -11,7 +11,7 @@ from eqvid_tf import affine, losses
 from eqvid_tf.alignment import align
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, build_estimator, confidence_of, displaced, moments
+from eqvid_tf.motion import box, build_estimator, confidence_of, displaced_twice, moments
 from eqvid_tf.networks import build_networks, register, resize
 from eqvid_tf.recompose import recomposed
 
@@ -105,13 +105,12 @@ class EquivariantVideoModel(keras.Model):
     def label_loss(self, fx, hx):
         """The estimator on pairs that the model makes and labels itself: T f(x) and T' f(x), apart by T' T^-1."""
         fx, hx = ops.stop_gradient(fx), ops.stop_gradient(hx)
-        motions, maps = zip(*(displaced(self.random, fx) for _ in range(2)))
-        pair = {"features": maps[0], "next_features": maps[1]}
+        label, moved, next_moved = displaced_twice(self.random, fx)
+        pair = {"features": moved, "next_features": next_moved}
         if "frame" in self.T.reads:
-            pair |= {"frame": self.g(maps[0] + hx), "next_frame": self.g(maps[1] + hx)}
+            pair |= {"frame": self.g(moved + hx), "next_frame": self.g(next_moved + hx)}
             pair = {key: ops.stop_gradient(value) for key, value in pair.items()}
-        label = affine.compose(motions[1], affine.invert(motions[0]))
-        return self.labelled(self.T.estimates(pair), label, maps[0])
+        return self.labelled(self.T.estimates(pair), label, moved)
 
     @staticmethod
     def labelled(steps, label, features):

@@ -99,7 +99,7 @@ class FeatureMotion(MotionEstimator):
         next_centre, _, next_mass = moments(b)
         here = present(mass, next_mass)[:, None, None]
         frame_from_crop = box(centre, radius, ops.shape(a)[1:3])
-        a, b = (ops.concatenate([z, ops.ones_like(z[..., :1])], -1) for z in (a, b))       # and what lies within the frame
+        a, b = with_inside(a), with_inside(b)
         crop = warp(a, frame_from_crop, (CROP, CROP))
         motion = affine.build(shift=here[:, 0] * (next_centre - centre))
         motions = [motion]
@@ -117,9 +117,7 @@ class FeatureMotion(MotionEstimator):
         for layer in self.convs:
             x = pool(layer(x), 2)
         x = self.dense(ops.reshape(x, (-1, (CROP // 8) ** 2 * self.width * 2)))
-        left = ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3))
-        linear = STEEPEST * ops.tanh(left[..., :2] / STEEPEST)
-        return ops.concatenate([linear, left[..., 2:]], -1)
+        return gentle(ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3)))
 
     def get_config(self):
         return {**super().get_config(), "width": self.width, "steps": self.steps}
@@ -228,6 +226,22 @@ def displaced(key, features, **reach) -> tuple:
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
     motion = random_motions(key, batch, moments(features)[0], aspect, **reach)
     return motion, warp(features, affine.invert(motion))
+
+
+def displaced_twice(key, features, **reach) -> tuple:
+    """Maps [B, h', w', c'] with their characters moved to two places: the motion from the first to the second, and both maps."""
+    (first, moved), (second, next_moved) = (displaced(key, features, **reach) for _ in range(2))
+    return affine.compose(second, affine.invert(first)), moved, next_moved
+
+
+def gentle(left):
+    """What a refinement adds to the identity [B, 2, 3], its linear part bounded so that the motion can be inverted."""
+    return ops.concatenate([STEEPEST * ops.tanh(left[..., :2] / STEEPEST), left[..., 2:]], -1)
+
+
+def with_inside(features):
+    """A map and one channel more, which is 1: warped, it says what lies within the frame."""
+    return ops.concatenate([features, ops.ones_like(features[..., :1])], -1)
 
 
 def build_estimator(config, dtype=None) -> MotionEstimator:

@@ -16,6 +16,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from eqvid_tf.layers import pad_to_multiple
+
 PIXELS = 3
 
 
@@ -90,16 +92,6 @@ class Trunk(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "width": self.width, "levels": self.levels}
-
-
-def pad_to_multiple(x, multiple: int):
-    """Pad [B, H, W, c] below and to the right by repeating its edge, up to a multiple in height and width."""
-    height, width = ops.shape(x)[1:3]
-    below, right = -height % multiple, -width % multiple
-    if isinstance(below, int) and isinstance(right, int) and below == right == 0:
-        return x
-    rows = tf.minimum(tf.range(height + below), height - 1)
-    return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)
 
 
 def off_the_ends(logits):

@@ -50,7 +50,7 @@ def resting(frames: np.ndarray) -> np.ndarray | None:
     Shapes: frames [T, H, W, 3] uint8 -> [T, H, W] uint8, 255 = character; 0 away from the resting place.
     """
     weights = novelty(frames)
-    still = weights < STILL * np.median(weights[weights > 0.05 * weights.max()])
+    still = weights < STILL * usual(weights)
     if still.mean() < STILL or still.all():
         return None
     rest = frames[np.flatnonzero(still)[spread(int(still.sum()))]]
@@ -73,6 +73,11 @@ def _apart(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Distance of colours [N, 3] to the nearest of a palette [M, 3], of which evenly spread ones are looked at: [N]."""
     palette = palette[spread(len(palette), PALETTE)].astype(np.float32)
     return np.sqrt(np.square(colours[:, None] - palette).sum(-1).min(1))
+
+
+def usual(weights: np.ndarray) -> float:
+    """The usual novelty of frames in which something moves, from the novelty of all [T]."""
+    return np.median(weights[weights > 0.05 * weights.max()])
 
 
 def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from eqvid_tf import affine
-from eqvid_tf.motion import displaced
+from eqvid_tf.motion import displaced_twice
 
 LANDING = 1.0       # half range of where a character's centre lands; 1 is the frame's edge
 
@@ -28,13 +28,13 @@ def recomposed(pair: dict, plates, key) -> dict:
     made = ops.cast(ops.arange(batch) % 2, "float32")
     plates, alpha = ops.cast(plates, "float32"), pair["hint"]
     layer = ops.concatenate([ops.clip(pair["frame"] - (1 - alpha) * plates, 0, alpha), alpha], -1)
-    (first, layer), (second, next_layer) = (displaced(key, layer, landing=LANDING) for _ in range(2))
+    motion, layer, next_layer = displaced_twice(key, layer, landing=LANDING)
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
     behind = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
     over = lambda layer: layer[..., :3] + (1 - layer[..., 3:]) * behind(plates)
     new = {"frame": over(layer), "next_frame": over(next_layer), "hint": layer[..., 3:], "next_hint": next_layer[..., 3:],
            "background_frame": behind(pair.get("background_frame", pair["frame"])),
-           "motion": affine.compose(second, affine.invert(first))}
+           "motion": motion}
     old = {"background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
     which = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0
     return {"made": made, **{name: ops.stop_gradient(ops.where(which(x), x, old[name])) for name, x in new.items()}}

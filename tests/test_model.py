@@ -344,8 +344,8 @@ def test_faces():
     np.testing.assert_allclose(frame, model.render(other, other, motion), atol=FLOAT32)
     for compiled, eager in ((model.masks(x), mask), (model.renders(x, other, pair["motion"]), rendered)):
         np.testing.assert_allclose(compiled, eager, atol=1e-4)
-    # on maps of noise Gauss-Newton leads somewhere else with the last bit
-    np.testing.assert_allclose(model.estimates(x, x2)[0], motion, atol=0.1)
+    x, x2 = (easy_pairs(4)[0][name] for name in ("frame", "next_frame"))  # on noise Gauss-Newton has no one answer
+    np.testing.assert_allclose(model.estimates(x, x2)[0], model.estimate_motion(x, x2)[0], atol=1e-4)
     for value in (character, background, mask, rendered):
         assert 0 <= np.min(value) and np.max(value) <= 1
 
