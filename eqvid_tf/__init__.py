@@ -22,6 +22,7 @@ _HOMES = {
     "render": ("render_shots",),
     "catalog": ("catalog",),
     "export": ("load",),
+    "tuning": ("finetune",),
     "testing": ("assert_equivariant",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from eqvid_tf import doctor, plate
+from eqvid_tf.config import TrainConfig
 from eqvid_tf.evidence import gather, refined, witnesses
 from eqvid_tf.model import remember
 from eqvid_tf.separate import estimates, masks
@@ -47,7 +48,10 @@ class Clock(keras.callbacks.Callback):
         return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
 
     def on_train_begin(self, logs=None):
-        self.since = time.monotonic()
+        self.before, self.since = float(self.of.seconds_trained), time.monotonic()
+
+    def on_train_end(self, logs=None):
+        self.of.seconds_trained.assign(self.seconds)
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch % WINDOW == 0:
@@ -61,28 +65,39 @@ class Clock(keras.callbacks.Callback):
 
 
 class Schedule(keras.callbacks.Callback):
-    """A warm-up, then a cosine for the learning rate; hints that fade."""
+    """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right."""
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
-        self.clock, self.peak = clock, peak
+        self.clock, self.peak, self.since = clock, peak, 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
         progress = self.clock.progress
         rate = self.peak * min(1, (self.clock.step + 1) / 50) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
         self.model.optimizer.learning_rate = rate
-        self.model.hint_strength.assign(np.clip((UNHINTED - progress) / (UNHINTED - HINTED), REMINDER, 1))
+        self.model.hint_strength.assign(np.clip((UNHINTED - progress + self.since) / (UNHINTED - HINTED), REMINDER, 1))
+
+    def put_right(self) -> None:
+        """Hints in full again, and no more than the usual learning rate."""
+        self.since, self.peak = self.clock.progress, min(self.peak, TrainConfig().learning_rate)
 
 
 class Recall(keras.callbacks.Callback):
-    """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints."""
+    """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints.
 
-    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray], plates: Sequence[np.ndarray]):
+    It ends the `fit` then: a dataset holds the hints as they were when it was made (see `eqvid_tf.train.train`).
+    """
+
+    def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray], plates: Sequence[np.ndarray],
+                 first: int = 0):
         super().__init__()
-        self.clock, self.arrays, self.hints, self.plates = clock, arrays, hints, list(plates)
-        self.due = [at for at in RECALLS if at > clock.progress]
+        self.clock, self.arrays, self.hints, self.plates, self.first = clock, arrays, hints, list(plates), first
+        self.due, self.renewed = [at for at in RECALLS if at > clock.progress], False
         if 0 < len(self.due) < len(RECALLS):
             self.due.insert(0, 0.0)         # resumed: the hints are still those of the first medians
+
+    def on_train_begin(self, logs=None):
+        self.renewed = False
 
     def on_train_batch_end(self, batch, logs=None):
         if not self.due or self.clock.progress < self.due[0]:
@@ -90,7 +105,8 @@ class Recall(keras.callbacks.Callback):
         self.due.pop(0)
         self.plates = [self.refresh(*clip) for clip in zip(self.arrays, self.hints, self.plates)]
         if self.model.config.structure == "partition":
-            remember(self.model, np.stack(self.plates) / 255)
+            remember(self.model, np.stack(self.plates) / 255, self.first)
+        self.renewed = self.model.stop_training = True
 
     def refresh(self, array: np.ndarray, hint: np.ndarray, former: np.ndarray) -> np.ndarray:
         """The background of a clip as the masks now show it; its hints are made anew from that, in place.
@@ -118,11 +134,15 @@ class Recall(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole state every minute and at the end; stops at a NaN with the last good state kept."""
+    """Saves the whole state every minute and at the end; stops at a NaN with the last good state kept.
 
-    def __init__(self, clock: Clock, path: Path, log: Callable[[str], None], every: float = 60.0):
+    Args:
+        path: of the checkpoint; None saves nothing and only looks for NaN.
+    """
+
+    def __init__(self, clock: Clock, path: Path | None, log: Callable[[str], None], every: float = 60.0):
         super().__init__()
-        self.clock, self.path, self.log, self.every, self.saved = clock, Path(path), log, every, time.monotonic()
+        self.clock, self.path, self.log, self.every, self.saved = clock, path, log, every, time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(self.clock.losses.get("loss", 0.0)):
@@ -131,13 +151,15 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def broken(self, what: str) -> NotFinite:
-        kept = f"the last good weights are in {self.path}; go on with --resume, or " if self.path.exists() else ""
+        kept = f"the last good weights are in {self.path}; go on with --resume, or " if self.path and self.path.exists() else ""
         return NotFinite(f"{what} at step {self.clock.step}; {kept}train again with a smaller --learning-rate.")
 
-    def save(self):
+    def save(self) -> None:
         """One file, written beside its place and renamed into it; never one that holds a NaN."""
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             raise self.broken("the weights became NaN")
+        if not self.path:
+            return
         draft = self.path.with_name(f".{os.getpid()}-{self.path.name}")
         try:
             self.model.save(draft)
@@ -151,16 +173,28 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class Rounds(keras.callbacks.Callback):
-    """The doctor's rounds: names in the log each trivial solution that is under way, when it comes and when it goes."""
+    """The doctor's rounds: names in the log each trivial solution that is under way, when it comes and when it goes, and treats it.
 
-    def __init__(self, clock: Clock, probe: dict, log: Callable[[str], None], every: float = 0.1):
+    It ends the `fit` then, for what a step computes has changed; the new one has to make its training function anew. Near the
+    end there is no time left to recover, and it says the name alone.
+
+    Args:
+        schedule: what it puts right; None: it only names what it sees.
+    """
+
+    LATEST = 0.7        # of the training, for a remedy
+
+    def __init__(self, clock: Clock, probe: dict, log: Callable[[str], None], schedule: Schedule | None, every: float = 0.1):
         super().__init__()
-        self.clock, self.probe, self.log, self.every = clock, probe, log, every
+        self.clock, self.probe, self.log, self.schedule, self.every, self.renewed = clock, probe, log, schedule, every, False
         self.start, self.names, self.due = doctor.symptoms(clock.of, probe), [], max(UNHINTED, clock.progress)
 
     def examine(self) -> tuple[dict, list[str]]:
         found = doctor.symptoms(self.clock.of, self.probe)
         return found, doctor.verdict(found, self.start)
+
+    def on_train_begin(self, logs=None):
+        self.renewed = False
 
     def on_train_batch_end(self, batch, logs=None):
         if self.clock.progress < self.due:
@@ -175,6 +209,12 @@ class Rounds(keras.callbacks.Callback):
             if name not in names:
                 self.log(f"step {self.clock.step}: no longer: {name}")
         self.names = names
+        if names and self.schedule and self.clock.progress < self.LATEST:
+            self.log(f"step {self.clock.step}: remedy: {doctor.treat(self.model, names)}")
+            self.schedule.put_right()
+            self.due += self.every          # it needs its time
+            self.model.make_train_function(force=True)
+            self.renewed = self.model.stop_training = True
 
 
 class Board(keras.callbacks.Callback):
@@ -203,4 +243,4 @@ class Board(keras.callbacks.Callback):
         return ops.clip(ops.concatenate([ops.cast(part, "float32") for part in row], axis=2), 0, 1)
 
     def on_train_end(self, logs=None):
-        self.writer.close()
+        self.writer.flush()

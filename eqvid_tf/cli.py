@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 
-from eqvid_tf.commands import demo, evaluate, export, inspect, motion, render, separate, train
+from eqvid_tf.commands import demo, evaluate, export, finetune, inspect, motion, render, separate, train
 from eqvid_tf.terminal import say
 
-COMMANDS = {"demo": demo, "inspect": inspect, "train": train, "separate": separate, "render": render, "motion": motion, "evaluate": evaluate,
-            "export": export}
+COMMANDS = {"demo": demo, "inspect": inspect, "train": train, "finetune": finetune, "separate": separate, "render": render,
+            "motion": motion, "evaluate": evaluate, "export": export}
 
 
 class Parser(argparse.ArgumentParser):

@@ -60,8 +60,10 @@ class TrainConfig:
     batch_size: int = option(12, "pairs a step")
     learning_rate: float = option(2e-3, "peak of the cosine schedule")
     precision: str = option("float32", "precision policy", choices=("float32", "mixed_float16", "mixed_bfloat16"))
+    doctor: str = option("treat", "of trivial solutions: treat them, or only name them (watch)", choices=("treat", "watch"))
     seed: int = option(0, "seed of weights, pairs and random motions")
     checkpoint_seconds: float = option(60.0, "time from one checkpoint to the next", hidden=True)
+    keep_frames: bool = option(False, "keep a few frames of each clip in the model folder, for fine-tuning", hidden=True)
 
     def __post_init__(self):
         check_choices(self)
@@ -75,12 +77,13 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A run: model, losses, training, and the names of the clips it saw."""
+    """A run: model, losses, training, and the clips it saw."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     clips: tuple[str, ...] = ()
+    frames: tuple[int | None, int | None] | None = None     # the cut of them that it saw, (A, B)
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)

@@ -10,16 +10,17 @@ import tensorflow as tf
 
 from eqvid_tf.config import Config
 from eqvid_tf.model import EquivariantVideoModel
+from eqvid_tf.models import model_folder, on_the_shelf
 from eqvid_tf.output import OutputError, put, write_text
 from eqvid_tf.wire import decoded, encoded, guarded, write_warm_up
 
 
 def load(folder: str | Path) -> EquivariantVideoModel:
-    """The model of a model folder.
+    """The model of a model folder: by path, or by name, in the folder that EQVID_MODELS names or a checkout's saved_models/.
 
     Raises: OutputError where it is none, is not finished, or is of a later format.
     """
-    folder = Path(folder)
+    folder = model_folder(folder)
     read_config(folder)
     if not (folder / "model.keras").is_file():
         raise OutputError(f"{folder}: there is no model.keras. Give a folder that eqvid train wrote.")
@@ -46,19 +47,25 @@ def read_config(folder: str | Path, name: str = "config.json") -> Config:
     if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
         raise OutputError(f"{folder}: its training did not end. Go on with eqvid train --resume.")
     if not path.is_file():
-        raise OutputError(f"{folder}: this is no model folder, there is no {name} in it. Train one with eqvid train.")
+        names = f", or name one of these: {', '.join(sorted(on_the_shelf()))}" if on_the_shelf() else ""
+        raise OutputError(f"{folder}: this is no model folder, there is no {name} in it. Train one with eqvid train{names}.")
     try:
         return Config.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise OutputError(f"{path}: {error}") from error
 
 
-def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path) -> None:
-    """Writes config.json, metrics.json, README.md, 1/ and, last, model.keras: with it the folder is whole."""
+def read_metrics(folder: Path) -> dict:
+    """metrics.json of a model folder."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path, version: int = 1) -> None:
+    """Writes config.json, metrics.json, README.md, the SavedModel and, last, model.keras: with it the folder is whole."""
     write_text(folder / "config.json", config.to_json())
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
     write_text(folder / "README.md", card(config, metrics))
-    export(model, folder)
+    export(model, folder, version)
     draft = folder / ".draft.keras"
     try:
         model.save(draft)
@@ -137,6 +144,7 @@ def card(config: Config, metrics: dict) -> str:
     lines = [
         "# Model card", "",
         "An equivariant video model: f takes the character out of a frame, h the background, g draws them again, moved.", "",
+        f"- Fine-tuned from: {metrics.get('finetuned_from', 'nothing, trained anew')}.",
         f"- Trained on: {clips}; {steps} in {metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
         f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`;",
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",

@@ -176,10 +176,12 @@ class EquivariantVideoModel(keras.Model):
         if not self.T.learned:
             raise ValueError("this model was trained with the 'known' estimator and cannot estimate a motion; "
                              "train with --estimator features")
-        fx, fx2 = self.f(frame), self.f(next_frame)
-        pair = {"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2}
-        motion = align(fx, fx2, self.T(pair))
-        back = align(fx2, fx, self.T({"frame": next_frame, "next_frame": frame, "features": fx2, "next_features": fx}))
+        there, back = (ops.concatenate(pair, 0) for pair in ((frame, next_frame), (next_frame, frame)))     # both ways at once
+        features = self.f(there)
+        fx, fx2 = ops.split(features, 2, axis=0)
+        next_features = ops.concatenate([fx2, fx], 0)
+        motion = self.T({"frame": there, "next_frame": back, "features": features, "next_features": next_features})
+        motion, back = ops.split(align(features, next_features, motion), 2, axis=0)
         return motion, confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
@@ -226,8 +228,8 @@ class EquivariantVideoModel(keras.Model):
                 "loss": dataclasses.asdict(self.weights_of), "seed": self.seed}
 
 
-def remember(model: EquivariantVideoModel, pictures) -> None:
-    """Put backgrounds into the memory of h: pictures [K, H, W, 3] in [0, 1], K at most the memory's size."""
-    size = model.h.canvas
-    pictures = resize(ops.convert_to_tensor(pictures, "float32"), size)
-    model.h.pictures.assign(ops.concatenate([pictures, model.h.pictures[len(pictures):]], 0))
+def remember(model: EquivariantVideoModel, pictures, first: int = 0) -> None:
+    """Put backgrounds into the memory of h, from place `first` on: pictures [K, H, W, 3] in [0, 1], K at most what has room."""
+    pictures = resize(ops.convert_to_tensor(pictures, "float32"), model.h.canvas)
+    held = model.h.pictures
+    model.h.pictures.assign(ops.concatenate([held[:first], pictures, held[first + len(pictures):]], 0))

@@ -59,6 +59,8 @@ def bar(train: TrainConfig):
     class Bar(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             total = train.steps or train.minutes * 60
+            if hasattr(self, "shown"):      # training goes on, with new hints
+                return
             self.shown = tqdm(total=round(total), desc="training", file=sys.stderr, mininterval=1.0,
                               bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed}{postfix}")
 

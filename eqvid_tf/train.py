@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -15,11 +16,12 @@ import tensorflow as tf
 
 from eqvid_tf import doctor, plate
 from eqvid_tf.callbacks import Board, Checkpoint, Clock, Recall, Rounds, Schedule
-from eqvid_tf.config import Config
+from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.data.fitting import canvas_for
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.export import read_model, write_model
+from eqvid_tf.kept import keep
 from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.motion import build_estimator
 from eqvid_tf.output import OutputError, put, write_text
@@ -76,33 +78,72 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
+    material = look_at(clips, config.model.canvas, log)
+    model = load_checkpoint(folder) if resume else start(config, material.plates)
+    if not resume:
+        begin(folder)
+    write_text(folder / "checkpoint.json", config.to_json())
+    clock, rounds = learn(model, config, material, folder, callbacks=callbacks, log=log)
+    with tempfile.TemporaryDirectory(prefix=".kept-", dir=folder) as draft:
+        if config.train.keep_frames:
+            keep(material, config.model, Path(draft) / "kept")
+        return finish(model, config, folder, clock, rounds, extra=Path(draft))
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Clips, and what is known of each: its frames on the canvas, uint8 [T, h, w, 3], its background and its masks, as guessed."""
+
+    clips: Sequence[Clip] = ()
+    arrays: Sequence[np.ndarray] = ()
+    plates: Sequence[np.ndarray] = ()
+    hints: Sequence[np.ndarray] = ()
+
+
+def look_at(clips: Sequence[Clip], canvas: tuple[int, int], log: Callable[[str], None]) -> Material:
+    """Clips, their camera's sway taken out, and what can be told of them before any training."""
     clips = [steadied(clip) for clip in clips]
     for clip in clips:
         if isinstance(clip, SteadyClip):
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
-    arrays = [clip.arrays(config.model.canvas) for clip in clips]
+    arrays = [clip.arrays(canvas) for clip in clips]
     plates = [plate.plate(array, plate.resting(array)) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]
-    model = load_checkpoint(folder) if resume else start(config, plates)
+    return Material(clips, arrays, plates, hints)
+
+
+def learn(model, config: Config, new: Material, folder: Path | None, *, old: Material = Material(), first: int = 0,
+          callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None]) -> tuple[Clock, Rounds]:
+    """Fits a compiled model.
+
+    Args:
+        new: what is learned; its backgrounds lie in h's memory from place `first` on.
+        folder: for checkpoints and logs; None: there are none.
+        old: what is shown beside it in the other half of the pairs, so that it is not forgotten.
+    """
+    clips, hints = [*new.clips, *old.clips], [*new.hints, *old.hints]
+    shares = [0.5 / len(part.clips) for part in (new, old) for _ in part.clips] if old.clips else None
+    draw = partial(pairs, clips, config.model.canvas, batch_size=config.train.batch_size, known=not model.T.learned, hints=hints,
+                   shares=shares)
+    probe = next(iter(draw(seed=config.train.seed + 1)))
     clock = Clock(model, config.train)
-    draw = {"batch_size": config.train.batch_size, "known": not model.T.learned, "hints": hints}
-    dataset = pairs(clips, config.model.canvas, seed=config.train.seed, start=clock.step, **draw)
-    probe = next(iter(pairs(clips, config.model.canvas, seed=config.train.seed + 1, **draw)))
-    rounds = Rounds(clock, probe, log)
-    checkpoint = Checkpoint(clock, folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
-    if not resume:
-        begin(folder)
-    write_text(folder / "checkpoint.json", config.to_json())
+    schedule = Schedule(clock, config.train.learning_rate)
+    recall = Recall(clock, new.arrays, new.hints, new.plates, first)
+    rounds = Rounds(clock, probe, log, schedule if config.train.doctor == "treat" else None)
+    checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
+    board = [Board(clock, folder / "logs", probe)] if folder else []
+    fit = partial(model.fit, epochs=1, verbose=0, shuffle=False, callbacks=[
+        clock, schedule, recall, rounds, checkpoint, *board, *callbacks])
     try:
-        model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[
-            clock, Schedule(clock, config.train.learning_rate), Recall(clock, arrays, hints, plates), rounds, checkpoint,
-            Board(clock, folder / "logs", probe), *callbacks])
+        fit(draw(seed=config.train.seed, start=clock.step))
+        while (recall.renewed or rounds.renewed) and clock.progress < 1:    # a dataset has the hints of when it was made
+            fit(draw(seed=config.train.seed, start=clock.step))
     except KeyboardInterrupt:
         checkpoint.save()
         log(f"stopped at step {clock.step}")
         raise
     checkpoint.save()
-    return finish(model, config, folder, clock, rounds)
+    return clock, rounds
 
 
 def begin(folder: Path) -> None:
@@ -118,8 +159,13 @@ def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if config.model.structure == "partition":
         remember(model, np.stack(plates) / 255)
-    optimizer = keras.optimizers.Adam(config.train.learning_rate, global_clipnorm=1.0)
-    if config.train.precision == "mixed_float16":
+    return compiled(model, config.train)
+
+
+def compiled(model: EquivariantVideoModel, train: TrainConfig) -> EquivariantVideoModel:
+    """The model, with the optimizer that it is trained by."""
+    optimizer = keras.optimizers.Adam(train.learning_rate, global_clipnorm=1.0)
+    if train.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer=optimizer)
     return model
@@ -132,29 +178,29 @@ def load_checkpoint(folder: Path) -> EquivariantVideoModel:
     return read_model(path, compile=True)
 
 
-def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds) -> dict:
-    """Write what a trained model is; the checkpoint goes when all else is there."""
+def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds, *, version: int = 1, extra: Path | None = None,
+           **told) -> dict:
+    """Write what a trained model is; the checkpoint goes when all else is there.
+
+    Args:
+        version: of the SavedModel; before the first, others that are there go.
+        extra: a folder, of which all goes into the model folder too.
+        told: what else metrics.json says.
+    """
     found, names = rounds.examine()
-    metrics = {"steps": clock.step, "seconds": round(clock.seconds, 1), "device": device(), "losses": clock.losses,
+    metrics = {"steps": clock.step, "seconds": round(clock.seconds, 1), "device": device(), "losses": clock.losses, **told,
                "symptoms": {k: round(v, 4) for k, v in found.items()}, "verdict": names,
                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}}
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
-        write_model(model, config, metrics, Path(draft))
-        for part in sorted(Path(draft).iterdir()):          # model.keras comes last
+        write_model(model, config, metrics, Path(draft), version)
+        for part in [*sorted(extra.iterdir() if extra else ()), *sorted(Path(draft).iterdir())]:    # model.keras comes last
             put(part, folder / part.name)
-    for version in folder.glob("[0-9]*"):
-        if version.name != "1":                             # of a model that was here before: serving takes the highest
-            shutil.rmtree(version, ignore_errors=True)
+    for other in folder.glob("[0-9]*") if version == 1 else ():
+        if other.name != "1":                               # of a model that was here before: serving takes the highest
+            shutil.rmtree(other, ignore_errors=True)
     for name in CHECKPOINT:
         (folder / name).unlink(missing_ok=True)
     for name in {doctor.MOTION_IDENTITY, doctor.MOTION_UNRELATED} & set(names) if clock.step >= YOUNG else ():
         raise Collapsed(f"{folder}: {name}: on pairs of known motion the estimator's is {found['travel']:.2f} of its size, at a "
                         f"cosine of {found['agreement']:.2f}. Train longer, or on a clip in which the character moves.")
     return metrics
-
-
-def read_metrics(folder: Path) -> dict:
-    """metrics.json of a model folder."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-
-

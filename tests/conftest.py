@@ -53,7 +53,7 @@ def run(scene, tmp_path_factory):
     """
     folder, lines = tmp_path_factory.mktemp("run") / "model", []
     clip = open_clip(scene, cache=None)
-    settings = Config(model=ModelConfig(width=8), train=TrainConfig(steps=360, batch_size=6))
+    settings = Config(model=ModelConfig(width=8), train=TrainConfig(steps=360, batch_size=6, keep_frames=True))
     train(configure(settings, [clip]), [clip], folder, log=lines.append)
     (folder.parent / "log.txt").write_text("\n".join(lines))
     return folder

@@ -144,7 +144,7 @@ def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
 
     found, lines = [HEALTHY, {**HEALTHY, "share": 0.9}, {**HEALTHY, "share": 0.8}, HEALTHY, HEALTHY], []
     monkeypatch.setattr(doctor, "symptoms", lambda *_: found.pop(0))
-    rounds = Rounds(Clock, {}, lines.append)
+    rounds = Rounds(Clock, {}, lines.append, None)
     for Clock.step, Clock.progress in enumerate(np.linspace(0.1, 0.7, 7)):
         rounds.on_train_batch_end(0)
     assert [line.partition(" (")[0] for line in lines] == [

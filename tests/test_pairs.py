@@ -102,9 +102,9 @@ def test_pairs_are_of_one_clip_with_every_gap_and_direction():
 
 
 def test_gaps_longer_than_a_clip():
-    at = draw(0, [4], 64, (8, 16), seed=0)
+    at = draw(0, [4], [1.0], 64, (8, 16), seed=0)
     assert set(np.abs(at["next_frame"] - at["frame"]).tolist()) == {3}
-    at = draw(0, [2], 64, (1,), seed=0)
+    at = draw(0, [2], [1.0], 64, (1,), seed=0)
     drawn = zip(*(at[name].numpy().tolist() for name in ("frame", "next_frame", "background_frame")))
     assert set(drawn) == {(0, 1, 1), (1, 0, 0)}
 

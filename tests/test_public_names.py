@@ -26,6 +26,7 @@ NAMES = {
     "assert_equivariant",
     "catalog",
     "draw_scene",
+    "finetune",
     "load",
     "open_clip",
     "pairs",

@@ -14,7 +14,7 @@ from eqvid_tf import train as training
 from eqvid_tf.callbacks import Checkpoint, Clock, NotFinite, Schedule
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
 from eqvid_tf.data.frames import open_clip
-from eqvid_tf.export import load, read_config
+from eqvid_tf.export import load, read_config, read_metrics
 from eqvid_tf.model import EquivariantVideoModel
 from eqvid_tf.output import OutputError
 
@@ -97,6 +97,24 @@ def test_the_same_seed_gives_the_same_losses(learn, tmp_path):
     for a, b in zip(one.weights, same.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert abs(one.losses[0] - learn(tmp_path / "other", {}, steps=1, seed=2).losses[0]) > 1e-4
+
+
+def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
+    """A dataset holds a copy of the hints, so training needs another one whenever they change."""
+    seen, losses_of = [], EquivariantVideoModel.losses_of
+
+    def refresh(self, array, hint, former):
+        hint[:] = 255
+        return former
+
+    def spy(self, pair, training):
+        seen.append(float(np.mean(pair["hint"])))
+        return losses_of(self, pair, training)
+
+    monkeypatch.setattr(callbacks.Recall, "refresh", refresh)
+    monkeypatch.setattr(EquivariantVideoModel, "losses_of", spy)
+    assert len(learn(tmp_path / "run", {}, steps=4).losses) == len(seen) == 4  # the first refresh is due after a quarter
+    assert seen[0] < 0.5 and seen[1:] == [1, 1, 1]
 
 
 def test_there_must_be_something_to_resume(tmp_path):
@@ -254,7 +272,7 @@ def test_a_model_folder(run, scene):
     assert {"scene_loss", "character_loss", "background_loss", "loss"} <= set(metrics["losses"])
     assert all(np.isfinite(value) for value in metrics["losses"].values())
     assert load(run).config == config.model
-    assert training.read_metrics(run) == metrics
+    assert read_metrics(run) == metrics
 
 
 def test_tensorboard_gets_the_losses_and_a_picture(run):

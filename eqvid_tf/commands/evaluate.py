@@ -6,6 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from eqvid_tf.models import model_folder
 from eqvid_tf.terminal import add_cache, add_network_only, add_overwrite, progress, quietly
 
 TEXT = "Measure a model beside the scissors on scenes with ground truth."
@@ -16,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     add_cache(parser)
     add_network_only(parser)
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=model_folder, metavar="RUN")
     parser.add_argument("scenes", nargs="+", type=Path, metavar="SCENE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="contact sheet (default: RUN/evaluation.png)")
@@ -32,11 +33,13 @@ def run(args: argparse.Namespace) -> int:
     sheet_file = check_output(args.sheet or args.run / "evaluation.png", args.overwrite or not args.sheet)
     with quietly():
         from eqvid_tf.evaluate import evaluate
-        from eqvid_tf.export import load
+        from eqvid_tf.export import load, read_metrics
+    model = load(args.run)
+    verdict = read_metrics(args.run)["verdict"]
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
-        cards, sheet = evaluate(load(args.run), args.scenes, Path(place), network_only=args.network_only, cache=args.cache,
-                                progress=progress)
+        cards, sheet = evaluate(model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress)
     print(table(cards))
+    print("trained: " + ("; ".join(verdict) or "no trivial solution found"))
     if args.json:
         write_text(args.json, json.dumps(figures(cards), indent=1))
     write_png(sheet_file, sheet)

@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from eqvid_tf.models import model_folder
 from eqvid_tf.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 
 TEXT = "Keep motions: take one from a clip, look at it, edit it."
@@ -38,14 +39,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         return own
 
     extract = action("extract", "Take the motion of a clip's character.", "runs/walk walk.mp4 --name stroll")
-    extract.add_argument("run", type=Path, metavar="RUN")
+    extract.add_argument("run", type=model_folder, metavar="RUN")
     extract.add_argument("clip", type=Path, metavar="CLIP")
     extract.add_argument("--name", required=True, help="of the motion")
     for add in (add_frames, add_network_only, add_cache, add_overwrite):
         add(extract)
 
     listed = action("list", "Say which motions there are.", "runs/walk")
-    listed.add_argument("run", nargs="?", type=Path, metavar="RUN")
+    listed.add_argument("run", nargs="?", type=model_folder, metavar="RUN")
 
     show = action("show", "Say what a motion is, and draw it.", "jump --output jump.png")
     show.add_argument("name", metavar="NAME", help="of a motion, or the path of its .json file")

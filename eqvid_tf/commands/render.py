@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from eqvid_tf.commands.motion import folders
+from eqvid_tf.models import model_folder
 from eqvid_tf.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 
 TEXT = "Draw shots: a character, a background and a motion each. Or a video: a character plays a motion on a background."
@@ -19,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
     add_cache(parser)
     add_network_only(parser)
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=model_folder, metavar="RUN")
     parser.add_argument("--output", type=Path, required=True, metavar="PATH",
                         help="a folder for shots; for a video .mp4, .mov, .mkv, .gif, .webp, .apng, or a folder of PNG frames")
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from eqvid_tf.models import model_folder
 from eqvid_tf.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 
 TEXT = "Take a clip apart: background.png, masks/, character/ and motion.json."
@@ -15,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_cache(parser)
     add_frames(parser)
     add_network_only(parser)
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("run", type=model_folder, metavar="RUN")
     parser.add_argument("clip", type=Path, metavar="CLIP")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
 

@@ -24,11 +24,11 @@ def pairs(
     known: bool = False,
     other: bool = True,
     hints: Sequence[np.ndarray] | None = None,
+    shares: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
-    Batch i depends on `seed` and i alone, so `start=i` goes on exactly where a run broke off. Half of the
-    pairs are spread evenly over the clips, half by length: neither a short nor a long clip starves.
+    Batch i depends on `seed` and i alone, so `start=i` goes on exactly where a run broke off.
 
     Convention:
         `motion` is forward, from `frame` to `next_frame`, in the canvas's normalized coordinates.
@@ -39,7 +39,9 @@ def pairs(
         gaps: steps between the frames of a pair; those that a clip is too short for are left out.
         known: gives `motion`, composed over the gap from the clips' motion.json.
         other: gives `background_frame`, another frame of the same clip.
-        hints: uint8 [count, *canvas] for each clip.
+        hints: uint8 [count, *canvas] for each clip; they are copied.
+        shares: of the pairs, for each clip, together 1; None: half of the pairs are spread evenly over the
+            clips, half by length, so that neither a short nor a long clip starves.
     Raises:
         ValueError: for no clips, a batch size or gap below 1, or hints that do not fit.
     """
@@ -48,12 +50,13 @@ def pairs(
     if hints is not None and (given := [h.shape for h in hints]) != (wanted := [f.shape[:3] for f in frames]):
         raise ValueError(f"hints must be {wanted}; received {given}. Give one for each clip.")
     counts = [len(array) for array in frames]
+    shares = 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts) if shares is None else np.array(shares)
     steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
     frames, hints = [mapped(array) for array in frames], [mapped(array[..., None]) for array in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
     def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        at = draw(index, counts, batch_size, gaps, seed)
+        at = draw(index, counts, shares, batch_size, gaps, seed)
         made = look_up(frames, at, names)
         if hints:
             hint = look_up(hints, at, ["frame", "next_frame"])
@@ -96,22 +99,21 @@ def mapped(array: np.ndarray) -> tf.Tensor:
 
 
 def draw(
-    index: tf.Tensor | int, counts: Sequence[int], batch_size: int, gaps: Sequence[int], seed: int
+    index: tf.Tensor | int, counts: Sequence[int], shares: np.ndarray, batch_size: int, gaps: Sequence[int], seed: int
 ) -> dict[str, tf.Tensor]:
     """Batch `index` as numbers: {"clip", "frame", "next_frame", "background_frame"}, each int64 [batch].
 
     Args:
-        counts: frames in each clip.
+        counts, shares: frames in each clip, and its share of the pairs.
     """
     fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
     table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
-    weights = 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts)
     random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
 
     def below(number: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
         return tf.cast(number * tf.cast(limit, tf.float64), tf.int64)
 
-    clip = tf.searchsorted(np.cumsum(weights)[:-1], random[0], side="right", out_type=tf.int64)
+    clip = tf.searchsorted(np.cumsum(shares)[:-1], random[0], side="right", out_type=tf.int64)
     count = tf.gather(tf.constant(counts, tf.int64), clip)
     choice = below(random[1], tf.gather([len(row) for row in fitting], clip))
     gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))

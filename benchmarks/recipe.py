@@ -1,0 +1,137 @@
+"""What each choice of the recipe is worth: trainings that differ in one thing, on a small case.
+
+    PYTHONPATH=. python benchmarks/recipe.py [--minutes 3] [--seeds 2] [--work DIR] [--json FILE] [--page FILE] [--check]
+
+Two drawn scenes at 48 px, one of them half at rest; each variant is trained on both, without labels, and measured by the scorecard:
+what the networks alone make of it and what is cut out with their help. Each run leaves a JSON in --work, so that a benchmark that
+was stopped goes on where it was. The page gets the figures as a table between <!-- table --> and <!-- /table -->.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from measured import kept, page_with, rounded
+from record import write
+
+from eqvid_tf.sheets import text_table
+
+ROOT = Path(__file__).parents[1]
+SCENES = {"walks": {"seed": 11, "size": [48, 48], "frames": 32}, "rests": {"seed": 12, "size": [48, 48], "frames": 32, "rest": 0.5}}
+SHOTS = 6
+COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_char")
+
+
+def same_background_frame(make):
+    """pairs whose background is read from the character's own frame."""
+    return mock.patch("eqvid_tf.train.pairs", lambda *args, **options: make(*args, **{**options, "other": False}))
+
+
+def without(name: str, value):
+    return mock.patch(name, value)
+
+
+def variants() -> dict[str, tuple[dict, list]]:
+    """Name -> (what of the config differs, what of the recipe is put out of order)."""
+    from eqvid_tf.data.pairs import pairs
+
+    losses = {f"without the {what} loss": ({"loss": {name: 0.0}}, []) for name, what in (
+        ("scene", "scene"), ("character", "character"), ("background", "background"), ("label", "label"))}
+    return {
+        "the recipe": ({}, []),
+        **losses,
+        "without hints": ({"loss": {"hint": 0.0}}, []),
+        "without pairs made anew": ({}, [without("eqvid_tf.model.recomposed", lambda pair, plates, key: pair)]),
+        "h sees the frame that f sees": ({}, [same_background_frame(pairs)]),
+        "h has no median to begin with": ({}, [without("eqvid_tf.train.remember", lambda *_: None)]),
+        "hints and memory as at first": ({}, [without("eqvid_tf.callbacks.RECALLS", ())]),
+        "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
+    }
+
+
+def scenes(work: Path) -> list[Path]:
+    from eqvid_tf.data.scenes import write_scenes
+
+    if not (work / "scenes" / [*SCENES][-1] / "shots.json").is_file():
+        return write_scenes(work / "scenes", SCENES, shots=SHOTS)
+    return [work / "scenes" / name for name in SCENES]
+
+
+def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes: float, seed: int) -> dict:
+    """One training and its figures: with cut-outs from the frames, and of the networks alone."""
+    import keras
+
+    from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+    from eqvid_tf.data.frames import open_clip
+    from eqvid_tf.evaluate import predict
+    from eqvid_tf.export import load
+    from eqvid_tf.scorecard import score
+    from eqvid_tf.train import Collapsed, configure, train
+
+    keras.backend.clear_session()
+    clips = [open_clip(folder / "frames", cache=None) for folder in folders]
+    settings = Config(model=ModelConfig(**config.get("model", {})), loss=LossConfig(**config.get("loss", {})),
+                      train=TrainConfig(minutes=minutes, seed=seed, doctor="watch"))
+    with contextlib.ExitStack() as stack:
+        for part in broken:
+            stack.enter_context(part)
+        with contextlib.suppress(Collapsed):        # it is written all the same; its verdict is in metrics.json
+            train(configure(settings, clips), clips, run)
+    metrics, found = json.loads((run / "metrics.json").read_text()), {}
+    for kind, alone in (("cut out", False), ("network alone", True)):
+        for folder in folders:
+            predict(load(run), folder, run / kind / folder.name, network_only=alone, cache=None)
+        found[kind] = {column: value for column, value in score(folders, run / kind).mean.items() if column in COLUMNS}
+    return {"figures": rounded(found), "verdict": metrics["verdict"], "steps": metrics["steps"]}
+
+
+def run(args: argparse.Namespace) -> dict:
+    folders, rows = scenes(args.work), {}
+    for name, (config, broken) in variants().items():
+        for seed in range(args.seeds if name == "the recipe" else 1):
+            place, began = args.work / f"{name.replace(' ', '-')}-{seed}", time.monotonic()
+            settings = {"scenes": SCENES, "minutes": args.minutes, "seed": seed, "variant": name}
+            rows[f"{name}, seed {seed}"] = found = kept(args.work, place.name, args.work, settings, lambda config=config, broken=broken, place=place,
+                                                        seed=seed: trained(config, broken, folders, place, args.minutes, seed))
+            print(f"{name}, seed {seed}: {found['figures']['cut out']} ({time.monotonic() - began:.0f} s)", flush=True)
+    return {"scenes": SCENES, "minutes": args.minutes, "runs": rows}
+
+
+def table(figures: dict) -> str:
+    """The figures in Markdown; of both ways, and what the doctor says."""
+    rows = []
+    for name, found in figures["runs"].items():
+        of = lambda column, found=found: " / ".join(f"{found['figures'][kind].get(column, np.nan):.{2 if column in ('iou', 'corner_px') else 1}f}"
+                                                    for kind in ("cut out", "network alone"))
+        rows.append([name, found["steps"], *map(of, COLUMNS), "; ".join(found["verdict"]) or "-"])
+    return text_table(rows, ["variant", "steps", *COLUMNS, "the doctor"]) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training, each variant (default: 3)")
+    parser.add_argument("--seeds", type=int, default=2, help="of the recipe as it is (default: 2)")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/recipe", help="scenes, models, figures (default: build/recipe)")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/recipe.json", metavar="FILE")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/recipe.md", metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
+    args = parser.parse_args()
+    text = args.page.read_text(encoding="utf-8")
+    if args.check:
+        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
+    page_with("", text)             # before an hour of training
+    figures = run(args)
+    write(args.json, figures)
+    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
+    print(table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Soft things that real clips have, on drawn clips: what lands in which layer, as a picture and in figures.
+
+    PYTHONPATH=. python benchmarks/soft_things.py [--minutes 3] [--work DIR] [--json FILE] [--page FILE] [--picture FILE] [--check]
+
+One drawn scene, made worse in one way at a time, is trained on by itself and taken apart. The truth is that of the clean scene.
+What is done is kept in --work, so that a benchmark that was stopped goes on where it was. The page gets the figures as a table
+between <!-- table --> and <!-- /table -->.
+"""
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from measured import kept, page_with, rounded
+from PIL import Image, ImageFilter
+from record import write
+
+from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.data.scenes import draw_scene
+from eqvid_tf.data.video import write_png
+from eqvid_tf.sheets import contact_sheet, text_table
+
+ROOT = Path(__file__).parents[1]
+SCENE = {"seed": 21, "frames": 40, "pace": 1.2}
+DARKER, DOWN, AWAY = 0.4, 5, 4      # a shadow: by how much, how many pixels below and beside the character
+GRAIN, DRIFT, QUALITY = 6.0, 0.1, 12    # grey levels; log gain; of a JPEG
+SHOWN = (8, 22)
+
+
+def darkened(picture, where):
+    return picture * (1 - DARKER * where[..., None])
+
+
+def below(mask) -> np.ndarray:
+    """Where a character's shadow falls: its outline, lower and to the right, blurred, and not on itself."""
+    fallen = np.zeros_like(mask)
+    fallen[DOWN:, AWAY:] = mask[:-DOWN, :-AWAY]
+    soft = np.asarray(Image.fromarray((fallen * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2)), np.float32) / 255
+    return soft * (1 - mask)
+
+
+def compressed(picture) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(picture.astype(np.uint8)).save(file, "JPEG", quality=QUALITY)
+    return np.asarray(Image.open(file).convert("RGB"), np.float32)
+
+
+def clips(scene) -> dict[str, np.ndarray]:
+    """Name -> frames [T, H, W, 3] uint8: the clean clip, and one for each soft thing."""
+    rng, frames = np.random.default_rng(0), scene.frames.astype(np.float32)
+    shadow = np.stack([darkened(frame, below(mask)) for frame, mask in zip(frames, scene.masks)])
+    gain = np.exp(DRIFT * np.sin(np.linspace(0, 3 * np.pi, len(frames))))[:, None, None, None]
+    made = {"clean": frames, "a shadow": shadow, "film grain": frames + rng.normal(0, GRAIN, frames.shape),
+            "exposure that drifts": frames * gain, "compression blocks": np.stack([compressed(frame) for frame in frames])}
+    return {name: np.clip(array, 0, 255).round().astype(np.uint8) for name, array in made.items()}
+
+
+def taken_apart(name: str, frames: np.ndarray, scene, work: Path, minutes: float) -> dict:
+    """Trains on a clip, takes it apart into work/NAME/layers, and measures that."""
+    from eqvid_tf.config import Config, TrainConfig
+    from eqvid_tf.export import load
+    from eqvid_tf.scorecard import mask_iou, psnr
+    from eqvid_tf.separate import ClipLayers, separate
+    from eqvid_tf.train import configure, train
+
+    place = work / name.replace(" ", "-")
+    for index, frame in enumerate(frames):
+        write_png(place / "frames" / f"{index:05d}.png", frame)
+    clip = open_clip(place / "frames", cache=None)
+    train(configure(Config(train=TrainConfig(minutes=minutes)), [clip]), [clip], place / "run")
+    separate(ClipLayers(load(place / "run"), clip), place / "layers")
+    masks = np.stack([read_image(path)[..., 0] for path in sorted((place / "layers/masks").iterdir())]) / 255
+    shadow = np.stack([below(mask) for mask in scene.masks]) > 0.5
+    return rounded({"iou": mask_iou(scene.masks, masks), "bg_psnr": psnr(scene.background / 255, read_image(place / "layers/background.png") / 255),
+                    "of the shadow's place in the mask": float((masks[shadow] > 0.5).mean())})
+
+
+def sheet(work: Path, names) -> np.ndarray:
+    rows = []
+    for name in names:
+        place = work / name.replace(" ", "-")
+        row = [read_image(place / "frames" / f"{SHOWN[0]:05d}.png"), read_image(place / "layers/background.png")]
+        for index in SHOWN:
+            row += [read_image(place / "layers/masks" / f"{index:05d}.png"),
+                    np.asarray(Image.open(place / "layers/character" / f"{index:05d}.png"))]
+        rows.append(row)
+    return contact_sheet(rows, column_titles=["frame", "background", "mask", "character", "mask, later", "character, later"], row_titles=list(names))
+
+
+def table(figures: dict) -> str:
+    columns = list(next(iter(figures["clips"].values())))
+    return text_table([[name, *found.values()] for name, found in figures["clips"].items()], ["clip", *columns], digits=2) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training, each clip (default: 3)")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/soft_things")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/soft_things.json", metavar="FILE")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs/soft_things.md", metavar="FILE")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs/soft_things.png", metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
+    args = parser.parse_args()
+    text = args.page.read_text(encoding="utf-8")
+    if args.check:
+        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
+    page_with("", text)             # before minutes of training
+    scene, found = draw_scene(**SCENE), {}
+    for name, frames in clips(scene).items():
+        found[name] = kept(args.work, name.replace(" ", "-"), args.work, {"scene": SCENE, "minutes": args.minutes},
+                           lambda name=name, frames=frames: taken_apart(name, frames, scene, args.work, args.minutes))
+        print(name, found[name], flush=True)
+    figures = {"scene": SCENE, "minutes": args.minutes, "clips": found}
+    write(args.json, figures)
+    write_png(args.picture, sheet(args.work, found))
+    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

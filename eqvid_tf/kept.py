@@ -1,0 +1,52 @@
+"""A few frames of each clip, kept in a model folder where the user allows it, so that fine-tuning does not forget them."""
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+
+from eqvid_tf import plate
+from eqvid_tf.config import ModelConfig
+from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.data.pairs import canvas_motion
+from eqvid_tf.data.video import write_png
+from eqvid_tf.output import OutputError
+
+FRAMES = 24     # of each clip
+
+
+def keep(material, config: ModelConfig, folder: Path, first: int = 0) -> None:
+    """Writes folder/0, folder/1 …, each a clip of a few frames as the networks see them, and the masks that are trusted.
+
+    Args:
+        material: an `eqvid_tf.train.Material`.
+        first: number of the first clip.
+    """
+    for number, (clip, array, hint) in enumerate(zip(material.clips, material.arrays, material.hints), first):
+        chosen = plate.spread(len(array), FRAMES)
+        for part, images in (("frames", array), ("masks", hint)):
+            (folder / str(number) / part).mkdir(parents=True)
+            for place, index in enumerate(chosen):
+                write_png(folder / str(number) / part / f"{place:05d}.png", images[index])
+        if config.estimator == "known":
+            steps = canvas_motion(clip, config.canvas)
+            motion = [functools.reduce(lambda done, step: step @ done, steps[a:b])[:2].tolist() for a, b in itertools.pairwise(chosen)]
+            found = {"size": list(config.canvas), "motion": motion}
+            (folder / str(number) / "motion.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def kept(folder: Path, config: ModelConfig) -> dict:
+    """What a folder's `kept` holds: {"clips", "arrays", "hints"}, lists, of `eqvid_tf.train.Material`; empty where there is none.
+
+    Raises: ClipError, OutputError where a clip of it is damaged.
+    """
+    clips = [open_clip(place, cache=None) for place in sorted((folder / "kept").glob("*"), key=lambda place: int(place.name))]
+    arrays = [clip.arrays(config.canvas) for clip in clips]
+    hints = [np.stack([read_image(path)[..., 0] for path in sorted((clip.path / "masks").glob("*.png"))]) for clip in clips]
+    for clip, array, hint in zip(clips, arrays, hints):
+        if hint.shape != array.shape[:3]:
+            raise OutputError(f"{clip.path}: its masks do not fit its frames. Remove {folder / 'kept'}, or restore it.")
+    return {"clips": clips, "arrays": arrays, "hints": hints}

@@ -1,0 +1,83 @@
+"""Fine-tuning: a new character, or a new background, for a trained model."""
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from eqvid_tf.config import Config, TrainConfig
+from eqvid_tf.data.frames import Clip
+from eqvid_tf.export import load, read_config
+from eqvid_tf.kept import keep, kept
+from eqvid_tf.model import EquivariantVideoModel, remember
+from eqvid_tf.models import model_folder, version_of
+from eqvid_tf.train import Material, compiled, finish, learn, look_at
+
+
+def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | None = None, *, train: TrainConfig | None = None,
+             callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
+    """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
+
+    Half of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    without them it forgets; see docs/finetuning.md.
+
+    Args:
+        source: a model folder, or the name of one, see `eqvid_tf.load`.
+        clips: on the canvas of the model they may be of any size.
+        folder: the new model folder; None: into `source` itself, as its next SavedModel version, which appears when it is whole.
+        train: minutes or steps, learning rate, seed; size and precision are those of the source.
+    Returns: metrics, as in metrics.json.
+    Raises: OutputError, ClipError, and what `eqvid_tf.train.train` raises; `source` stays as it was then.
+    """
+    source = model_folder(source)
+    before, model = read_config(source), load(source)
+    config = grown_config(before, clips, train or TrainConfig(minutes=2.0))
+    keras.utils.set_random_seed(config.train.seed)
+    for clip in clips if not model.T.learned else ():
+        clip.motion()
+    new = look_at(clips, before.model.canvas, log)
+    old = Material(**kept(source, before.model))
+    if not old.clips:
+        log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
+    model = compiled(grown(model, new.plates), config.train)
+    clock, rounds = learn(model, config, new, None, old=old, first=before.model.memory, callbacks=callbacks, log=log)
+    target = Path(folder or source)
+    target.mkdir(parents=True, exist_ok=True)
+    version = 1 if folder else 1 + version_of(source)
+    with tempfile.TemporaryDirectory(prefix=".kept-", dir=target) as draft:
+        if (source / "kept").is_dir():
+            shutil.copytree(source / "kept", Path(draft) / "kept")
+        if config.train.keep_frames:
+            keep(new, config.model, Path(draft) / "kept", first=before.model.memory)
+        return finish(model, config, target, clock, rounds, version=version, extra=Path(draft), finetuned_from=source.name)
+
+
+def grown_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
+    """The config of a model that has learned some clips more."""
+    train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
+    model = dataclasses.replace(before.model, memory=before.model.memory + len(clips))
+    return dataclasses.replace(before, model=model, train=train, clips=(*before.clips, *(clip.name for clip in clips)))
+
+
+def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """The same model, not compiled, that remembers more backgrounds: plates, float32 [H, W, 3] in [0, 255], as many as come in.
+
+    Example: `model = grown(load("runs/walk"), plates)`, then `compile` and `fit` on pairs of the new clip.
+    """
+    config = dataclasses.replace(model.config, memory=model.config.memory + len(plates))
+    larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
+    for weight, known in zip(larger.weights, model.weights):
+        if weight.shape == known.shape:
+            weight.assign(known)
+        else:                                               # h's memory
+            weight.assign(ops.concatenate([known, weight[len(known):]], 0))
+    larger.seconds_trained.assign(0.0)
+    if config.structure == "partition":
+        remember(larger, np.stack(plates) / 255, model.config.memory)
+    return larger

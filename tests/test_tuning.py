@@ -1,0 +1,127 @@
+"""Fine-tuning: what is kept for it, what a grown model knows, a new folder, the next version in place, and what stays on failure."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from eqvid_tf import kept as keeping
+from eqvid_tf import tuning
+from eqvid_tf.cli import main
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.pairs import canvas_motion
+from eqvid_tf.export import load, read_config
+from eqvid_tf.train import Material, look_at
+
+SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
+
+
+@pytest.fixture
+def second(scene):
+    return open_clip(scene.parent / "second", cache=None)
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_kept(run, scene):
+    """All of a clip of 24 frames, with masks that find the character; a kept clip is a clip."""
+    held = Material(**keeping.kept(run, read_config(run).model))
+    (clip,), (array,), (hint,) = held.clips, held.arrays, held.hints
+    np.testing.assert_array_equal(array, open_clip(scene, cache=None).arrays((32, 48)))
+    assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 127).mean() < 0.3
+    assert sum(path.stat().st_size for path in (run / "kept").rglob("*.png")) < 400_000
+
+
+def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "FRAMES", 3)
+    clip, config = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
+    keeping.keep(look_at([clip], (32, 48), print), config, tmp_path / "kept", first=10)
+    (found,) = keeping.kept(tmp_path, config)["clips"]
+    assert found.name == "10" and found.count == 3
+    steps = canvas_motion(clip, (32, 48))
+    whole = np.eye(3)
+    for step in steps:
+        whole = step @ whole
+    first, last = canvas_motion(found, (32, 48))
+    np.testing.assert_allclose(last @ first, whole, atol=1e-6)
+
+
+def test_a_grown_model_knows_what_it_knew(trained, scene, second):
+    x = open_clip(scene, cache=None).arrays((32, 48))[:4].astype(np.float32) / 255
+    plates = look_at([second], (32, 48), print).plates
+    larger = tuning.grown(trained, plates)
+    assert larger.config.memory == trained.config.memory + 1 == 2
+    for ours, theirs in zip(larger.separate(x), trained.separate(x)):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)     # the recall weighs one picture more, by nearly nothing
+    new = second.arrays((32, 48))[:4].astype(np.float32) / 255
+    assert np.min(larger.remembers(new)) > 0.5 > np.max(trained.remembers(new))
+
+
+def test_into_a_new_folder(run, second, tmp_path):
+    before, lines = files(run), []
+    metrics = tuning.finetune(run, [second], tmp_path / "new", train=SHORT, log=lines.append)
+    assert files(run) == before and not lines
+    assert metrics["finetuned_from"] == run.name and metrics["steps"] == 3
+    config = read_config(tmp_path / "new")
+    assert config.clips == ("first", "second") and config.model.memory == 2
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "1", "README.md", "config.json", "kept", "metrics.json", "model.keras"
+    }
+    assert sorted(path.name for path in (tmp_path / "new" / "kept").iterdir()) == ["0", "1"]
+    assert run.name in (tmp_path / "new" / "README.md").read_text()
+    new = second.arrays((32, 48))[:4].astype(np.float32) / 255
+    assert np.min(load(tmp_path / "new").remembers(new)) > 0.5
+
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_path, capsys):
+    folder, lines = tmp_path / "model", []
+    shutil.copytree(run, folder)
+    shutil.rmtree(folder / "kept")
+    before = files(folder)
+    with pytest.raises(KeyboardInterrupt):
+        tuning.finetune(folder, [second], train=SHORT, callbacks=[Stop()])
+    assert files(folder) == before
+    tuning.finetune(folder, [second], train=SHORT, log=lines.append)
+    assert lines == ["model keeps no frames of its clips (eqvid train --keep-frames); it may forget them"]
+    assert {path: data for path, data in files(folder).items() if path.parts[0] == "1"} == {
+        path: data for path, data in before.items() if path.parts[0] == "1"
+    }
+    assert (folder / "2" / "saved_model.pb").is_file() and load(folder).config.memory == 2
+    assert [path.name for path in (folder / "kept").iterdir()] == ["1"]     # of the first clip there were none
+    assert main(["export", str(folder)]) == 0 and capsys.readouterr().out == f"{folder / '2'}: written\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "one of the arguments --output --in-place is required"),
+        (["--output", "RUN"], "Pass --in-place"),
+        (["--in-place", "--steps", "-1"], "steps must be at least 0"),
+        (["--in-place", "--output", "x"], "not allowed with"),
+    ],
+)
+def test_mistakes(arguments, said, run, scene, capsys):
+    before = files(run)
+    arguments = [str(run) if word == "RUN" else word for word in arguments]
+    try:
+        code = main(["finetune", str(run), str(scene.parent / "second"), "--overwrite", *arguments])
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2 and said in capsys.readouterr().err and files(run) == before
+
+
+def test_the_config_of_a_grown_model():
+    before = Config(train=TrainConfig(image_size=48, precision="mixed_bfloat16"), clips=("walk",))
+    clip = type("Clip", (), {"name": "jump"})
+    after = tuning.grown_config(before, [clip], TrainConfig(minutes=2.0))
+    assert after.clips == ("walk", "jump") and after.model.memory == 2
+    assert (after.train.image_size, after.train.precision, after.train.minutes) == (48, "mixed_bfloat16", 2.0)
