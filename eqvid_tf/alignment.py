@@ -17,6 +17,7 @@ STEPS = 12
 ROBUST = 0.1        # difference from which a cell counts half
 DAMPING = 1e-3      # of the mean curvature
 LONGEST = 0.5       # shift of a step, in half sides of the square
+SETTLED = 2e-3      # half sides: a smaller step, and there is nothing left to gain
 
 
 def align(features, next_features, motion):
@@ -31,8 +32,7 @@ def align(features, next_features, motion):
     first, shown = cut(features, frame_from_crop)
     slopes = slopes_of(first)
 
-    def step(_, state):
-        motion, best, least = state
+    def step(motion, best, least, moving):
         along = affine.compose(motion, frame_from_crop)
         second, next_shown = cut(next_features, along)
         both, apart = shown * next_shown, first - second
@@ -41,12 +41,14 @@ def align(features, next_features, motion):
         best = ops.where((cost < least)[:, None, None], motion, best)
         weight = both / (1 + ops.square(apart / ROBUST))
         mean = [(one + other) / 2 for one, other in zip(slopes, slopes_of(second))]
-        left = affine.identity() + gentle(newton(*mean, weight, apart))
-        motion = affine.compose(along, affine.compose(left, affine.invert(frame_from_crop)))
-        return motion, best, ops.minimum(cost, least)
+        left = gentle(newton(*mean, weight, apart))
+        further = affine.compose(along, affine.compose(affine.identity() + left, affine.invert(frame_from_crop)))
+        motion = ops.where(moving[:, None, None], further, motion)      # what rests, rests: whatever else is in the batch
+        return motion, best, ops.minimum(cost, least), moving & (ops.max(ops.abs(left), (1, 2)) > SETTLED)
 
     # a loop of the graph: unrolled, it takes longer to trace and to load than all the rest of the model
-    return ops.fori_loop(0, STEPS + 1, step, (motion, motion, ops.full_like(radius, np.inf)))[1]
+    start = motion, motion, ops.full_like(radius, np.inf), radius > 0
+    return ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=STEPS + 1)[1]
 
 
 def cut(features, frame_from_crop):

@@ -181,7 +181,8 @@ class EquivariantVideoModel(keras.Model):
         fx, fx2 = ops.split(features, 2, axis=0)
         next_features = ops.concatenate([fx2, fx], 0)
         motion = self.T({"frame": there, "next_frame": back, "features": features, "next_features": next_features})
-        motion, back = ops.split(align(features, next_features, motion), 2, axis=0)
+        told = self.f.LAYER                 # the other channels tell nothing more of the motion, and cost as much
+        motion, back = ops.split(align(features[..., :told], next_features[..., :told], motion), 2, axis=0)
         return motion, confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):

@@ -138,6 +138,7 @@ class CharacterEncoder(Encoder):
     """
 
     UNTOLD = 0.2        # of the frames in training: shown without the difference
+    LAYER = 4           # channels in front: the colour times the presence, and the presence
 
     def __init__(self, recall=None, **kwargs):
         super().__init__(**kwargs)
@@ -267,6 +268,8 @@ class PlainEncoder(Encoder):
 
     Shapes: frame [B, H, W, 3] -> [B, H / stride, W / stride, 4 + channels + 3].
     """
+
+    LAYER = None        # all channels alike
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
