@@ -169,8 +169,8 @@ class EquivariantVideoModel(keras.Model):
     def estimate_motion(self, frame, next_frame):
         """Forward motion [B, 2, 3] from frame to next_frame, and a confidence [B] in [0, 1].
 
-        The confidence is 0 without a character, near 1 where the moved features lie on those of the next frame and the estimate of
-        the way back leads back; docs/motion.md.
+        The confidence is 0 without a character or before a background that is not remembered, near 1 where the moved features
+        lie on those of the next frame and the estimate of the way back leads back; docs/motion.md.
         Raises: ValueError where the estimator is 'known'.
         """
         if not self.T.learned:
@@ -183,7 +183,8 @@ class EquivariantVideoModel(keras.Model):
         motion = self.T({"frame": there, "next_frame": back, "features": features, "next_features": next_features})
         told = self.f.LAYER                 # the other channels tell nothing more of the motion, and cost as much
         motion, back = ops.split(align(features[..., :told], next_features[..., :told], motion), 2, axis=0)
-        return motion, confidence_of(fx, fx2, motion, back)
+        known = self.remembers(frame) * self.remembers(next_frame)      # elsewhere masks, and so motions, mean little
+        return motion, known * confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.

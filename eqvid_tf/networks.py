@@ -19,6 +19,9 @@ from keras import layers, ops
 from eqvid_tf.layers import pad_to_multiple
 
 PIXELS = 3
+LIGHTS = 0.7, 1.4     # in which a background is known again
+SATURATED = 0.995
+OTHER = 0.05          # difference from which a pixel hardly tells of the light: it is another thing
 
 
 def register(kind):
@@ -97,6 +100,20 @@ class Trunk(layers.Layer):
 def off_the_ends(logits):
     """A sigmoid that stays within [0.0025, 0.9975]: a saturated presence gets no gradient and stays dead."""
     return ops.sigmoid(6 * ops.tanh(logits / 6))
+
+
+def gain(frame, picture, passes: int = 4):
+    """The light of frames, by channel, relative to that of pictures of the same scene: [..., H, W, 3] twice -> [..., 1, 1, 3].
+
+    Least squares, in which what differs, a character, counts little, and what is saturated nothing.
+    """
+    shown = ops.cast(frame < SATURATED, "float32")
+    weight, found = shown, 1.0
+    for _ in range(1 + passes):
+        total = lambda product, weight=weight: ops.sum(weight * product, (-3, -2), keepdims=True)
+        found = ops.clip(total(frame * picture) / (total(picture * picture) + 1e-3), *LIGHTS)
+        weight = shown / (1 + ops.square((frame - found * picture) / OTHER))
+    return found
 
 
 class Network(layers.Layer):
@@ -200,12 +217,17 @@ class BackgroundEncoder(Encoder):
                                         initializer=keras.initializers.RandomUniform(0.4, 0.6))
 
     def recall(self, frame):
-        """The remembered background of each frame [B, H, W, 3], and whether it is one that is remembered [B], in [0, 1]."""
-        pictures = resize(self.pictures, ops.shape(frame)[1:3])
-        apart = ops.minimum(ops.abs(ops.cast(frame, "float32")[:, None] - pictures[None]), self.CLIP)
-        distance = ops.stop_gradient(ops.mean(apart, (2, 3, 4)))
-        recalled = ops.einsum("bk,khwc->bhwc", tf.nn.softmax(-self.SHARPNESS * distance), pictures)
-        return ops.cast(recalled, self.compute_dtype), ops.sigmoid((self.STRANGE - ops.min(distance, 1)) / self.VAGUE)
+        """The remembered background of each frame [B, H, W, 3], in its light, and whether it is one that is remembered [B], in [0, 1]."""
+        frame, pictures = ops.cast(frame, "float32"), resize(self.pictures, ops.shape(frame)[1:3])
+        few, theirs = ops.stop_gradient(frame[:, None, ::4, ::4]), ops.stop_gradient(pictures[None, :, ::4, ::4])
+        lights = gain(few, theirs)                                                              # [B, K, 1, 1, 3]
+        likely = tf.nn.softmax(-self.SHARPNESS * ops.mean(self.apart(few, lights * theirs), (2, 3, 4)))
+        recalled = ops.clip(ops.einsum("bkc,khwc->bhwc", likely[..., None] * lights[:, :, 0, 0], pictures), 0, 1)
+        strange = ops.stop_gradient(ops.mean(self.apart(frame, recalled), (1, 2, 3)))
+        return ops.cast(recalled, self.compute_dtype), ops.sigmoid((self.STRANGE - strange) / self.VAGUE)
+
+    def apart(self, one, other):
+        return ops.minimum(ops.abs(one - other), self.CLIP)
 
     def cover(self, frame):
         """m, where the frame is not background, [B, H, W, 1]."""

@@ -110,11 +110,24 @@ def plate(frames: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
     """The background of a clip.
 
     Why: the median of frames weighted by what is new in them (see `novelty`) and, with masks, of those in which a place is not
-    the character's. A place that every frame hides falls back on the least hidden ones.
+    the character's. A place that every frame hides is filled from around it: what shows there is the character.
 
     Shapes: frames, masks uint8 [T, H, W, 3], [T, H, W] (255 = fully character) -> [H, W, 3] float32 in [0, 255].
     """
-    return weighted_median(*_told(frames, masks))
+    picture = weighted_median(*_told(frames, masks))
+    return picture if masks is None else filled(picture, masks.min(0) > 127)
+
+
+def filled(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] with its hole [H, W] filled from its rim inwards; as it is where there is nothing else."""
+    while hole.any() and not hole.all():
+        known = (~hole).astype(np.float32)
+        near = np.stack([matting.window_sum(plane * known) for plane in np.moveaxis(picture, -1, 0)], -1)
+        count = matting.window_sum(known)
+        rim = hole & (count > 0)
+        picture = np.where(rim[..., None], near / np.maximum(count, 1)[..., None], picture)
+        hole = hole & ~rim
+    return picture
 
 
 def noise(frames: np.ndarray, background: np.ndarray, masks: np.ndarray | None = None) -> float | np.ndarray:

@@ -10,6 +10,7 @@ from keras import ops
 from eqvid_tf import affine
 from eqvid_tf.motion import displaced_twice
 
+LIGHT = 0.2         # half range of the log of a pair's light, relative to its clip's
 LANDING = 1.0       # half range of where a character's centre lands; 1 is the frame's edge
 
 
@@ -17,7 +18,7 @@ def recomposed(pair: dict, plates, key) -> dict:
     """The pairs, every second of them made anew, with `motion` [B, 2, 3] and `made` [B], 1 for those.
 
     A character is cut out of `frame` by its `hint`, moved twice at random (see `eqvid_tf.motion.random_motions`) and composed
-    over its own background or that of another pair. Of a pair made so masks and motion are known; `motion` of the others is as
+    over its own background or that of another pair, in another light. Of a pair made so masks and motion are known; `motion` of the others is as
     it was, or the identity.
 
     Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair.
@@ -30,10 +31,12 @@ def recomposed(pair: dict, plates, key) -> dict:
     layer = ops.concatenate([ops.clip(pair["frame"] - (1 - alpha) * plates, 0, alpha), alpha], -1)
     motion, layer, next_layer = displaced_twice(key, layer, landing=LANDING)
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
+    light = ops.exp(keras.random.uniform((batch, 1, 1, 1), -LIGHT, LIGHT, seed=key))
     behind = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
-    over = lambda layer: layer[..., :3] + (1 - layer[..., 3:]) * behind(plates)
+    lit = lambda x: ops.clip(light * x, 0, 1)
+    over = lambda layer: lit(layer[..., :3] + (1 - layer[..., 3:]) * behind(plates))
     new = {"frame": over(layer), "next_frame": over(next_layer), "hint": layer[..., 3:], "next_hint": next_layer[..., 3:],
-           "background_frame": behind(pair.get("background_frame", pair["frame"])),
+           "background_frame": lit(behind(pair.get("background_frame", pair["frame"]))),
            "motion": motion}
     old = {"background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
     which = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0

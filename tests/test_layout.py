@@ -12,7 +12,7 @@ REST = 5
 ALONE = {"affine", "config", "losses"}  # import nothing of ours
 MODULE, FUNCTION = 250, 40  # lines; a docstring is no part of a function's
 LONGER = {  # what may be longer, and how long: one table or one family of networks each, in one place
-    "networks": 315, "export.endpoints": 45,
+    "networks": 335, "export.endpoints": 45,
 }
 
 

@@ -1,0 +1,105 @@
+"""Trains the models that ship in this folder, on scenes of datasets/drawn, and measures them beside the scissors.
+
+    python saved_models/make.py [NAME...] [--minutes M] [--work DIR]
+
+Each is trained from two seeds on the frames alone; the first ships, the second says how far a figure may be off by chance. Runs
+that are done are kept in --work, so that a command that was stopped goes on where it was.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from eqvid_tf.config import Config, TrainConfig
+from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.scenes import write_scenes
+from eqvid_tf.data.video import write_png
+from eqvid_tf.evaluate import evaluate
+from eqvid_tf.export import load, read_metrics
+from eqvid_tf.output import new_folder, write_text
+from eqvid_tf.sheets import text_table
+from eqvid_tf.train import configure, train
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parent / "datasets/drawn/recipe.json"
+MODELS = {  # name -> (scenes, minutes of training on two cores)
+    "drawn": (["ladybird", "walker", "robot", "bird", "hidden", "cat"], 20.0),
+    "drawn-wide": (["wide-slime", "wide-beetle"], 10.0),
+}
+SHOTS, SEEDS = 6, (0, 1)
+
+
+def scenes(names: list[str], folder: Path) -> list[Path]:
+    """The named scenes of datasets/drawn, drawn into a folder; they are the same wherever they are drawn."""
+    recipe = json.loads(RECIPE.read_text(encoding="utf-8"))
+    return write_scenes(folder, recipe["scenes"], only=names, shots=SHOTS, seed=recipe["seed"], overwrite=True)
+
+
+def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarray]:
+    """Means over the scenes, of the model, of its networks alone and of the scissors; and a contact sheet."""
+    model = load(run)
+    cards, sheet = evaluate(model, folders, place / "all", cache=None)
+    alone, _ = evaluate(model, folders, place / "alone", network_only=True, cache=None)
+    found = {"eqvid": cards["eqvid"].mean, "network only": alone["eqvid"].mean, "scissors": cards["scissors"].mean}
+    return {name: {column: round(value, 4) for column, value in row.items()} for name, row in found.items()}, sheet
+
+
+def trained(name: str, seed: int, folders: list[Path], minutes: float, work: Path) -> Path:
+    run = work / f"{name}-{seed}"
+    if not (run / "model.keras").is_file():
+        clips = [open_clip(folder / "frames", cache=None) for folder in folders]
+        settings = Config(train=TrainConfig(minutes=minutes, seed=seed, keep_frames=True))
+        print(f"{name}, seed {seed}: {minutes:g} minutes", flush=True)
+        train(configure(settings, clips), clips, run, log=print)
+    return run
+
+
+def make(name: str, minutes: float | None, work: Path) -> None:
+    names, usual = MODELS[name]
+    folders = scenes(names, work / "scenes")
+    runs = [trained(name, seed, folders, minutes or usual, work) for seed in SEEDS]
+    (found, sheet), (other, _) = (figures(run, folders, work / f"{run.name}-layers") for run in runs)
+    spread = {row: {column: round(abs(value - other[row][column]), 4) for column, value in found[row].items()} for row in found}
+    metrics = {**read_metrics(runs[0]), "scenes": names, "figures": found, "spread": spread, "seeds": list(SEEDS)}
+    with new_folder(HERE / name, overwrite=True) as draft:
+        for part in ("1", "config.json", "kept", "model.keras"):
+            copy = shutil.copytree if (runs[0] / part).is_dir() else shutil.copy
+            copy(runs[0] / part, draft / part)
+        write_text(draft / "metrics.json", json.dumps(metrics, indent=1))
+        write_png(draft / "picture.png", sheet)
+        write_text(draft / "README.md", card((runs[0] / "README.md").read_text(encoding="utf-8"), metrics))
+    print(table(metrics))
+
+
+def table(metrics: dict) -> str:
+    columns = list(metrics["figures"]["eqvid"])
+    cell = lambda row, column: f"{metrics['figures'][row][column]:.2f} ± {metrics['spread'][row][column]:.2f}"
+    return text_table([[row, *(cell(row, column) for column in columns)] for row in metrics["figures"]], ["", *columns])
+
+
+def card(text: str, metrics: dict) -> str:
+    """The model card that training wrote, with figures and a picture."""
+    return text + "\n".join([
+        "", "## How good it is", "",
+        f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it was trained on, from their",
+        "frames alone, beside the temporal-median scissors; ± how far a model trained from another seed is off. Written by",
+        "`python saved_models/make.py`.", "", table(metrics), "",
+        "![Frames, layers and renders, beside the truth and the scissors](picture.png)", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *MODELS], metavar="NAME", help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--minutes", type=float, help="of training, instead of the model's own")
+    parser.add_argument("--work", type=Path, default=HERE.parent / "build/saved_models")
+    args = parser.parse_args()
+    for name in args.names or MODELS:
+        make(name, args.minutes, args.work)
+
+
+if __name__ == "__main__":
+    main()
