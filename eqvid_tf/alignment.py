@@ -9,7 +9,7 @@ from keras import ops
 
 from eqvid_tf import affine
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, gentle, moments, with_inside
+from eqvid_tf.motion import box, gentle, moments, present, with_inside
 
 CELLS = 32          # of the side of the square that is compared
 WIDER = 1.2         # than the estimator's square: the outline has to lie within
@@ -21,13 +21,15 @@ SETTLED = 2e-3      # half sides: a smaller step, and there is nothing left to g
 
 
 def align(features, next_features, motion):
-    """The motion near a given one that lays the first map best over the second; the given one where none is better.
+    """The motion near a given one that lays the first map best over the second; the given one where none is better, and none where
+    a map is empty.
 
     Cells count that lie within both frames: a character may be cut off by the border.
 
     Shapes: maps [B, h', w', c'], motion [B, 2, 3] forward -> [B, 2, 3].
     """
-    centre, radius, _ = moments(features)
+    centre, radius, mass = moments(features)
+    here = present(mass, moments(next_features)[2])[:, None, None]
     frame_from_crop = box(centre, WIDER * radius, ops.shape(features)[1:3])
     first, shown = cut(features, frame_from_crop)
     slopes = slopes_of(first)
@@ -48,7 +50,8 @@ def align(features, next_features, motion):
 
     # a loop of the graph: unrolled, it takes longer to trace and to load than all the rest of the model
     start = motion, motion, ops.full_like(radius, np.inf), radius > 0
-    return ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=STEPS + 1)[1]
+    best = ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=STEPS + 1)[1]
+    return affine.identity() + here * (best - affine.identity())
 
 
 def cut(features, frame_from_crop):

@@ -11,7 +11,7 @@ from eqvid_tf.networks import Trunk, off_the_ends, pool, register
 CROP = 24           # cells of the square that the residual head looks at
 STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
 DOUBTFUL = 0.15     # of outline and round trip (see `confidence_of`): about a pixel at 64, where a confidence is 0.5
-FAINT = 5e-4        # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
+FAINT = 1e-3        # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
 CORNERS = 1.75      # half side of that square, in standard deviations of the character's energy
 
 
