@@ -76,7 +76,7 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
         if weight.shape == known.shape:
             weight.assign(known)
         else:                                               # h's memory
-            weight.assign(ops.concatenate([known, weight[len(known):]], 0))
+            weight.assign(ops.concatenate([known, weight[known.shape[0]:]], 0))
     larger.seconds_trained.assign(0.0)
     if config.structure == "partition":
         remember(larger, np.stack(plates) / 255, model.config.memory)

@@ -72,7 +72,7 @@ def learn(scene, monkeypatch):
 
 def test_a_resumed_training_ends_where_an_unbroken_one_does(learn, tmp_path):
     """Pairs, schedule and the optimizer's state go on. Seen equal to the last bit; threads may cost that."""
-    settings, lines, half = {"steps": 4, "seed": 3, "loss": LossConfig(hint=0.0)}, [], []
+    settings, lines, half = {"steps": 4, "seed": 3, "loss": LossConfig(hint=0.0), "doctor": "watch"}, [], []
 
     def interrupt(model):
         half.extend(np.array(weight) for weight in model.trainable_weights)
@@ -261,6 +261,7 @@ def test_a_model_folder(run, scene):
         "1",
         "README.md",
         "config.json",
+        "kept",
         "logs",
         "metrics.json",
         "model.keras",

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from eqvid_tf.models import model_folder, version_of
 from eqvid_tf.terminal import quietly
