@@ -10,7 +10,7 @@ CHECKOUT = Path(__file__).parents[1] / "saved_models"
 def shelves() -> list[Path]:
     """The folders that hold models by name: the one that EQVID_MODELS names, and a checkout's saved_models/."""
     named = os.environ.get("EQVID_MODELS")
-    return [Path(named)] * bool(named) + [CHECKOUT]
+    return [*([Path(named)] if named else []), CHECKOUT]
 
 
 def on_the_shelf() -> dict[str, Path]:

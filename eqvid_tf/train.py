@@ -192,10 +192,12 @@ def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds, *,
                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}}
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
         write_model(model, config, metrics, Path(draft), version)
-        for part in [*sorted(extra.iterdir() if extra else ()), *sorted(Path(draft).iterdir())]:    # model.keras comes last
+        parts = [*sorted(extra.iterdir() if extra else ()), *sorted(Path(draft).iterdir())]         # model.keras comes last
+        written = {part.name for part in parts}
+        for part in parts:
             put(part, folder / part.name)
-    for other in folder.glob("[0-9]*") if version == 1 else ():
-        if other.name != "1":                               # of a model that was here before: serving takes the highest
+    for other in [*folder.glob("[0-9]*"), folder / "kept"] if version == 1 else ():
+        if other.name not in written:                       # of a model that was here before: serving takes the highest
             shutil.rmtree(other, ignore_errors=True)
     for name in CHECKPOINT:
         (folder / name).unlink(missing_ok=True)

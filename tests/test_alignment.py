@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from eqvid_tf import affine
 from eqvid_tf.alignment import align
@@ -42,3 +43,12 @@ def test_what_is_right_stays_and_what_is_empty_rests():
     still, moved = drawn(np.eye(2, 3)), affine.build(shift=(0.3, 0.0)).numpy()[None]
     assert apart(align(still, still, np.eye(2, 3, dtype="float32")[None]), np.eye(2, 3)) < 1e-3
     np.testing.assert_allclose(align(0 * still, 0 * still, moved)[0], np.eye(2, 3), atol=1e-6)  # nothing there: no motion
+
+
+def test_it_is_the_same_compiled_and_beside_pairs_that_take_longer():
+    still, moved, rest = drawn(np.eye(2, 3)), drawn(TRUE), np.eye(2, 3, dtype="float32")[None]
+    near = affine.compose(affine.build(shift=(0.06, 0.05), turn=-0.12, zoom=0.93), TRUE).numpy()[None].astype("float32")
+    quick, slow = align(still, still, rest), align(still, moved, near)
+    batch = (np.concatenate(parts) for parts in ((still, still), (still, moved), (rest, near)))
+    both = tf.function(align, autograph=False)(*batch)
+    np.testing.assert_allclose(both, np.concatenate([quick, slow]), atol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import affine, losses
+from eqvid_tf import affine, losses, recompose
 from eqvid_tf.config import LossConfig, ModelConfig
 from eqvid_tf.data.frames import open_clip, read_image
 from eqvid_tf.layers import warp
@@ -225,8 +225,9 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
     assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
 
 
-def test_pairs_are_made_anew_from_what_is_known():
+def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
     """Every second pair: a character where its motion says, over a background in memory; the others stay."""
+    monkeypatch.setattr(recompose, "LIGHT", 0.0)
     model = make(canvas=(24, 24), memory=2)
     pairs, _ = easy_pairs(8)
     ramps = np.stack([np.broadcast_to(np.linspace(*ends, 24)[:, None, None], (24, 24, 3)) for ends in ((0.3, 0.5), (0.8, 0.7))])
@@ -251,6 +252,16 @@ def test_pairs_are_made_anew_from_what_is_known():
         inside = np.asarray(warp(np.ones_like(masks[0][None]), affine.invert(made["motion"][i])[None]))[0] > 0.99
         assert np.abs((moved - masks[1]) * inside).mean() < 0.02 and not np.allclose(masks[0], masks[1])
     assert len(set(backgrounds)) == 2, "some on their own background, some on the other"
+
+
+def test_a_pair_made_anew_has_a_light_of_its_own():
+    pairs, _ = easy_pairs(8)
+    white = np.ones_like(pairs["frame"])
+    made = recomposed({**pairs, "hint": 0 * pairs["hint"]}, 0.5 * white, keras.random.SeedGenerator(3))
+    lights = np.asarray(made["frame"])[1::2] / 0.5
+    assert np.ptp(lights, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(lights[:, 0, 0, 0])     # one for all of a frame, another for each pair
+    assert np.exp(-recompose.LIGHT) <= lights.min() and lights.max() <= np.exp(recompose.LIGHT)
+    np.testing.assert_allclose(made["next_frame"][1::2], made["frame"][1::2], atol=1e-6)
 
 
 # -- two devices ---------------------------------------------------------------------------------------------------
@@ -344,8 +355,6 @@ def test_faces():
     np.testing.assert_allclose(frame, model.render(other, other, motion), atol=FLOAT32)
     for compiled, eager in ((model.masks(x), mask), (model.renders(x, other, pair["motion"]), rendered)):
         np.testing.assert_allclose(compiled, eager, atol=1e-4)
-    x, x2 = (easy_pairs(4)[0][name] for name in ("frame", "next_frame"))  # on noise Gauss-Newton has no one answer
-    np.testing.assert_allclose(model.estimates(x, x2)[0], model.estimate_motion(x, x2)[0], atol=1e-4)
     for value in (character, background, mask, rendered):
         assert 0 <= np.min(value) and np.max(value) <= 1
 

@@ -312,7 +312,7 @@ def test_a_bad_request_gets_a_clear_error_and_the_next_is_served(client):
     huge, no_image = claiming(40_000, 36_000), b"no image, but some bytes all the same"  # 4.3 GB of pixels
     raw = {
         "is not compatible with expected shape": ("separate", {"frame": floats[..., :2]}),
-        "Incompatible shapes": ("estimate_motion", {"frame": floats, "next_frame": floats[:, :16]}),
+        "must be equal": ("estimate_motion", {"frame": floats, "next_frame": floats[:, :16]}),
         "motion must be invertible": ("render_image", shot(good, STILL * 0)),
         "at most 8388608 pixels together": ("render_image", shot(huge)),
         "expected the bytes of a PNG or a JPEG": ("render_image", shot(no_image)),

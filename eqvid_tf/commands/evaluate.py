@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         from eqvid_tf.evaluate import evaluate
         from eqvid_tf.export import load, read_metrics
     model = load(args.run)
-    verdict = read_metrics(args.run)["verdict"]
+    verdict = read_metrics(args.run)["verdict"] if (args.run / "metrics.json").is_file() else ["nothing is known of its training"]
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
         cards, sheet = evaluate(model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress)
     print(table(cards))
