@@ -183,8 +183,8 @@ class EquivariantVideoModel(keras.Model):
         motion = self.T({"frame": there, "next_frame": back, "features": features, "next_features": next_features})
         told = self.f.LAYER                 # the other channels tell nothing more of the motion, and cost as much
         motion, back = ops.split(align(features[..., :told], next_features[..., :told], motion), 2, axis=0)
-        known = self.remembers(frame) * self.remembers(next_frame)      # elsewhere masks, and so motions, mean little
-        return motion, known * confidence_of(fx, fx2, motion, back)
+        known, next_known = ops.split(self.remembers(there), 2, axis=0)     # elsewhere masks, and so motions, mean little
+        return motion, known * next_known * confidence_of(fx, fx2, motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.
@@ -217,7 +217,7 @@ class EquivariantVideoModel(keras.Model):
 
     def remembers(self, frame):
         """Whether the background of each frame is one of those in memory, [B] in [0, 1]; 1 where h has no such memory."""
-        return self.h.recall(frame)[1] if self.config.structure == "partition" else ops.ones(len(frame))
+        return self.h.recall(frame)[1] if self.config.structure == "partition" else ops.ones(ops.shape(frame)[:1])
 
     @staticmethod
     def cut(image, like):

@@ -55,6 +55,10 @@ def test_signatures(run):
     check_signatures(run / "1", {**SIGNATURES, **LEARNED}, TRANSFER)
 
 
+def test_bare_networks_that_estimate_have_the_same_signatures(tmp_path):
+    check_signatures(export(EquivariantVideoModel(ModelConfig(structure="plain", width=4)), tmp_path), {**SIGNATURES, **LEARNED}, TRANSFER)
+
+
 STRANGER = """
 import json, sys
 
