@@ -16,14 +16,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-from measured import page_with, rounded
-from record import write
+from measured import on_a_page, rounded
 
 from eqvid_tf.sheets import text_table
 
@@ -133,20 +131,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300, help="of training, each model (default: 300)")
     parser.add_argument("--seeds", type=int, default=2, help="of weights and pairs: each model so many times (default: 2)")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/equivariance", help="scene, models (default: build/equivariance)")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/equivariance.json", metavar="FILE")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/equivariance.md", metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
-    args = parser.parse_args()
-    text = args.page.read_text(encoding="utf-8")
-    if args.check:
-        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
-    page_with("", text)             # before minutes of training
-    figures = run(args)
-    write(args.json, figures)
-    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
-    print(table(figures))
-    return 0
+    return on_a_page(parser, "equivariance", run, table)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the benchmarks of motion share: errors in pixels, ranks, what is done already, and pages that hold their figures."""
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -9,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from record import write
 
 import eqvid_tf
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.output import write_text
 from eqvid_tf.scorecard import corner_error
 
+ROOT = Path(__file__).parents[1]
 HEIGHT = 64             # pixels are those of a frame of this height
 MARKS = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)
 
@@ -77,6 +80,30 @@ def page_with(made: str, text: str) -> str:
     if count != 1:
         raise SystemExit("the page must hold <!-- table --> and <!-- /table -->, each in a line of its own")
     return text
+
+
+def on_a_page(parser: argparse.ArgumentParser, name: str, run: Callable, table: Callable[[dict], str]) -> int:
+    """What a benchmark does whose figures stand in docs/NAME.md as a table: measures, or says with --check whether the page is right.
+
+    Args:
+        parser: gets --work, --json, --page and --check.
+        run: gives the figures, from the arguments.
+        table: makes Markdown of them.
+    """
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / name, help=f"what is made on the way (default: build/{name})")
+    parser.add_argument("--json", type=Path, default=ROOT / f"benchmarks/results/{name}.json", metavar="FILE")
+    parser.add_argument("--page", type=Path, default=ROOT / f"docs/{name}.md", metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
+    args = parser.parse_args()
+    text = args.page.read_text(encoding="utf-8")
+    if args.check:
+        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
+    page_with("", text)             # before minutes of training
+    figures = run(args)
+    write(args.json, figures)
+    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
+    print(table(figures))
+    return 0
 
 
 def save(figure, path: Path) -> None:

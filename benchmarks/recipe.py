@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from measured import kept, page_with, rounded
-from record import write
+from measured import kept, on_a_page, rounded
 
 from eqvid_tf.sheets import text_table
 
@@ -28,29 +27,19 @@ SHOTS = 6
 COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_char")
 
 
-def same_background_frame(make):
-    """pairs whose background is read from the character's own frame."""
-    return mock.patch("eqvid_tf.train.pairs", lambda *args, **options: make(*args, **{**options, "other": False}))
-
-
-def without(name: str, value):
-    return mock.patch(name, value)
-
-
 def variants() -> dict[str, tuple[dict, list]]:
     """Name -> (what of the config differs, what of the recipe is put out of order)."""
     from eqvid_tf.data.pairs import pairs
 
-    losses = {f"without the {what} loss": ({"loss": {name: 0.0}}, []) for name, what in (
-        ("scene", "scene"), ("character", "character"), ("background", "background"), ("label", "label"))}
+    losses = {f"without the {name} loss": ({"loss": {name: 0.0}}, []) for name in ("scene", "character", "background", "label")}
     return {
         "the recipe": ({}, []),
         **losses,
         "without hints": ({"loss": {"hint": 0.0}}, []),
-        "without pairs made anew": ({}, [without("eqvid_tf.model.recomposed", lambda pair, plates, key: pair)]),
-        "h sees the frame that f sees": ({}, [same_background_frame(pairs)]),
-        "h has no median to begin with": ({}, [without("eqvid_tf.train.remember", lambda *_: None)]),
-        "hints and memory as at first": ({}, [without("eqvid_tf.callbacks.RECALLS", ())]),
+        "without pairs made anew": ({}, [mock.patch("eqvid_tf.model.recomposed", lambda pair, plates, key: pair)]),
+        "h sees the frame that f sees": ({}, [mock.patch("eqvid_tf.train.pairs", partial(pairs, other=False))]),
+        "h has no median to begin with": ({}, [mock.patch("eqvid_tf.train.remember", lambda *_: None)]),
+        "hints and memory as at first": ({}, [mock.patch("eqvid_tf.callbacks.RECALLS", ())]),
         "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
     }
 
@@ -69,9 +58,8 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
 
     from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
     from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.evaluate import predict
-    from eqvid_tf.export import load
-    from eqvid_tf.scorecard import score
+    from eqvid_tf.evaluate import scored
+    from eqvid_tf.export import load, read_metrics
     from eqvid_tf.train import Collapsed, configure, train
 
     keras.backend.clear_session()
@@ -83,11 +71,10 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
             stack.enter_context(part)
         with contextlib.suppress(Collapsed):        # it is written all the same; its verdict is in metrics.json
             train(configure(settings, clips), clips, run)
-    metrics, found = json.loads((run / "metrics.json").read_text()), {}
+    model, metrics, found = load(run), read_metrics(run), {}
     for kind, alone in (("cut out", False), ("network alone", True)):
-        for folder in folders:
-            predict(load(run), folder, run / kind / folder.name, network_only=alone, cache=None)
-        found[kind] = {column: value for column, value in score(folders, run / kind).mean.items() if column in COLUMNS}
+        card = scored(model, folders, run / kind, network_only=alone, cache=None)
+        found[kind] = {column: value for column, value in card.mean.items() if column in COLUMNS}
     return {"figures": rounded(found), "verdict": metrics["verdict"], "steps": metrics["steps"]}
 
 
@@ -97,8 +84,8 @@ def run(args: argparse.Namespace) -> dict:
         for seed in range(args.seeds if name == "the recipe" else 1):
             place, began = args.work / f"{name.replace(' ', '-')}-{seed}", time.monotonic()
             settings = {"scenes": SCENES, "minutes": args.minutes, "seed": seed, "variant": name}
-            rows[f"{name}, seed {seed}"] = found = kept(args.work, place.name, args.work, settings, lambda config=config, broken=broken, place=place,
-                                                        seed=seed: trained(config, broken, folders, place, args.minutes, seed))
+            once = partial(trained, config, broken, folders, place, args.minutes, seed)
+            rows[f"{name}, seed {seed}"] = found = kept(args.work, place.name, args.work, settings, once)
             print(f"{name}, seed {seed}: {found['figures']['cut out']} ({time.monotonic() - began:.0f} s)", flush=True)
     return {"scenes": SCENES, "minutes": args.minutes, "runs": rows}
 
@@ -117,20 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0, help="of training, each variant (default: 3)")
     parser.add_argument("--seeds", type=int, default=2, help="of the recipe as it is (default: 2)")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/recipe", help="scenes, models, figures (default: build/recipe)")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/recipe.json", metavar="FILE")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/recipe.md", metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
-    args = parser.parse_args()
-    text = args.page.read_text(encoding="utf-8")
-    if args.check:
-        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
-    page_with("", text)             # before an hour of training
-    figures = run(args)
-    write(args.json, figures)
-    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
-    print(table(figures))
-    return 0
+    return on_a_page(parser, "recipe", run, table)
 
 
 if __name__ == "__main__":

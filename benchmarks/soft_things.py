@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from measured import kept, page_with, rounded
+from measured import kept, on_a_page, rounded
 from PIL import Image, ImageFilter
-from record import write
 
 from eqvid_tf.data.frames import open_clip, read_image
 from eqvid_tf.data.scenes import draw_scene
@@ -80,13 +79,15 @@ def taken_apart(name: str, frames: np.ndarray, scene, work: Path, minutes: float
 
 
 def sheet(work: Path, names) -> np.ndarray:
+    from eqvid_tf.evaluate import read_character
+
     rows = []
     for name in names:
         place = work / name.replace(" ", "-")
         row = [read_image(place / "frames" / f"{SHOWN[0]:05d}.png"), read_image(place / "layers/background.png")]
         for index in SHOWN:
             row += [read_image(place / "layers/masks" / f"{index:05d}.png"),
-                    np.asarray(Image.open(place / "layers/character" / f"{index:05d}.png"))]
+                    read_character(place / "layers/character" / f"{index:05d}.png")]
         rows.append(row)
     return contact_sheet(rows, column_titles=["frame", "background", "mask", "character", "mask, later", "character, later"], row_titles=list(names))
 
@@ -96,29 +97,21 @@ def table(figures: dict) -> str:
     return text_table([[name, *found.values()] for name, found in figures["clips"].items()], ["clip", *columns], digits=2) + "\n"
 
 
+def run(args: argparse.Namespace) -> dict:
+    scene, found = draw_scene(**SCENE), {}
+    for name, frames in clips(scene).items():
+        once = partial(taken_apart, name, frames, scene, args.work, args.minutes)
+        found[name] = kept(args.work, name.replace(" ", "-"), args.work, {"scene": SCENE, "minutes": args.minutes}, once)
+        print(name, found[name], flush=True)
+    write_png(args.picture, sheet(args.work, found))
+    return {"scene": SCENE, "minutes": args.minutes, "clips": found}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0, help="of training, each clip (default: 3)")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/soft_things")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/soft_things.json", metavar="FILE")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs/soft_things.md", metavar="FILE")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs/soft_things.png", metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
-    args = parser.parse_args()
-    text = args.page.read_text(encoding="utf-8")
-    if args.check:
-        return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
-    page_with("", text)             # before minutes of training
-    scene, found = draw_scene(**SCENE), {}
-    for name, frames in clips(scene).items():
-        found[name] = kept(args.work, name.replace(" ", "-"), args.work, {"scene": SCENE, "minutes": args.minutes},
-                           lambda name=name, frames=frames: taken_apart(name, frames, scene, args.work, args.minutes))
-        print(name, found[name], flush=True)
-    figures = {"scene": SCENE, "minutes": args.minutes, "clips": found}
-    write(args.json, figures)
-    write_png(args.picture, sheet(args.work, found))
-    args.page.write_text(page_with(table(figures), text), encoding="utf-8")
-    return 0
+    return on_a_page(parser, "soft_things", run, table)
 
 
 if __name__ == "__main__":

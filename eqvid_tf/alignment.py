@@ -49,7 +49,7 @@ def align(features, next_features, motion):
         return motion, best, ops.minimum(cost, least), moving & (ops.max(ops.abs(left), (1, 2)) > SETTLED)
 
     # a loop of the graph: unrolled, it takes longer to trace and to load than all the rest of the model
-    start = motion, motion, ops.full_like(radius, np.inf), radius > 0
+    start = motion, motion, ops.full_like(radius, np.inf), ops.ones_like(radius, "bool")
     best = ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=STEPS + 1)[1]
     return affine.identity() + here * (best - affine.identity())
 

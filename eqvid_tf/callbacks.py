@@ -33,7 +33,7 @@ class Clock(keras.callbacks.Callback):
     def __init__(self, model, config):
         super().__init__()
         self.of, self.limit, self.steps = model, config.minutes * 60, config.steps
-        self.before, self.since, self.losses = float(model.seconds_trained), time.monotonic(), {}
+        self.before, self.since, self.losses, self.renewed = float(model.seconds_trained), time.monotonic(), {}, False
 
     @property
     def step(self) -> int:
@@ -47,8 +47,12 @@ class Clock(keras.callbacks.Callback):
     def progress(self) -> float:
         return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
 
+    def renew(self) -> None:
+        """Ends the `fit`; another goes on from there, on a new dataset, unless the training is over."""
+        self.renewed, self.of.stop_training = self.progress < 1, True
+
     def on_train_begin(self, logs=None):
-        self.before, self.since = float(self.of.seconds_trained), time.monotonic()
+        self.before, self.since, self.renewed = float(self.of.seconds_trained), time.monotonic(), False
 
     def on_train_end(self, logs=None):
         self.of.seconds_trained.assign(self.seconds)
@@ -85,19 +89,16 @@ class Schedule(keras.callbacks.Callback):
 class Recall(keras.callbacks.Callback):
     """From time to time, takes the memory of h from the clips again, now that the masks know more, and with it the hints.
 
-    It ends the `fit` then: a dataset holds the hints as they were when it was made (see `eqvid_tf.train.train`).
+    Another `fit` goes on then: a dataset holds the hints as they were when it was made.
     """
 
     def __init__(self, clock: Clock, arrays: Sequence[np.ndarray], hints: Sequence[np.ndarray], plates: Sequence[np.ndarray],
                  first: int = 0):
         super().__init__()
         self.clock, self.arrays, self.hints, self.plates, self.first = clock, arrays, hints, list(plates), first
-        self.due, self.renewed = [at for at in RECALLS if at > clock.progress], False
+        self.due = [at for at in RECALLS if at > clock.progress]
         if 0 < len(self.due) < len(RECALLS):
             self.due.insert(0, 0.0)         # resumed: the hints are still those of the first medians
-
-    def on_train_begin(self, logs=None):
-        self.renewed = False
 
     def on_train_batch_end(self, batch, logs=None):
         if not self.due or self.clock.progress < self.due[0]:
@@ -106,7 +107,7 @@ class Recall(keras.callbacks.Callback):
         self.plates = [self.refresh(*clip) for clip in zip(self.arrays, self.hints, self.plates)]
         if self.model.config.structure == "partition":
             remember(self.model, np.stack(self.plates) / 255, self.first)
-        self.renewed = self.model.stop_training = True
+        self.clock.renew()
 
     def refresh(self, array: np.ndarray, hint: np.ndarray, former: np.ndarray) -> np.ndarray:
         """The background of a clip as the masks now show it; its hints are made anew from that, in place.
@@ -175,8 +176,8 @@ class Checkpoint(keras.callbacks.Callback):
 class Rounds(keras.callbacks.Callback):
     """The doctor's rounds: names in the log each trivial solution that is under way, when it comes and when it goes, and treats it.
 
-    It ends the `fit` then, for what a step computes has changed; the new one has to make its training function anew. Near the
-    end there is no time left to recover, and it says the name alone.
+    Another `fit` goes on then, for what a step computes has changed. Near the end there is no time left to recover, and it says the
+    name alone.
 
     Args:
         schedule: what it puts right; None: it only names what it sees.
@@ -186,15 +187,12 @@ class Rounds(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, probe: dict, log: Callable[[str], None], schedule: Schedule | None, every: float = 0.1):
         super().__init__()
-        self.clock, self.probe, self.log, self.schedule, self.every, self.renewed = clock, probe, log, schedule, every, False
+        self.clock, self.probe, self.log, self.schedule, self.every = clock, probe, log, schedule, every
         self.start, self.names, self.due = doctor.symptoms(clock.of, probe), [], max(UNHINTED, clock.progress)
 
     def examine(self) -> tuple[dict, list[str]]:
         found = doctor.symptoms(self.clock.of, self.probe)
         return found, doctor.verdict(found, self.start)
-
-    def on_train_begin(self, logs=None):
-        self.renewed = False
 
     def on_train_batch_end(self, batch, logs=None):
         if self.clock.progress < self.due:
@@ -213,8 +211,7 @@ class Rounds(keras.callbacks.Callback):
             self.log(f"step {self.clock.step}: remedy: {doctor.treat(self.model, names)}")
             self.schedule.put_right()
             self.due += self.every          # it needs its time
-            self.model.make_train_function(force=True)
-            self.renewed = self.model.stop_training = True
+            self.clock.renew()
 
 
 class Board(keras.callbacks.Callback):

@@ -1,6 +1,6 @@
 """The trivial solutions, by name: what a model looks like when it has found a way around the task, and what helps.
 
-Each was met in a real trial; each is provoked, and recovered from, in tests/test_doctor.py.
+Each was met in a real trial; each is provoked in tests/test_doctor.py, and some are recovered from.
 """
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def verdict(found: dict[str, float], start: dict[str, float]) -> list[str]:
 def treat(model, names: list[str]) -> str:
     """The remedy: networks that are past learning begin anew, but for what h remembers, and the losses get their default weights.
 
-    The training step has to be made again (`make_train_function(force=True)`), and hints in full go with it.
+    The training step is made again; hints in full go with it (`eqvid_tf.callbacks.Schedule.put_right`).
 
     Returns: what was done, in words.
     """
@@ -84,4 +84,5 @@ def treat(model, names: list[str]) -> str:
             if weight.name != "pictures":
                 weight.assign(new)
     model.weights_of = LossConfig()
+    model.make_train_function(force=True)
     return "hints in full" + f", {', '.join(sick)} anew" * bool(sick) + ", the losses as by default"

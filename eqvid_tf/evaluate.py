@@ -25,6 +25,14 @@ def predict(model, scene: Path, folder: Path, *, network_only: bool = False, cac
                      cache=cache)
 
 
+def scored(model, scenes: Sequence[Path], folder: Path, *, network_only: bool = False, cache="auto",
+           progress: Callable = unshown) -> Scorecard:
+    """The scorecard of a model on scenes; what it made of them is in folder/SCENE."""
+    for scene in progress(scenes, "evaluating"):
+        predict(model, scene, folder / scene.name, network_only=network_only, cache=cache)
+    return score(scenes, folder)
+
+
 def evaluate(model, scenes: Sequence[Path], folder: Path, *, network_only: bool = False, cache="auto",
              progress: Callable = unshown) -> tuple[dict[str, Scorecard], np.ndarray]:
     """Scorecards of the model and of the scissors on scenes, and a contact sheet.
@@ -40,10 +48,9 @@ def evaluate(model, scenes: Sequence[Path], folder: Path, *, network_only: bool 
     if len({scene.name for scene in scenes}) < len(scenes):
         raise ClipError("two scenes share a name; evaluate them apart.")
     ours, theirs = folder / "eqvid", folder / "scissors"
-    for scene in progress(scenes, "evaluating"):
-        predict(model, scene, ours / scene.name, network_only=network_only, cache=cache)
+    card = scored(model, scenes, ours, network_only=network_only, cache=cache, progress=progress)
     scissors.write_predictions(scenes, theirs)
-    return {"eqvid": score(scenes, ours), "scissors": score(scenes, theirs)}, sheet(scenes, ours, theirs)
+    return {"eqvid": card, "scissors": score(scenes, theirs)}, sheet(scenes, ours, theirs)
 
 
 def sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:

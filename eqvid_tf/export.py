@@ -47,7 +47,7 @@ def read_config(folder: str | Path, name: str = "config.json") -> Config:
     if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
         raise OutputError(f"{folder}: its training did not end. Go on with eqvid train --resume.")
     if not path.is_file():
-        names = f", or name one of these: {', '.join(sorted(on_the_shelf()))}" if on_the_shelf() else ""
+        names = f", or name one of these: {', '.join(sorted(shelf))}" if (shelf := on_the_shelf()) else ""
         raise OutputError(f"{folder}: this is no model folder, there is no {name} in it. Train one with eqvid train{names}.")
     try:
         return Config.from_json(path.read_text(encoding="utf-8"))

@@ -1,16 +1,18 @@
-"""A few frames of each clip, kept in a model folder where the user allows it, so that fine-tuning does not forget them."""
+"""What a model is trained on, and the little of it that a model folder keeps so that fine-tuning does not forget it."""
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eqvid_tf import plate
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.data.frames import Clip, open_clip, read_image
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.data.video import write_png
 from eqvid_tf.output import OutputError
@@ -18,11 +20,20 @@ from eqvid_tf.output import OutputError
 FRAMES = 24     # of each clip
 
 
-def keep(material, config: ModelConfig, folder: Path, first: int = 0) -> None:
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Clips, and what is known of each: its frames on the canvas, uint8 [T, h, w, 3], its masks and its background, as guessed."""
+
+    clips: Sequence[Clip] = ()
+    arrays: Sequence[np.ndarray] = ()
+    hints: Sequence[np.ndarray] = ()
+    plates: Sequence[np.ndarray] = ()
+
+
+def keep(material: Material, config: ModelConfig, folder: Path, first: int = 0) -> None:
     """Writes folder/0, folder/1 …, each a clip of a few frames as the networks see them, and the masks that are trusted.
 
     Args:
-        material: an `eqvid_tf.train.Material`.
         first: number of the first clip.
     """
     for number, (clip, array, hint) in enumerate(zip(material.clips, material.arrays, material.hints), first):
@@ -38,15 +49,15 @@ def keep(material, config: ModelConfig, folder: Path, first: int = 0) -> None:
             (folder / str(number) / "motion.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def kept(folder: Path, config: ModelConfig) -> dict:
-    """What a folder's `kept` holds: {"clips", "arrays", "hints"}, lists, of `eqvid_tf.train.Material`; empty where there is none.
+def kept(folder: Path, canvas: tuple[int, int]) -> Material:
+    """What a model folder keeps of its clips, without their backgrounds; empty where it keeps nothing.
 
     Raises: ClipError, OutputError where a clip of it is damaged.
     """
     clips = [open_clip(place, cache=None) for place in sorted((folder / "kept").glob("*"), key=lambda place: int(place.name))]
-    arrays = [clip.arrays(config.canvas) for clip in clips]
+    arrays = [clip.arrays(canvas) for clip in clips]
     hints = [np.stack([read_image(path)[..., 0] for path in sorted((clip.path / "masks").glob("*.png"))]) for clip in clips]
     for clip, array, hint in zip(clips, arrays, hints):
         if hint.shape != array.shape[:3]:
             raise OutputError(f"{clip.path}: its masks do not fit its frames. Remove {folder / 'kept'}, or restore it.")
-    return {"clips": clips, "arrays": arrays, "hints": hints}
+    return Material(clips, arrays, hints)

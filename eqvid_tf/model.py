@@ -234,4 +234,4 @@ def remember(model: EquivariantVideoModel, pictures, first: int = 0) -> None:
     """Put backgrounds into the memory of h, from place `first` on: pictures [K, H, W, 3] in [0, 1], K at most what has room."""
     pictures = resize(ops.convert_to_tensor(pictures, "float32"), model.h.canvas)
     held = model.h.pictures
-    model.h.pictures.assign(ops.concatenate([held[:first], pictures, held[first + len(pictures):]], 0))
+    model.h.pictures.assign(ops.concatenate([held[:first], pictures, held[first + pictures.shape[0]:]], 0))

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from eqvid_tf import doctor, plate
 from eqvid_tf.callbacks import Board, Checkpoint, Clock, Recall, Rounds, Schedule
-from eqvid_tf.config import Config, TrainConfig
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.fitting import canvas_for
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.export import read_model, write_model
-from eqvid_tf.kept import keep
+from eqvid_tf.kept import Material, keep
 from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.motion import build_estimator
 from eqvid_tf.output import OutputError, put, write_text
@@ -46,14 +46,18 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
 
     Raises: ClipError where the estimator is 'known' and a clip's motion is missing or wrong.
     """
-    if not build_estimator(config.model).learned:
-        for clip in clips:
-            clip.motion()
+    check_motion(config.model, clips)
     size = config.train.image_size or min(LARGEST, *(min(clip.size) for clip in clips))
     canvases = [canvas_for(clip.size, size) for clip in clips]
     canvas = canvases[0] if len(set(canvases)) == 1 else (max(c[0] for c in canvases), max(c[1] for c in canvases))
     model = dataclasses.replace(config.model, canvas=canvas, memory=len(clips))
     return dataclasses.replace(config, model=model, clips=tuple(clip.name for clip in clips))
+
+
+def check_motion(model: ModelConfig, clips: Sequence[Clip]) -> None:
+    """Raises: ClipError where the estimator is 'known' and a clip's motion is missing or wrong."""
+    for clip in clips if not build_estimator(model).learned else ():
+        clip.motion()
 
 
 def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: bool = False,
@@ -82,21 +86,8 @@ def train(config: Config, clips: Sequence[Clip], folder: str | Path, *, resume: 
     if not resume:
         begin(folder)
     write_text(folder / "checkpoint.json", config.to_json())
-    clock, rounds = learn(model, config, material, folder, callbacks=callbacks, log=log)
-    with tempfile.TemporaryDirectory(prefix=".kept-", dir=folder) as draft:
-        if config.train.keep_frames:
-            keep(material, config.model, Path(draft) / "kept")
-        return finish(model, config, folder, clock, rounds, extra=Path(draft))
-
-
-@dataclasses.dataclass(frozen=True)
-class Material:
-    """Clips, and what is known of each: its frames on the canvas, uint8 [T, h, w, 3], its background and its masks, as guessed."""
-
-    clips: Sequence[Clip] = ()
-    arrays: Sequence[np.ndarray] = ()
-    plates: Sequence[np.ndarray] = ()
-    hints: Sequence[np.ndarray] = ()
+    clock, rounds = learn(model, config, material, Material(), folder, callbacks=callbacks, log=log)
+    return finish(model, config, material, folder, clock, rounds)
 
 
 def look_at(clips: Sequence[Clip], canvas: tuple[int, int], log: Callable[[str], None]) -> Material:
@@ -108,17 +99,17 @@ def look_at(clips: Sequence[Clip], canvas: tuple[int, int], log: Callable[[str],
     arrays = [clip.arrays(canvas) for clip in clips]
     plates = [plate.plate(array, plate.resting(array)) for array in arrays]
     hints = [plate.hints(array, seen, plate.noise(array, seen)) for array, seen in zip(arrays, plates)]
-    return Material(clips, arrays, plates, hints)
+    return Material(clips, arrays, hints, plates)
 
 
-def learn(model, config: Config, new: Material, folder: Path | None, *, old: Material = Material(), first: int = 0,
+def learn(model, config: Config, new: Material, old: Material, folder: Path | None, *,
           callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None]) -> tuple[Clock, Rounds]:
     """Fits a compiled model.
 
     Args:
-        new: what is learned; its backgrounds lie in h's memory from place `first` on.
-        folder: for checkpoints and logs; None: there are none.
+        new: what is learned; its backgrounds are the last in h's memory.
         old: what is shown beside it in the other half of the pairs, so that it is not forgotten.
+        folder: for checkpoints and logs; None: there are none.
     """
     clips, hints = [*new.clips, *old.clips], [*new.hints, *old.hints]
     shares = [0.5 / len(part.clips) for part in (new, old) for _ in part.clips] if old.clips else None
@@ -127,16 +118,16 @@ def learn(model, config: Config, new: Material, folder: Path | None, *, old: Mat
     probe = next(iter(draw(seed=config.train.seed + 1)))
     clock = Clock(model, config.train)
     schedule = Schedule(clock, config.train.learning_rate)
-    recall = Recall(clock, new.arrays, new.hints, new.plates, first)
+    recall = Recall(clock, new.arrays, new.hints, new.plates, first_of(config, new))
     rounds = Rounds(clock, probe, log, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     board = [Board(clock, folder / "logs", probe)] if folder else []
-    fit = partial(model.fit, epochs=1, verbose=0, shuffle=False, callbacks=[
-        clock, schedule, recall, rounds, checkpoint, *board, *callbacks])
+    callbacks = [clock, schedule, recall, rounds, checkpoint, *board, *callbacks]
     try:
-        fit(draw(seed=config.train.seed, start=clock.step))
-        while (recall.renewed or rounds.renewed) and clock.progress < 1:    # a dataset has the hints of when it was made
-            fit(draw(seed=config.train.seed, start=clock.step))
+        clock.renew()
+        while clock.renewed:
+            dataset = draw(seed=config.train.seed, start=clock.step)        # with the hints as they are now
+            model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
     except KeyboardInterrupt:
         checkpoint.save()
         log(f"stopped at step {clock.step}")
@@ -177,22 +168,32 @@ def load_checkpoint(folder: Path) -> EquivariantVideoModel:
     return read_model(path, compile=True)
 
 
-def finish(model, config: Config, folder: Path, clock: Clock, rounds: Rounds, *, version: int = 1, extra: Path | None = None,
-           **told) -> dict:
+def first_of(config: Config, new: Material) -> int:
+    """The place in h's memory, and the number among the config's clips, of the first of those that are learned."""
+    return config.model.memory - len(new.clips)
+
+
+def finish(model, config: Config, new: Material, folder: Path, clock: Clock, rounds: Rounds, *, source: Path | None = None,
+           version: int = 1) -> dict:
     """Write what a trained model is; the checkpoint goes when all else is there.
 
     Args:
-        version: of the SavedModel; before the first, others that are there go.
-        extra: a folder, of which all goes into the model folder too.
-        told: what else metrics.json says.
+        source: the model folder that it was fine-tuned from.
+        version: of the SavedModel; with the first, what was there of another model goes.
     """
     found, names = rounds.examine()
-    metrics = {"steps": clock.step, "seconds": round(clock.seconds, 1), "device": device(), "losses": clock.losses, **told,
+    metrics = {"steps": clock.step, "seconds": round(clock.seconds, 1), "device": device(), "losses": clock.losses,
+               **({"finetuned_from": source.name} if source else {}),
                "symptoms": {k: round(v, 4) for k, v in found.items()}, "verdict": names,
                "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}}
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
-        write_model(model, config, metrics, Path(draft), version)
-        parts = [*sorted(extra.iterdir() if extra else ()), *sorted(Path(draft).iterdir())]         # model.keras comes last
+        draft = Path(draft)
+        if source and (source / "kept").is_dir():
+            shutil.copytree(source / "kept", draft / "kept")
+        if config.train.keep_frames:
+            keep(new, config.model, draft / "kept", first_of(config, new))
+        write_model(model, config, metrics, draft, version)
+        parts = sorted(draft.iterdir())                     # model.keras comes last
         written = {part.name for part in parts}
         for part in parts:
             put(part, folder / part.name)

@@ -2,22 +2,19 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.export import load, read_config
-from eqvid_tf.kept import keep, kept
+from eqvid_tf.kept import kept
 from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.models import model_folder, version_of
-from eqvid_tf.train import Material, compiled, finish, learn, look_at
+from eqvid_tf.train import check_motion, compiled, finish, learn, look_at
 
 
 def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | None = None, *, train: TrainConfig | None = None,
@@ -39,23 +36,17 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
     before, model = read_config(source), load(source)
     config = grown_config(before, clips, train or TrainConfig(minutes=2.0))
     keras.utils.set_random_seed(config.train.seed)
-    for clip in clips if not model.T.learned else ():
-        clip.motion()
+    check_motion(config.model, clips)
     new = look_at(clips, before.model.canvas, log)
-    old = Material(**kept(source, before.model))
+    old = kept(source, before.model.canvas)
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
     model = compiled(grown(model, new.plates), config.train)
-    clock, rounds = learn(model, config, new, None, old=old, first=before.model.memory, callbacks=callbacks, log=log)
+    clock, rounds = learn(model, config, new, old, None, callbacks=callbacks, log=log)
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
     version = 1 if folder else 1 + version_of(source)
-    with tempfile.TemporaryDirectory(prefix=".kept-", dir=target) as draft:
-        if (source / "kept").is_dir():
-            shutil.copytree(source / "kept", Path(draft) / "kept")
-        if config.train.keep_frames:
-            keep(new, config.model, Path(draft) / "kept", first=before.model.memory)
-        return finish(model, config, target, clock, rounds, version=version, extra=Path(draft), finetuned_from=source.name)
+    return finish(model, config, new, target, clock, rounds, source=source, version=version)
 
 
 def grown_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
@@ -73,11 +64,10 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
     config = dataclasses.replace(model.config, memory=model.config.memory + len(plates))
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     for weight, known in zip(larger.weights, model.weights):
-        if weight.shape == known.shape:
+        if weight.shape == known.shape:                     # all but h's memory
             weight.assign(known)
-        else:                                               # h's memory
-            weight.assign(ops.concatenate([known, weight[known.shape[0]:]], 0))
     larger.seconds_trained.assign(0.0)
     if config.structure == "partition":
+        remember(larger, model.h.pictures)
         remember(larger, np.stack(plates) / 255, model.config.memory)
     return larger

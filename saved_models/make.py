@@ -18,7 +18,7 @@ from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.data.frames import open_clip
 from eqvid_tf.data.scenes import write_scenes
 from eqvid_tf.data.video import write_png
-from eqvid_tf.evaluate import evaluate
+from eqvid_tf.evaluate import evaluate, scored
 from eqvid_tf.export import load, read_metrics
 from eqvid_tf.output import new_folder, write_text
 from eqvid_tf.sheets import text_table
@@ -43,8 +43,8 @@ def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarr
     """Means over the scenes, of the model, of its networks alone and of the scissors; and a contact sheet."""
     model = load(run)
     cards, sheet = evaluate(model, folders, place / "all", cache=None)
-    alone, _ = evaluate(model, folders, place / "alone", network_only=True, cache=None)
-    found = {"eqvid": cards["eqvid"].mean, "network only": alone["eqvid"].mean, "scissors": cards["scissors"].mean}
+    alone = scored(model, folders, place / "alone", network_only=True, cache=None)
+    found = {"eqvid": cards["eqvid"].mean, "network only": alone.mean, "scissors": cards["scissors"].mean}
     return {name: {column: round(value, 4) for column, value in row.items()} for name, row in found.items()}, sheet
 
 

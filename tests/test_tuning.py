@@ -13,7 +13,7 @@ from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.frames import open_clip
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.export import load, read_config
-from eqvid_tf.train import Material, look_at
+from eqvid_tf.train import look_at
 
 SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
 
@@ -29,7 +29,7 @@ def files(folder):
 
 def test_what_is_kept(run, scene):
     """All of a clip of 24 frames, with masks that find the character; a kept clip is a clip."""
-    held = Material(**keeping.kept(run, read_config(run).model))
+    held = keeping.kept(run, read_config(run).model.canvas)
     (clip,), (array,), (hint,) = held.clips, held.arrays, held.hints
     np.testing.assert_array_equal(array, open_clip(scene, cache=None).arrays((32, 48)))
     assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 127).mean() < 0.3
@@ -40,7 +40,7 @@ def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, m
     monkeypatch.setattr(keeping, "FRAMES", 3)
     clip, config = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
     keeping.keep(look_at([clip], (32, 48), print), config, tmp_path / "kept", first=10)
-    (found,) = keeping.kept(tmp_path, config)["clips"]
+    (found,) = keeping.kept(tmp_path, config.canvas).clips
     assert found.name == "10" and found.count == 3
     steps = canvas_motion(clip, (32, 48))
     whole = np.eye(3)

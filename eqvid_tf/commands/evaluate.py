@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from eqvid_tf.models import model_folder
-from eqvid_tf.terminal import add_cache, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.terminal import add_cache, add_network_only, add_overwrite, in_words, progress, quietly
 
 TEXT = "Measure a model beside the scissors on scenes with ground truth."
 EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
         cards, sheet = evaluate(model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress)
     print(table(cards))
-    print("trained: " + ("; ".join(verdict) or "no trivial solution found"))
+    print(f"trained: {in_words(verdict)}")
     if args.json:
         write_text(args.json, json.dumps(figures(cards), indent=1))
     write_png(sheet_file, sheet)

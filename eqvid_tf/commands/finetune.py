@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eqvid_tf.commands.train import add_fields, given
+from eqvid_tf.commands.train import add_fields, given, trained
 from eqvid_tf.config import TrainConfig
 from eqvid_tf.models import model_folder
 from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
@@ -29,10 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.export import read_config
     from eqvid_tf.output import OutputError, check_output
 
-    read_config(args.run)
     if args.output:
         check_output(args.output, args.overwrite)
         if args.output.resolve() == args.run.resolve():
@@ -43,6 +41,5 @@ def run(args: argparse.Namespace) -> int:
     train = TrainConfig(**{"minutes": 2.0, **given(args, TrainConfig)}, keep_frames=args.keep_frames)
     with bar(train) as shown:
         metrics = finetune(args.run, clips, args.output, train=train, callbacks=[shown], log=say)
-    print(f"{args.output or args.run}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; " +
-          ("; ".join(metrics["verdict"]) or "no trivial solution found"))
+    print(trained(args.output or args.run, metrics))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
-from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
+from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, in_words, quietly, say
 
 TEXT = "Train one model on all clips."
 EXAMPLE = "eqvid train walk.mp4 --output runs/walk --minutes 10"
@@ -64,9 +64,13 @@ def run(args: argparse.Namespace) -> int:
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
     with bar(config.train) as shown:
         metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[shown])
-    print(f"{args.output}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; " +
-          ("; ".join(metrics["verdict"]) or "no trivial solution found"))
+    print(trained(args.output, metrics))
     return 0
+
+
+def trained(folder: Path, metrics: dict) -> str:
+    """What is said at the end."""
+    return f"{folder}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; {in_words(metrics['verdict'])}"
 
 
 def begun(args) -> Config:
