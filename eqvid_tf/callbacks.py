@@ -21,6 +21,7 @@ HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first
 REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
 WINDOW = 50                     # steps that a reported loss is the mean of
+WARM = 50                       # steps in which the learning rate grows to its full size
 
 
 class NotFinite(RuntimeError):
@@ -73,17 +74,17 @@ class Schedule(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
-        self.clock, self.peak, self.since = clock, peak, 0.0
+        self.clock, self.peak, self.since, self.first = clock, peak, 0.0, 0
 
     def on_train_batch_begin(self, batch, logs=None):
         progress = self.clock.progress
-        rate = self.peak * min(1, (self.clock.step + 1) / 50) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
+        rate = self.peak * min(1, (self.clock.step - self.first + 1) / WARM) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
         self.model.optimizer.learning_rate = rate
         self.model.hint_strength.assign(np.clip((UNHINTED - progress + self.since) / (UNHINTED - HINTED), REMINDER, 1))
 
     def put_right(self) -> None:
-        """Hints in full again, and no more than the usual learning rate."""
-        self.since, self.peak = self.clock.progress, min(self.peak, TrainConfig().learning_rate)
+        """Hints in full again, a warm-up, and no more than the usual learning rate."""
+        self.since, self.first, self.peak = self.clock.progress, self.clock.step, min(self.peak, TrainConfig().learning_rate)
 
 
 class Recall(keras.callbacks.Callback):

@@ -18,8 +18,9 @@ H_CARRIES_CHARACTER = "h carries the character"
 MOTION_IDENTITY = "the motion is stuck at the identity"
 MOTION_UNRELATED = "the motion is not that of the character"
 SCALE_DRIFT = "the feature scales drift"
-# What begins anew. An estimator does not: it is at fault where its labels count for nothing, or where f is.
-SICK = {F_CARRIES_BACKGROUND: "fh", F_EMPTY: "fh", H_CARRIES_CHARACTER: "fh", MOTION_IDENTITY: "", MOTION_UNRELATED: "", SCALE_DRIFT: "fhg"}
+# What begins anew. An estimator that stands still does not: it is at fault where its labels count for nothing, or where f is. One
+# that moves astray would have f empty itself, for of nothing any motion is right.
+SICK = {F_CARRIES_BACKGROUND: "fh", F_EMPTY: "fh", H_CARRIES_CHARACTER: "fh", MOTION_IDENTITY: "", MOTION_UNRELATED: "T", SCALE_DRIFT: "fhg"}
 
 
 def symptoms(model, pair: dict) -> dict[str, float]:

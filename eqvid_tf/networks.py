@@ -98,8 +98,17 @@ class Trunk(layers.Layer):
 
 
 def off_the_ends(logits):
-    """A sigmoid that stays within [0.0025, 0.9975]: a saturated presence gets no gradient and stays dead."""
-    return ops.sigmoid(6 * ops.tanh(logits / 6))
+    """A sigmoid that stays within [0.0025, 0.9975], and from its ends is still led back: a character that is small is lost within
+    the first steps otherwise, and for good."""
+    return ops.sigmoid(held(logits))
+
+
+@ops.custom_gradient
+def held(logits):
+    """Logits cut at -6 and 6; their gradient passes where it leads inwards, and so that none runs away, not where it leads out."""
+    def gradient(upstream):
+        return ops.where(ops.sign(upstream) * logits < -6, ops.zeros_like(upstream), upstream)
+    return ops.clip(logits, -6, 6), gradient
 
 
 def gain(frame, picture, passes: int = 4):

@@ -113,6 +113,17 @@ def test_h_fills_what_the_cover_hides_with_the_background_that_the_frame_resembl
     np.testing.assert_allclose(h(known)[..., -3:], known, atol=0.01)
 
 
+def test_from_the_ends_the_way_leads_back_and_no_further():
+    """A lost logit is led back by its loss as strongly as any; one that is at the right end is not pushed on."""
+    logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        held = networks.held(logits)
+        loss = tf.reduce_sum(held * [-1.0, 1, 1, 1, -1])
+    np.testing.assert_array_equal(held, [-6, -6, 0, 6, 6])
+    np.testing.assert_array_equal(tape.gradient(loss, logits), [-1, 0, 1, 1, 0])
+
+
 def test_presence_stays_off_the_ends():
     logits = tf.Variable([-50.0, 0.0, 50.0])
     with tf.GradientTape() as tape:
