@@ -27,8 +27,8 @@ from eqvid_tf.train import configure, train
 HERE = Path(__file__).parent
 RECIPE = HERE.parent / "datasets/drawn/recipe.json"
 MODELS = {  # name -> (scenes, minutes of training on two cores)
-    "drawn": (["ladybird", "walker", "robot", "bird", "hidden", "cat"], 20.0),
-    "drawn-wide": (["wide-slime", "wide-beetle"], 10.0),
+    "drawn": (["ladybird", "walker", "robot", "bird", "hidden", "cat"], 12.0),
+    "drawn-wide": (["wide-slime", "wide-beetle"], 5.0),
 }
 SHOTS, SEEDS = 6, (0, 1)
 
@@ -36,7 +36,7 @@ SHOTS, SEEDS = 6, (0, 1)
 def scenes(names: list[str], folder: Path) -> list[Path]:
     """The named scenes of datasets/drawn, drawn into a folder; they are the same wherever they are drawn."""
     recipe = json.loads(RECIPE.read_text(encoding="utf-8"))
-    return write_scenes(folder, recipe["scenes"], only=names, shots=SHOTS, seed=recipe["seed"], overwrite=True)
+    return write_scenes(folder, {name: recipe["scenes"][name] for name in names}, shots=SHOTS, seed=recipe["seed"], overwrite=True)
 
 
 def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarray]:

@@ -1,4 +1,7 @@
-"""The SavedModel in real parts: TensorFlow's C API in a process without Python, saved_model_cli, the warm-up file, pictures."""
+"""SavedModels in real parts: TensorFlow's C API in a process without Python, saved_model_cli, the warm-up file, pictures.
+
+Of a model trained here, and of every one that ships.
+"""
 
 import io
 import shutil
@@ -12,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from eqvid_tf.export import read_config
 from eqvid_tf.serving import png
 
 SOURCE = Path(__file__).parent / "saved_model.c"
@@ -19,12 +23,19 @@ LIBRARIES = Path(tf.sysconfig.get_lib())
 FLOAT32 = 1e-5
 RUN_LIMIT_S = 120
 STILL = np.eye(2, 3, dtype=np.float32)
+SHIPPED = sorted(path.parent for path in Path(__file__).parents[1].glob("saved_models/*/config.json"))
+
+
+@pytest.fixture(scope="module", params=[None, *SHIPPED], ids=lambda folder: folder.name if folder else "trained here")
+def folder(request):
+    """A model folder."""
+    return request.param or request.getfixturevalue("run")
 
 
 @pytest.fixture(scope="module")
-def signatures(run):
+def signatures(folder):
     """The signatures of the SavedModel, in this process."""
-    return tf.saved_model.load(str(run / "1")).signatures
+    return tf.saved_model.load(str(folder / "1")).signatures
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +100,8 @@ def inputs_of(signature, rng) -> dict:
     return values
 
 
-def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(program, run, signatures, tmp_path):
-    folder = run / "1"
-    graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
+def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(program, folder, signatures, tmp_path):
+    graph = SavedModel.FromString((folder / "1/saved_model.pb").read_bytes()).meta_graphs[0]
     of_tensors = {
         name: signature
         for name, signature in graph.signature_def.items()
@@ -103,7 +113,7 @@ def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(prog
     jobs = [job(of_tensors[name], values[name], tmp_path, number) for number, name in enumerate(values)]
     wrong, _ = job(of_tensors["separate"], {"frame": np.full((1, 32, 48, 3), np.nan, np.float32)}, tmp_path, len(jobs))
     (tmp_path / "jobs").write_text("\n".join([jobs[0][0], wrong, *(text for text, _ in jobs[1:])]))
-    with subprocess.Popen([program, folder, tmp_path / "jobs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([program, folder / "1", tmp_path / "jobs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         python = {name: signatures[name](**{key: tf.constant(value) for key, value in values[name].items()}) for name in values}
         stdout, stderr = process.communicate(timeout=RUN_LIMIT_S)
     assert process.returncode == 0, stderr[-3000:]
@@ -114,10 +124,10 @@ def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(prog
             np.testing.assert_allclose(made, value, atol=FLOAT32, rtol=FLOAT32, err_msg=f"{name}/{key}")
 
 
-def test_the_warm_up_file_replays(run, signatures):
+def test_the_warm_up_file_replays(folder, signatures):
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2", reason="tensorflow-serving-api is not installed")
-    seen = set()
-    for record in tf.data.TFRecordDataset(str(run / "1/assets.extra/tf_serving_warmup_requests")).as_numpy_iterator():
+    seen, canvas = set(), read_config(folder).model.canvas
+    for record in tf.data.TFRecordDataset(str(folder / "1/assets.extra/tf_serving_warmup_requests")).as_numpy_iterator():
         log = logs.PredictionLog.FromString(record)
         assert log.WhichOneof("log_type") == "predict_log" and not log.FindInitializationErrors() and len(record) < 2000
         request = log.predict_log.request
@@ -125,7 +135,7 @@ def test_the_warm_up_file_replays(run, signatures):
         outputs = signatures[request.model_spec.signature_name](**inputs)
         assert all(len(value) == 1 for value in outputs.values())
         if "frame" in inputs:
-            assert inputs["frame"].shape == (1, 32, 48, 3)
+            assert inputs["frame"].shape == (1, *canvas, 3)
         seen.add(request.model_spec.signature_name)
     assert seen == set(signatures) - {"serving_default"}
 
@@ -140,11 +150,11 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def test_saved_model_cli_shows_and_runs_it(run, signatures, tmp_path):
+def test_saved_model_cli_shows_and_runs_it(folder, signatures, tmp_path):
     frame = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
     np.save(tmp_path / "frame.npy", frame)
-    lines = f"""show --dir {run / "1"} --all
-        run --dir {run / "1"} --tag_set serve --signature_def separate --inputs frame={tmp_path}/frame.npy --outdir {tmp_path}/out"""
+    lines = f"""show --dir {folder / "1"} --all
+        run --dir {folder / "1"} --tag_set serve --signature_def separate --inputs frame={tmp_path}/frame.npy --outdir {tmp_path}/out"""
     done = subprocess.run(
         [sys.executable, "-c", BOTH], input=lines, check=True, capture_output=True, text=True, timeout=RUN_LIMIT_S
     )

@@ -1,0 +1,50 @@
+"""The models that ship: as good as they say, small, and of every format that a folder ever had readable today."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from eqvid_tf.config import FORMAT
+from eqvid_tf.export import load, read_config, read_metrics
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(path.parent for path in (ROOT / "saved_models").glob("*/config.json"))
+
+
+def maker():
+    """saved_models/make.py as a module."""
+    spec = importlib.util.spec_from_file_location("make", ROOT / "saved_models/make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_or_three_models_ship():
+    assert [folder.name for folder in FOLDERS] == sorted(maker().MODELS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_it_is_as_good_as_its_metrics_say(folder, tmp_path):
+    make, metrics = maker(), read_metrics(folder)
+    found, _ = make.figures(folder, make.scenes(metrics["scenes"], tmp_path / "scenes"), tmp_path)
+    off = {
+        (row, column): (value, said)
+        for row, figures in metrics["figures"].items()
+        for column, said in figures.items()
+        if abs((value := found[row][column]) - said) > metrics["spread"][row][column] + 0.01
+    }
+    assert not off and set(found["eqvid"]) == set(metrics["figures"]["eqvid"])
+    better = {column for column, value in found["eqvid"].items() if (value < found["scissors"][column]) == (column == "corner_px")}
+    assert better >= {"iou", "corner_px", "move_char", "swap_char", "transfer_char"}
+    assert make.table(metrics).strip() in (folder / "README.md").read_text(encoding="utf-8")
+    assert metrics["verdict"] == [] and sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 10e6
+
+
+def test_every_format_that_ever_shipped_is_read():
+    folders = [*FOLDERS, *(ROOT / "tests/formats").glob("*/")]  # one is kept there when the format is raised
+    formats = {json.loads((folder / "config.json").read_text())["format"]: folder for folder in folders}
+    assert set(formats) == set(range(1, FORMAT + 1))
+    for folder in formats.values():
+        assert load(folder).config == read_config(folder).model
