@@ -176,3 +176,17 @@ def pad_to_multiple(x, multiple: int):
         return x
     rows = tf.minimum(tf.range(height + below), height - 1)
     return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)
+
+
+def off_the_ends(logits):
+    """A sigmoid that stays within [0.0025, 0.9975], and from its ends is still led back: a character that is small is lost within
+    the first steps otherwise, and for good."""
+    return ops.sigmoid(held(logits))
+
+
+@ops.custom_gradient
+def held(logits):
+    """Logits cut at -6 and 6; their gradient passes where it leads inwards, and so that none runs away, not where it leads out."""
+    def gradient(upstream):
+        return ops.where(ops.sign(upstream) * logits < -6, ops.zeros_like(upstream), upstream)
+    return ops.clip(logits, -6, 6), gradient

@@ -5,8 +5,8 @@ import keras
 from keras import layers, ops
 
 from eqvid_tf import affine, losses
-from eqvid_tf.layers import warp
-from eqvid_tf.networks import Trunk, off_the_ends, pool, register
+from eqvid_tf.layers import off_the_ends, warp
+from eqvid_tf.networks import Trunk, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
 STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from eqvid_tf.layers import pad_to_multiple
+from eqvid_tf.layers import off_the_ends, pad_to_multiple
 
 PIXELS = 3
 LIGHTS = 0.7, 1.4     # in which a background is known again
@@ -95,20 +95,6 @@ class Trunk(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "width": self.width, "levels": self.levels}
-
-
-def off_the_ends(logits):
-    """A sigmoid that stays within [0.0025, 0.9975], and from its ends is still led back: a character that is small is lost within
-    the first steps otherwise, and for good."""
-    return ops.sigmoid(held(logits))
-
-
-@ops.custom_gradient
-def held(logits):
-    """Logits cut at -6 and 6; their gradient passes where it leads inwards, and so that none runs away, not where it leads out."""
-    def gradient(upstream):
-        return ops.where(ops.sign(upstream) * logits < -6, ops.zeros_like(upstream), upstream)
-    return ops.clip(logits, -6, 6), gradient
 
 
 def gain(frame, picture, passes: int = 4):

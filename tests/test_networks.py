@@ -118,7 +118,7 @@ def test_from_the_ends_the_way_leads_back_and_no_further():
     logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        held = networks.held(logits)
+        held = layers.held(logits)
         loss = tf.reduce_sum(held * [-1.0, 1, 1, 1, -1])
     np.testing.assert_array_equal(held, [-6, -6, 0, 6, 6])
     np.testing.assert_array_equal(tape.gradient(loss, logits), [-1, 0, 1, 1, 0])
