@@ -25,7 +25,6 @@ from measured import on_a_page, rounded
 
 from eqvid_tf.sheets import text_table
 
-ROOT = Path(__file__).parents[1]
 SCENE = {"seed": 6, "size": (64, 64), "frames": 48}
 FRAMES = 8
 BORDER = {"whole frame": 0.15, "character": 0.05}       # of the map, left out at each edge

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -28,7 +29,12 @@ from eqvid_tf.tuning import finetune
 
 COLUMNS = {"bg_psnr": 1, "iou": 3, "corner_px": 2, "move_char": 1}      # and how many digits of each are shown
 FRAMES = 12, 36         # of the new scene, that are learned
-ALONE = "from nothing"
+WAYS = {                # what of a model folder does not come along, and which networks do not learn
+    "fine-tuned": ("", ()),
+    "the same, no frames kept": ("kept", ()),
+    "the same, f and h frozen": ("", ("f", "h")),
+    "the same, g and T frozen": ("", ("g", "T")),
+}
 
 
 def frozen(*names: str):
@@ -41,60 +47,59 @@ def frozen(*names: str):
     return mock.patch("eqvid_tf.tuning.compiled", with_some_frozen)
 
 
-def of(run: Path, scenes: list[Path], place: Path) -> dict:
-    """The means of a model's scorecard."""
-    mean = scored(load(run), scenes, place, cache=None).mean
-    return {column: mean[column] for column in COLUMNS}
+def means(run: Path, place: Path, **scenes: list[Path]) -> dict:
+    """The means of a model's scorecards, on each of these groups of scenes."""
+    model = load(run)
+    cards = {group: scored(model, members, place / group, cache=None).mean for group, members in scenes.items()}
+    return rounded({group: {column: card[column] for column in COLUMNS} for group, card in cards.items()})
 
 
-def learned(clips, run: Path, minutes: float, seed: int, keep: bool) -> Path:
-    if not (run / "model.keras").is_file():
-        train(configure(Config(train=TrainConfig(minutes=minutes, seed=seed, keep_frames=keep)), clips), clips, run)
-    return run
+def learned(clips, run: Path, minutes: float, seed: int, **scenes) -> dict:
+    """The figures of a model that learns these clips from nothing."""
+    train(configure(Config(train=TrainConfig(minutes=minutes, seed=seed, keep_frames=True)), clips), clips, run)
+    return means(run, run / "layers", **scenes)
 
 
-def tuned(source: Path, clip, run: Path, minutes: float, seed: int, frozen_ones: tuple[str, ...] = ()) -> Path:
-    if not (run / "model.keras").is_file():
-        with frozen(*frozen_ones):
-            finetune(source, [clip], run, train=TrainConfig(minutes=minutes, seed=seed))
-    return run
+def tuned(source: Path, clip, run: Path, minutes: float, seed: int, way: str, **scenes) -> dict:
+    """The figures of a model that is fine-tuned in one of the ways."""
+    left_out, names = WAYS[way]
+    with tempfile.TemporaryDirectory() as place, frozen(*names):
+        copy = shutil.copytree(source, Path(place) / "source", ignore=shutil.ignore_patterns("logs", "layers", left_out))
+        finetune(copy, [clip], run, train=TrainConfig(minutes=minutes, seed=seed))
+    return means(run, run / "layers", **scenes)
 
 
 def with_one_new(new: Path, old: list[Path], args: argparse.Namespace) -> dict:
     """Way -> {"new", "old"} -> column -> figure, for one new scene."""
     work, clip = args.work / new.name, open_clip(new / "frames", frames=FRAMES, cache=None)
-    source = learned([open_clip(scene / "frames", cache=None) for scene in old], work / "source", args.minutes, args.seed, True)
-    bare = work / "source-without-frames"
-    shutil.copytree(source, bare, ignore=shutil.ignore_patterns("kept", "logs"), dirs_exist_ok=True)
-    runs = {
-        f"fine-tuned, {args.tune:g} min": tuned(source, clip, work / "tuned", args.tune, args.seed),
-        "the same, no frames kept": tuned(bare, clip, work / "bare", args.tune, args.seed),
-        "the same, f and h frozen": tuned(source, clip, work / "frozen", args.tune, args.seed, ("f", "h")),
-        "the same, g and T frozen": tuned(source, clip, work / "frozen-too", args.tune, args.seed, ("g", "T")),
-    }
-    found = {"before": {"old": of(source, old, work / "layers/before")}}
-    for name, run in runs.items():
-        place = work / "layers" / run.name
-        found[name] = {"new": of(run, [new], place / "new"), "old": of(run, old, place / "old")}
-    run = learned([clip], work / "alone", args.alone, args.seed, False)
-    found[f"{ALONE}, {args.alone:g} min"] = {"new": of(run, [new], work / "layers/alone")}
-    return rounded(found)
+    clips, source = [open_clip(scene / "frames", cache=None) for scene in old], work / "source"
+    settings = {"old": [scene.name for scene in old], "frames": FRAMES, "seed": args.seed}
+    # `kept` makes again what was made by other code, with other settings, or of another source
+    once = lambda name, of, minutes, make: kept(work, name.replace(" ", "-"), of, {**settings, "minutes": minutes}, make)
+    found = {"before": once("before", work, args.minutes, partial(learned, clips, source, args.minutes, args.seed, old=old))}
+    for way in WAYS:
+        run = work / way.replace(" ", "-")
+        found[way] = once(way, source, args.tune, partial(tuned, source, clip, run, args.tune, args.seed, way, new=[new], old=old))
+    found["from nothing"] = once("from nothing", work, args.alone, partial(
+        learned, [clip], work / "from-nothing", args.alone, args.seed, new=[new]))
+    return found
 
 
 def run(args: argparse.Namespace) -> dict:
     rows = {}
     for name in args.new:
         (new,), old = ([scene for scene in args.scenes if (scene.name == name) == wanted] for wanted in (True, False))
-        settings = {"old": [scene.name for scene in old], "frames": FRAMES, "minutes": [args.minutes, args.tune, args.alone], "seed": args.seed}
-        rows[name] = kept(args.work, name, args.work, settings, partial(with_one_new, new, old, args))
+        rows[name] = with_one_new(new, old, args)
         print(name, rows[name], flush=True)
-    return {"frames": FRAMES, "minutes": args.minutes, "new": rows}
+    return {"frames": FRAMES, "minutes": {"before": args.minutes, "fine-tuned": args.tune, "from nothing": args.alone}, "new": rows}
 
 
 def table(figures: dict) -> str:
-    rows = [[new, way, *(shown(found.get(of, {}).get(column), digits) for of in ("new", "old") for column, digits in COLUMNS.items())]
+    groups = ("new", "old")
+    rows = [[new, f"{way}, {figures['minutes'][way]:g} min" if way in figures["minutes"] else way,
+             *(shown(found.get(group, {}).get(column), digits) for group in groups for column, digits in COLUMNS.items())]
             for new, ways in figures["new"].items() for way, found in ways.items()]
-    return text_table(rows, ["new", "way", *(f"{column}, {of}" for of in ("new", "old") for column in COLUMNS)]) + "\n"
+    return text_table(rows, ["new", "way", *(f"{column}, {group}" for group in groups for column in COLUMNS)]) + "\n"
 
 
 def main() -> int:

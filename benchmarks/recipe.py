@@ -21,7 +21,6 @@ from measured import kept, on_a_page, rounded
 
 from eqvid_tf.sheets import text_table
 
-ROOT = Path(__file__).parents[1]
 SCENES = {"walks": {"seed": 11, "size": [48, 48], "frames": 32}, "rests": {"seed": 12, "size": [48, 48], "frames": 32, "rest": 0.5}}
 SHOTS = 6
 COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_char")

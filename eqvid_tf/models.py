@@ -13,10 +13,14 @@ def shelves() -> list[Path]:
     return [*([Path(named)] if named else []), CHECKOUT]
 
 
+def folders(shelf: Path) -> list[Path]:
+    """The model folders on a shelf."""
+    return [path.parent for path in sorted(shelf.glob("*/config.json"))]
+
+
 def on_the_shelf() -> dict[str, Path]:
     """Every model that is found by name; the first shelf goes first."""
-    found = [path.parent for shelf in reversed(shelves()) for path in sorted(shelf.glob("*/config.json"))]
-    return {folder.name: folder for folder in found}
+    return {folder.name: folder for shelf in reversed(shelves()) for folder in folders(shelf)}
 
 
 def model_folder(name: str | Path) -> Path:

@@ -124,10 +124,11 @@ def learn(model, config: Config, new: Material, old: Material, folder: Path | No
     board = [Board(clock, folder / "logs", probe)] if folder else []
     callbacks = [clock, schedule, recall, rounds, checkpoint, *board, *callbacks]
     try:
-        clock.renew()
-        while clock.renewed:
+        while True:
             dataset = draw(seed=config.train.seed, start=clock.step)        # with the hints as they are now
             model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+            if not clock.renewed:
+                break
     except KeyboardInterrupt:
         checkpoint.save()
         log(f"stopped at step {clock.step}")

@@ -16,6 +16,7 @@ from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from eqvid_tf.export import read_config
+from eqvid_tf.models import CHECKOUT, folders
 from eqvid_tf.serving import png
 
 SOURCE = Path(__file__).parent / "saved_model.c"
@@ -23,10 +24,9 @@ LIBRARIES = Path(tf.sysconfig.get_lib())
 FLOAT32 = 1e-5
 RUN_LIMIT_S = 120
 STILL = np.eye(2, 3, dtype=np.float32)
-SHIPPED = sorted(path.parent for path in Path(__file__).parents[1].glob("saved_models/*/config.json"))
 
 
-@pytest.fixture(scope="module", params=[None, *SHIPPED], ids=lambda folder: folder.name if folder else "trained here")
+@pytest.fixture(scope="module", params=[None, *folders(CHECKOUT)], ids=lambda folder: folder.name if folder else "trained here")
 def folder(request):
     """A model folder."""
     return request.param or request.getfixturevalue("run")

@@ -8,14 +8,15 @@ import pytest
 
 from eqvid_tf.config import FORMAT
 from eqvid_tf.export import load, read_config, read_metrics
+from eqvid_tf.models import CHECKOUT, folders
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = sorted(path.parent for path in (ROOT / "saved_models").glob("*/config.json"))
+FOLDERS = folders(CHECKOUT)
 
 
 def maker():
     """saved_models/make.py as a module."""
-    spec = importlib.util.spec_from_file_location("make", ROOT / "saved_models/make.py")
+    spec = importlib.util.spec_from_file_location("make", CHECKOUT / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
