@@ -71,6 +71,10 @@ def verdict(found: dict[str, float], start: dict[str, float]) -> list[str]:
     return names
 
 
+def in_words(names: list[str]) -> str:
+    return "; ".join(names) or "no trivial solution found"
+
+
 def treat(model, names: list[str]) -> str:
     """The remedy: networks that are past learning begin anew, but for what h remembers, and the losses get their default weights.
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from eqvid_tf.config import Config
+from eqvid_tf.doctor import in_words
 from eqvid_tf.model import EquivariantVideoModel
 from eqvid_tf.models import model_folder, on_the_shelf
 from eqvid_tf.output import OutputError, put, write_text
@@ -149,7 +150,7 @@ def card(config: Config, metrics: dict) -> str:
         f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`;",
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
         f"- Last losses: {last}.",
-        f"- Verdict: {', '.join(metrics['verdict']) or 'no trivial solution found'}.",
+        f"- Verdict: {in_words(metrics['verdict'])}.",
         "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
         "- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.", ""]

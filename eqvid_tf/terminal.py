@@ -44,11 +44,6 @@ def say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def in_words(verdict: list[str]) -> str:
-    """The doctor's verdict on a model."""
-    return "; ".join(verdict) or "no trivial solution found"
-
-
 def progress(items, label: str, total: int | None = None):
     from tqdm import tqdm
 

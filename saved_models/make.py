@@ -19,8 +19,9 @@ from eqvid_tf.data.frames import open_clip
 from eqvid_tf.data.scenes import write_scenes
 from eqvid_tf.data.video import write_png
 from eqvid_tf.evaluate import evaluate, scored
-from eqvid_tf.export import load, read_metrics
+from eqvid_tf.export import load, read_config, read_metrics
 from eqvid_tf.output import new_folder, write_text
+from eqvid_tf.scissors import has_opencv
 from eqvid_tf.sheets import text_table
 from eqvid_tf.train import configure, train
 
@@ -50,7 +51,7 @@ def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarr
 
 def trained(name: str, seed: int, folders: list[Path], minutes: float, work: Path) -> Path:
     run = work / f"{name}-{seed}"
-    if not (run / "model.keras").is_file():
+    if not (run / "model.keras").is_file() or read_config(run).train.minutes != minutes:
         clips = [open_clip(folder / "frames", cache=None) for folder in folders]
         settings = Config(train=TrainConfig(minutes=minutes, seed=seed, keep_frames=True))
         print(f"{name}, seed {seed}: {minutes:g} minutes", flush=True)
@@ -86,7 +87,7 @@ def card(text: str, metrics: dict) -> str:
     return text + "\n".join([
         "", "## How good it is", "",
         f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it was trained on, from their",
-        "frames alone, beside the temporal-median scissors; ± how far a model trained from another seed is off. Written by",
+        "frames alone, beside the temporal-median scissors refined by ECC; ± how far a model trained from another seed is off. Written by",
         "`python saved_models/make.py`.", "", table(metrics), "",
         "![Frames, layers and renders, beside the truth and the scissors](picture.png)", ""])
 
@@ -97,6 +98,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of training, instead of the model's own")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build/saved_models")
     args = parser.parse_args()
+    if not has_opencv():
+        parser.error("the scissors refine their motions by OpenCV, which is not installed. Install eqvid_tf[baselines].")
     for name in args.names or MODELS:
         make(name, args.minutes, args.work)
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from eqvid_tf.models import model_folder
-from eqvid_tf.terminal import add_cache, add_network_only, add_overwrite, in_words, progress, quietly
+from eqvid_tf.terminal import add_cache, add_network_only, add_overwrite, progress, quietly
 
 TEXT = "Measure a model beside the scissors on scenes with ground truth."
 EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.json, args.overwrite)
     sheet_file = check_output(args.sheet or args.run / "evaluation.png", args.overwrite or not args.sheet)
     with quietly():
+        from eqvid_tf.doctor import in_words
         from eqvid_tf.evaluate import evaluate
         from eqvid_tf.export import load, read_metrics
     model = load(args.run)

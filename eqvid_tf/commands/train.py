@@ -7,7 +7,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
-from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, in_words, quietly, say
+from eqvid_tf.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
 
 TEXT = "Train one model on all clips."
 EXAMPLE = "eqvid train walk.mp4 --output runs/walk --minutes 10"
@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
 
 def trained(folder: Path, metrics: dict) -> str:
     """What is said at the end."""
+    from eqvid_tf.doctor import in_words
+
     return f"{folder}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; {in_words(metrics['verdict'])}"
 
 
