@@ -74,7 +74,9 @@ class Schedule(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
-        self.clock, self.peak, self.since, self.first = clock, peak, 0.0, 0
+        self.clock, self.peak, self.first = clock, peak, 0
+        # resumed after a remedy: the hints fade on from where they were
+        self.since = max(0.0, float(clock.of.hint_strength) * (UNHINTED - HINTED) - UNHINTED + clock.progress)
 
     def on_train_batch_begin(self, batch, logs=None):
         progress = self.clock.progress

@@ -198,17 +198,19 @@ def test_a_checkpoint_every_minute(checkpoint, monkeypatch):
 # -- the schedule --------------------------------------------------------------------------------------------------
 
 
-def rates(steps):
-    """Learning rate and hint strength before each step."""
-    noted = []
-    model = SimpleNamespace(optimizer=SimpleNamespace(), hint_strength=SimpleNamespace(assign=noted.append))
-    clock = SimpleNamespace()
+def rates(steps, first=0, strength=1.0, put_right=None):
+    """Learning rate and hint strength before each step, from the first on."""
+    noted, hint = [], tf.Variable(strength)
+    model = SimpleNamespace(optimizer=SimpleNamespace(), hint_strength=hint)
+    clock = SimpleNamespace(of=model, progress=first / steps)
     schedule = Schedule(clock, 2e-3)
     schedule.set_model(model)
-    for clock.step in range(steps):
+    for clock.step in range(first, steps):
         clock.progress = clock.step / steps
+        if clock.step == put_right:
+            schedule.put_right()
         schedule.on_train_batch_begin(0)
-        noted[-1] = (model.optimizer.learning_rate, noted[-1])
+        noted.append((model.optimizer.learning_rate, float(hint)))
     return np.array(noted).T
 
 
@@ -219,6 +221,13 @@ def test_schedule():
     assert rate[500] == pytest.approx(1e-3, rel=0.03) and 1e-5 < rate[-1] < 4e-5
     assert hint[100] == 1 and 0.1 < hint[300] < 1 and (np.diff(hint) <= 0).all()
     assert hint[-1] == pytest.approx(callbacks.REMINDER)
+
+
+def test_hints_fade_on_where_they_were():
+    _, hint = rates(1000, put_right=200)  # a remedy, and the training is stopped after it
+    assert hint[199] < 1 and hint[200:350].min() == 1 and hint[500] < hint[400] < 1
+    for stop in (400, 500, 900):
+        np.testing.assert_allclose(rates(1000, stop, hint[stop - 1])[1], hint[stop:], atol=0.005)
 
 
 def test_time_goes_on_from_run_to_run(monkeypatch):
