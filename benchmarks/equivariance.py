@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from measured import on_a_page, rounded
 
+from eqvid_tf.config import LossConfig
 from eqvid_tf.sheets import text_table
 
 SCENE = {"seed": 6, "size": (64, 64), "frames": 48}
@@ -35,7 +36,7 @@ KINDS = {
     "shear": [{"shear": shear} for shear in (0.1, -0.2, 0.3)],
 }
 STRUCTURES = ("partition", "plain")
-MODELS = {"untrained": None, "trained with L_c": 2.0, "trained without L_c": 0.0}     # weight of the character loss
+MODELS = {"untrained": None, "trained with L_c": LossConfig().character, "trained without L_c": 0.0}     # weight of the character loss
 
 
 def trained(structure: str, weight: float, scene: Path, folder: Path, steps: int, seed: int):

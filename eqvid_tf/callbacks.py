@@ -18,7 +18,7 @@ from eqvid_tf.model import remember
 from eqvid_tf.separate import estimates, masks
 
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
-REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
+REMINDER = 0.5                  # what stays of them: without, a character like its background is lost to h
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
 WINDOW = 50                     # steps that a reported loss is the mean of
 WARM = 50                       # steps in which the learning rate grows to its full size

@@ -3,8 +3,9 @@
 Two structures share one contract, f and h: frame -> feature map, g: feature map -> frame.
 
 partition   f and h cut the frame in two and write to separate channels of one map, so that T f + h is still a sum:
-            f(x) = [p x, p, p phi(x), 0] and h(x) = [0, 0, 0, (1 - m) x + m recall(x)], with presence p and cover m;
-            g draws the character over the background and adds a residual that starts at zero.
+            f(x) = [c, p, p phi(x), 0] and h(x) = [0, 0, 0, (1 - m) x + m recall(x)], presence p, cover m, and
+            the colour c that over the recalled background gives x; g draws the character over the background and adds a
+            residual that starts at zero.
 plain       bare U-Nets, the hypothesis alone: what the three losses do without a partition.
 
 Convention: frames NHWC in [0, 1]; a cell of a map with stride s is the s x s pixels of the frame that it covers (average
@@ -139,7 +140,10 @@ class Encoder(Network):
 
 @register
 class CharacterEncoder(Encoder):
-    """f of the partition: the part of the frame that is the character, [p x, p, p phi(x), 0 0 0].
+    """f of the partition: the part of the frame that is the character, [c, p, p phi(x), 0 0 0].
+
+    Its colour c = x - (1 - p) recall(x), within [0, p], is what gives x when it is laid over the background that h remembers:
+    what shows through it, or beside its edge, is not its own. Where h remembers none, c = p x.
 
     Equivariant by construction but for its trunk; the losses teach the trunk. It sees the frame, and how the frame
     differs from the background that h remembers, where h does; in training now and then without, so that it can do without.
@@ -167,13 +171,15 @@ class CharacterEncoder(Encoder):
     def encode(self, frame, training):
         recalled, known = self.recall(frame) if self.recall else (frame, ops.zeros(ops.shape(frame)[:1]))
         known = ops.cast(known, self.compute_dtype)[:, None, None, None]
+        behind = ops.stop_gradient(known * recalled + (1 - known) * frame)      # unknown: the presence cuts the frame itself out
         if training:
             known *= ops.cast(keras.random.uniform(ops.shape(known), seed=self.random) > self.UNTOLD, self.compute_dtype)
         seen = [frame - 0.5, 3 * known * ops.abs(frame - recalled), known * ops.ones_like(frame[..., :1])]
         out = self.head(self.trunk(ops.concatenate(seen, -1)))
         presence = off_the_ends(out[..., :1] - 2)
-        appearance = presence * ops.concatenate([frame, ops.ones_like(presence), ops.tanh(out[..., 1:])], -1)
-        return ops.pad(appearance, [[0, 0], [0, 0], [0, 0], [0, PIXELS]])
+        colour = ops.minimum(ops.maximum(frame - (1 - presence) * behind, 0), presence)
+        layer = ops.concatenate([colour, presence, presence * ops.tanh(out[..., 1:])], -1)
+        return ops.pad(layer, [[0, 0], [0, 0], [0, 0], [0, PIXELS]])
 
     @staticmethod
     def replaced(features, layer):

@@ -174,7 +174,7 @@ class ClipLayers:
     def _cut(self, frame: np.ndarray, presence: np.ndarray, background: np.ndarray, noise) -> np.ndarray:
         presence = presence.astype(np.float32) / 255
         if self.network_only:
-            return np.concatenate([frame * presence[..., None], presence[..., None]], -1).astype(np.float32)
+            return lifted(frame, background, presence)
         return cut_out(frame, background, presence, noise=noise, cell=max(1.0, self.clip.size[0] / self.canvas[0]))
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

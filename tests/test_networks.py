@@ -184,6 +184,18 @@ def test_away_from_the_borders_f_does_not_know_where_it_is(structure, stride):
         assert assert_equivariant(f, frame, shift, border=0.33, atol=FLOAT32) < FLOAT32
 
 
+def test_what_shows_through_a_character_is_not_its_own():
+    """Over the remembered background f(x) gives x, and over any other what a half-transparent character would give there."""
+    f, (own, background) = make("partition", 1)[0], frames(16, 24)
+    f.recall = lambda frame: (ops.broadcast_to(background, ops.shape(frame)), ops.ones(len(frame)))
+    f.head.kernel.assign(ops.zeros_like(f.head.kernel))
+    f.head.bias.assign([2.0, 0, 0])  # half present everywhere
+    layer = f((0.5 * own + 0.5 * background)[None])[0]
+    np.testing.assert_allclose(layer[..., :3], 0.5 * own, atol=FLOAT32)
+    f.recall = lambda frame: (ops.broadcast_to(background, ops.shape(frame)), ops.zeros(len(frame)))  # it knows none
+    np.testing.assert_allclose(f(own[None])[0, ..., :3], 0.5 * own, atol=FLOAT32)
+
+
 def test_training_makes_f_equivariant(trained, scene, capsys):
     """f(x') = T f(x) where the character moves and the background stays, before training and after it.
 
