@@ -18,7 +18,8 @@ from eqvid_tf.model import remember
 from eqvid_tf.separate import estimates, masks
 
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
-REMINDER = 0.5                  # what stays of them: without, a character like its background is lost to h
+REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
+REFINED, TRUSTED = (0.5, 0.7), 8.0      # between these they grow again, to this: by then they are made of what the networks know
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
 WINDOW = 50                     # steps that a reported loss is the mean of
 WARM = 50                       # steps in which the learning rate grows to its full size
@@ -70,7 +71,11 @@ class Clock(keras.callbacks.Callback):
 
 
 class Schedule(keras.callbacks.Callback):
-    """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right."""
+    """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right, and come back.
+
+    Why: a ghost in the first background is a hint at a character. Only where hints are weak do the networks find it out; then the
+    background is right, and so are the hints that are made of it.
+    """
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
@@ -82,7 +87,8 @@ class Schedule(keras.callbacks.Callback):
         progress = self.clock.progress
         rate = self.peak * min(1, (self.clock.step - self.first + 1) / WARM) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
         self.model.optimizer.learning_rate = rate
-        self.model.hint_strength.assign(np.clip((UNHINTED - progress + self.since) / (UNHINTED - HINTED), REMINDER, 1))
+        fading = np.clip((UNHINTED - progress + self.since) / (UNHINTED - HINTED), REMINDER, 1)
+        self.model.hint_strength.assign(max(fading, np.interp(progress, REFINED, (REMINDER, TRUSTED))))
 
     def put_right(self) -> None:
         """Hints in full again, a warm-up, and no more than the usual learning rate."""

@@ -42,7 +42,7 @@ class LossConfig:
     character: float = option(0.5, "weight of the character loss L_c")
     background: float = option(2.0, "weight of the background loss L_b")
     label: float = option(0.3, "weight of the motion loss on pairs the model labels itself")
-    hint: float = option(8.0, "weight of the hints at the start of training; it fades to a half")
+    hint: float = option(1.0, "weight of the hints at the start of training; it falls to a third, and late grows eightfold")
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():

@@ -25,7 +25,7 @@ class EquivariantVideoModel(keras.Model):
     Train it with `compile(optimizer)` and `fit(dataset)`; the dataset gives dicts with `frame` and `next_frame`, float32
     [B, H, W, 3] in [0, 1]; optionally `motion` [B, 2, 3] (forward; needed by the `known` estimator), `background_frame`
     (another frame of the same clip, from which h is read), and `hint` and `next_hint` [B, H, W, 1] (a guess at the masks,
-    weighted by `hint_strength`, which the trainer fades out).
+    weighted by `hint_strength`, which the trainer sets).
 
     Args:
         config: a ModelConfig or its dict; keyword-only defaults otherwise.
@@ -97,7 +97,7 @@ class EquivariantVideoModel(keras.Model):
                 terms["label"] += self.labelled(self.T.estimates(made), made["motion"], made["features"])
         if training and "hint" in pair:
             made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
-            weight = made + (1 - made) * self.hint_strength         # of a pair made anew the mask is known, not guessed
+            weight = ops.maximum(self.hint_strength, made)          # of a pair made anew the mask is known, not guessed
             masks = (self.cut(self.g.mask(out[f], out[h]), pair["frame"]) for f, h in (("fx", "hx"), ("fx2", "hx2")))
             terms["hint"] = sum(losses.presence_loss(mask, pair[key], weight) for mask, key in zip(masks, ("hint", "next_hint"))) / 2
         return terms

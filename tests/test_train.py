@@ -219,8 +219,9 @@ def test_schedule():
     assert rate[0] == pytest.approx(2e-3 / 50, rel=0.01) and (np.diff(rate[:50]) > 0).all()
     assert rate.max() == pytest.approx(2e-3, rel=0.02) and (np.diff(rate[60:]) < 0).all()
     assert rate[500] == pytest.approx(1e-3, rel=0.03) and 1e-5 < rate[-1] < 4e-5
-    assert hint[100] == 1 and 0.1 < hint[300] < 1 and (np.diff(hint) <= 0).all()
-    assert hint[-1] == pytest.approx(callbacks.REMINDER)
+    assert hint[100] == 1 and 0.1 < hint[300] < 1 and (np.diff(hint[:500]) <= 0).all()
+    assert hint[450] == pytest.approx(callbacks.REMINDER)
+    assert 1 < hint[600] < 8 and (np.diff(hint[500:]) >= 0).all() and (hint[700:] == 8).all()
 
 
 def test_hints_fade_on_where_they_were():
