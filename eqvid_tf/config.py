@@ -39,7 +39,7 @@ class LossConfig:
     """Weights of the terms that train_step sums."""
 
     scene: float = option(10.0, "weight of the scene loss L_s")
-    character: float = option(0.5, "weight of the character loss L_c")
+    character: float = option(2.0, "weight of the character loss L_c")
     background: float = option(2.0, "weight of the background loss L_b")
     label: float = option(0.3, "weight of the motion loss on pairs the model labels itself")
     hint: float = option(1.0, "weight of the hints at the start of training; it falls to a third, and late grows eightfold")
