@@ -73,9 +73,7 @@ class Clock(keras.callbacks.Callback):
 class Schedule(keras.callbacks.Callback):
     """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right, and come back.
 
-    Why: a ghost in the first background is a hint at a character. Only where hints are weak do the networks find it out; then the
-    background is right, and so are the hints that are made of it.
-    """
+    Why: a ghost in the first background is a false hint; networks find it out where hints are weak, and refreshed hints are right."""
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
