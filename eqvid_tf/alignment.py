@@ -1,4 +1,4 @@
-"""The last pixel: two feature maps laid over each other by Gauss-Newton, from an estimate that is nearly right.
+"""The last pixel: two feature maps laid over each other by Gauss-Newton, from an estimate that is nearly right, and how sure that is.
 
 Source: Lucas and Kanade's scheme as in Baker and Matthews (2004), with the mean slopes of Benhimane and Malis (2004).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from eqvid_tf import affine
+from eqvid_tf import affine, losses
 from eqvid_tf.layers import warp
 from eqvid_tf.motion import box, gentle, moments, present, with_inside
 
@@ -18,6 +18,11 @@ ROBUST = 0.1        # difference from which a cell counts half
 DAMPING = 1e-3      # of the mean curvature
 LONGEST = 0.5       # shift of a step, in half sides of the square
 SETTLED = 2e-3      # half sides: a smaller step, and there is nothing left to gain
+ALIKE = 10.0        # by which neighbouring cells, which err together, are surer of a motion than they should be
+DOUBTFUL = 0.055    # half sides of the box, about a pixel at 64, where a confidence is 0.5
+
+AT = (2 * np.arange(CELLS, dtype="float32") + 1) / CELLS - 1
+PLACES = np.stack([*np.meshgrid(AT, AT), np.ones((CELLS, CELLS), "float32")], -1).reshape(-1, 3)      # of the cells: x, y, 1
 
 
 def align(features, next_features, motion):
@@ -72,14 +77,50 @@ def newton(x, y, weight, apart):
 
     Shapes: slopes x and y, weight and apart [B, n, n, c] -> [B, 2, 3].
     """
-    at = (2 * np.arange(CELLS, dtype="float32") + 1) / CELLS - 1
-    at = np.stack([*np.meshgrid(at, at), np.ones((CELLS, CELLS), "float32")], -1).reshape(-1, 3)
-    squares = (at[:, :, None] * at[:, None]).reshape(-1, 9)
-    total = lambda product: ops.reshape(ops.sum(product, -1), (-1, CELLS ** 2))         # over the channels
-    wx, wy = weight * x, weight * y
-    xx, xy, yy = (ops.reshape(ops.matmul(total(product), squares), (-1, 3, 3)) for product in (wx * x, wx * y, wy * y))
-    curvature = ops.concatenate([ops.concatenate([xx, xy], 2), ops.concatenate([xy, yy], 2)], 1)
-    wanted = ops.concatenate([ops.matmul(total(product), at) for product in (wx * apart, wy * apart)], 1)
-    damping = DAMPING * ops.trace(curvature, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6
-    step = ops.reshape(ops.solve(curvature + damping * ops.eye(6), wanted[..., None]), (-1, 2, 3))
+    wanted = ops.concatenate([ops.matmul(over_channels(weight * slope * apart), PLACES) for slope in (x, y)], 1)
+    step = ops.reshape(ops.solve(curvature(x, y, weight), wanted[..., None]), (-1, 2, 3))
     return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -LONGEST, LONGEST)], -1)
+
+
+def curvature(x, y, weight):
+    """Of the squared difference, in the six entries of a motion: [B, 6, 6], damped a little, so that it can be inverted."""
+    squares = (PLACES[:, :, None] * PLACES[:, None]).reshape(-1, 9)
+    wx, wy = weight * x, weight * y
+    xx, xy, yy = (ops.reshape(ops.matmul(over_channels(product), squares), (-1, 3, 3)) for product in (wx * x, wx * y, wy * y))
+    whole = ops.concatenate([ops.concatenate([xx, xy], 2), ops.concatenate([xy, yy], 2)], 1)
+    return whole + (DAMPING * ops.trace(whole, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6) * ops.eye(6)
+
+
+def over_channels(product):
+    """Sums of [B, n, n, c] over the channels: [B, n * n]."""
+    return ops.reshape(ops.sum(product, -1), (-1, CELLS ** 2))
+
+
+def standard_error(features, next_features, motion):
+    """How far a fitted motion may carry the corners of the character's box astray, in half sides: from what is left apart, and from
+    how well the maps' slopes hold a motion fast.
+
+    Shapes: maps [B, h', w', c'], motion [B, 2, 3] forward -> [B].
+    """
+    centre, radius, _ = moments(features)
+    frame_from_crop = box(centre, WIDER * radius, ops.shape(features)[1:3])
+    (first, shown), (second, next_shown) = cut(features, frame_from_crop), cut(next_features, affine.compose(motion, frame_from_crop))
+    both = shown * next_shown
+    variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / (ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1)
+    mean = [(one + other) / 2 for one, other in zip(slopes_of(first), slopes_of(second))]
+    corner = np.array([[x, y, 1] for x in (-1 / WIDER, 1 / WIDER) for y in (-1 / WIDER, 1 / WIDER)], "float32")
+    corners = np.kron(np.eye(2, dtype="float32"), corner.T @ corner / 4)
+    spread = ops.trace(ops.solve(curvature(*mean, both), ops.broadcast_to(corners, (*ops.shape(radius), 6, 6))), axis1=1, axis2=2)
+    return ALIKE * ops.sqrt(variance * spread)
+
+
+def confidence_of(features, next_features, motion, back):
+    """How far a motion between two maps, and the motion back, can be trusted, [B] in [0, 1]; see docs/motion.md.
+
+    Shapes: maps [B, h', w', c'], motions [B, 2, 3] forward -> [B].
+    """
+    centre, radius, mass = moments(features)
+    frame_from_crop = box(centre, radius, ops.shape(features)[1:3])
+    round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), frame_from_crop)
+    doubt = ops.sqrt(ops.square(standard_error(features, next_features, motion)) + ops.square(round_trip))
+    return present(mass, moments(next_features)[2]) / (1 + doubt / DOUBTFUL)

@@ -11,11 +11,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf import doctor, plate
+from eqvid_tf import doctor
 from eqvid_tf.config import TrainConfig
-from eqvid_tf.evidence import gather, refined, witnesses
 from eqvid_tf.model import remember
-from eqvid_tf.separate import estimates, masks
+from eqvid_tf.refresh import refreshed
 
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
 REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
@@ -73,7 +72,8 @@ class Clock(keras.callbacks.Callback):
 class Schedule(keras.callbacks.Callback):
     """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right, and come back.
 
-    Why: a ghost in the first background is a false hint; networks find it out where hints are weak, and refreshed hints are right."""
+    Why: a ghost in the first background is a false hint; networks find it out where hints are weak, and refreshed hints are right.
+    """
 
     def __init__(self, clock: Clock, peak: float):
         super().__init__()
@@ -111,34 +111,10 @@ class Recall(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        self.plates = [self.refresh(*clip) for clip in zip(self.arrays, self.hints, self.plates)]
+        self.plates = [refreshed(self.model, *clip) for clip in zip(self.arrays, self.hints, self.plates)]
         if self.model.config.structure == "partition":
             remember(self.model, np.stack(self.plates) / 255, self.first)
         self.clock.renew()
-
-    def refresh(self, array: np.ndarray, hint: np.ndarray, former: np.ndarray) -> np.ndarray:
-        """The background of a clip as the masks now show it; its hints are made anew from that, in place.
-
-        What the masks hide in every frame stays as it was, or a mask that is a little too large would eat it away.
-        """
-        frames = array[plate.spread(len(array))]
-        hidden = masks(self.model, frames)
-        seen = hidden.min(0) < 128
-        picture = np.where(seen[..., None], plate.plate(frames, hidden), former)
-        hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
-        if self.model.T.learned:
-            self.weigh(array, hint, picture, seen)
-        return picture
-
-    def weigh(self, array: np.ndarray, hint: np.ndarray, picture: np.ndarray, seen: np.ndarray) -> None:
-        """Mends hints, in place, by what all frames tell together (see `eqvid_tf.evidence`)."""
-        best, weights = witnesses(array, hint)
-        motions, confidences = estimates(self.model, array, [(best, index) for index in range(len(array))])
-        chosen = plate.spread(len(array))
-        told = gather(((array[i], motions[i], weights[i] * confidences[i]) for i in chosen), picture, seen, hint[best] / 255)
-        for index in range(len(array) if told else 0):
-            alpha = refined(told, hint[index] / np.float32(255), array[index], picture, motions[index])
-            hint[index] = alpha * 255 + 0.5
 
 
 class Checkpoint(keras.callbacks.Callback):

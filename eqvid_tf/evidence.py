@@ -21,6 +21,7 @@ UNSURE = 0.3            # standard error of a slope, and ...
 APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
 MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
 MARGIN = 4              # pixels around the character that are looked at too
+STRAY = 0.25            # share of the frames: what fewer show at its place of the character is not the character's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,3 +117,23 @@ def witnesses(frames: np.ndarray, presence: np.ndarray) -> tuple[int, np.ndarray
     cut_off = sum((presence[:, rows, columns] > 127).mean(-1) for rows, columns in (
         (0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)))
     return int(np.argmax(weights * (area - area.max() * np.minimum(5 * cut_off, 1)))), weights
+
+
+def carried(presence: np.ndarray, motions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Masks without what does not move with the character, where a place is hidden in every frame.
+
+    Why: such a place was never seen, or it is no character at all but a flaw of the background that was taken for one, and which
+    no median over what the masks leave would ever mend. A flaw stays where it is while the character moves on.
+
+    Shapes: presence [T, h, w] uint8, motions [T, 2, 3] forward from one of the frames, weights [T] -> [T, h, w] uint8; as they
+        were where most of the masks does not move along, for then the motions are wrong.
+    """
+    hidden = presence.min(0) > 127
+    if not hidden.any():
+        return presence
+    there = np.stack([move(np.stack([mask > 127, np.ones(mask.shape)], -1), np.linalg.inv(homogeneous(motion)))
+                      for mask, motion in zip(presence, motions)])
+    share = np.tensordot(weights / weights.sum(), there, 1)
+    share = np.clip(share[..., :1] / np.maximum(share[..., 1:], 0.5), 0, 1)     # of the frames that show the place
+    along = np.stack([move(share, motion)[..., 0] for motion in motions]) > STRAY
+    return np.where(hidden & ~along, 0, presence) if along[presence > 127].mean() > MOSTLY else presence

@@ -8,10 +8,10 @@ import tensorflow as tf
 from keras import ops
 
 from eqvid_tf import affine, losses
-from eqvid_tf.alignment import align
+from eqvid_tf.alignment import align, confidence_of
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, build_estimator, confidence_of, displaced_twice, moments
+from eqvid_tf.motion import box, build_estimator, displaced_twice, moments
 from eqvid_tf.networks import build_networks, register, resize
 from eqvid_tf.recompose import recomposed
 
@@ -184,7 +184,7 @@ class EquivariantVideoModel(keras.Model):
         told = self.f.LAYER                 # the other channels tell nothing more of the motion, and cost as much
         motion, back = ops.split(align(features[..., :told], next_features[..., :told], motion), 2, axis=0)
         known, next_known = ops.split(self.remembers(there), 2, axis=0)     # elsewhere masks, and so motions, mean little
-        return motion, known * next_known * confidence_of(fx, fx2, motion, back)
+        return motion, known * next_known * confidence_of(fx[..., :told], fx2[..., :told], motion, back)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.

@@ -4,13 +4,12 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from eqvid_tf import affine, losses
+from eqvid_tf import affine
 from eqvid_tf.layers import off_the_ends, warp
 from eqvid_tf.networks import Trunk, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
 STEEPEST = 0.45     # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
-DOUBTFUL = 0.15     # of outline and round trip (see `confidence_of`): about a pixel at 64, where a confidence is 0.5
 FAINT = 1e-3        # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
 CORNERS = 1.75      # half side of that square, in standard deviations of the character's energy
 
@@ -179,21 +178,6 @@ def present(mass, next_mass):
     """Whether there is a character in both maps, [B] in [0, 1], from their masses [B]: where there is none, nothing moves."""
     least = ops.square(ops.minimum(mass, next_mass))
     return least / (least + FAINT ** 2)
-
-
-def confidence_of(features, next_features, motion, back):
-    """How far a motion between two maps, and the motion back, can be trusted, [B] in [0, 1]; see docs/motion.md.
-
-    Shapes: maps [B, h', w', c'], motions [B, 2, 3] forward -> [B].
-    """
-    centre, radius, mass = moments(features)
-    frame_from_crop = box(centre, radius, ops.shape(features)[1:3])
-    round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), frame_from_crop)
-    size = lambda z: ops.sqrt(ops.sum(ops.square(ops.cast(z, "float32")), -1))
-    moved, there = size(warp(features, affine.invert(motion))), size(next_features)
-    outside = 1 - ops.sum(ops.minimum(moved, there), (1, 2)) / (ops.sum(ops.maximum(moved, there), (1, 2)) + 1e-6)
-    doubt = ops.sqrt((outside + 1e-3) * (round_trip + 3e-3))
-    return present(mass, moments(next_features)[2]) / (1 + doubt / DOUBTFUL)
 
 
 def box(centre, radius, size):

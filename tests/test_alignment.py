@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from eqvid_tf import affine
-from eqvid_tf.alignment import align
+from eqvid_tf.alignment import align, confidence_of, standard_error
 
 SIZE = (48, 64)
 RNG = np.random.default_rng(5)
@@ -52,3 +52,26 @@ def test_it_is_the_same_compiled_and_beside_pairs_that_take_longer():
     batch = (np.concatenate(parts) for parts in ((still, still), (still, moved), (rest, near)))
     both = tf.function(align, autograph=False)(*batch)
     np.testing.assert_allclose(both, np.concatenate([quick, slow]), atol=1e-4)
+
+
+def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a_character():
+    still, moved, right = drawn(np.eye(2, 3)), drawn(TRUE), TRUE[None].astype("float32")
+    confidence = lambda there, back, a=still, b=moved: float(confidence_of(a, b, there, back)[0])
+    for wrong_way_back in (False, True):
+        found = []
+        for error in (0.0, 0.02, 0.05, 0.1, 0.3):
+            off = affine.compose(affine.build(shift=[(error, 0.0)]), right)
+            found.append(confidence(right if wrong_way_back else off, affine.invert(off if wrong_way_back else right)))
+        assert found == sorted(found, reverse=True) and found[0] > 0.9 and found[-1] < 0.2, found
+    assert confidence(right, affine.invert(right), 0 * still, 0 * moved) == 0
+    assert confidence(right, affine.invert(right), still, 0 * moved) == 0
+
+
+def test_a_motion_is_surer_where_the_maps_agree_and_have_slopes_both_ways():
+    rest, still = np.eye(2, 3, dtype="float32")[None], drawn(np.eye(2, 3))
+    bar = np.zeros_like(still)
+    bar[:, :, 28:36] = 1        # from edge to edge: nothing says how far along it a motion goes
+    error = lambda maps, apart: float(standard_error(maps, maps + np.float32(apart), rest)[0])
+    assert error(still, 0) == 0
+    np.testing.assert_allclose(error(still, 0.04), 2 * error(still, 0.02), rtol=1e-3)
+    assert error(bar, 0.02) > 3 * error(still, 0.02)

@@ -93,3 +93,18 @@ def test_a_frame_that_disagrees_keeps_its_own_coverage(passing):
     changed = np.where(alpha[5][..., None] > 0.1, np.uint8([0, 255, 0]), frames[5])
     mended = evidence.refined(found, opaque(alpha[5]), changed, background, motions[5])
     assert np.abs(mended - opaque(alpha[5])).max() < 0.15
+
+
+def test_what_every_mask_hides_has_to_move_along(passing):
+    """A flaw of the background is hidden in every frame and stays where it is."""
+    _, alpha, _, motions = passing
+    masks, alike = np.uint8(255 * (alpha > 0.1)), np.ones(COUNT)
+    flawed = masks.copy()
+    flawed[:, 30:32, 50:52] = 255
+    np.testing.assert_array_equal(evidence.carried(flawed, motions, alike), masks)
+    np.testing.assert_array_equal(evidence.carried(flawed, motions * [1, 1, 4], alike), flawed)  # wrong motions say nothing
+    # a place that a slow character itself hides in every frame
+    slow = motions * [1, 1, 0.1]
+    masks = np.stack([np.uint8(255 * (move(alpha[0][..., None], motion)[..., 0] > 0.1)) for motion in slow])
+    assert (masks.min(0) > 127).any()
+    np.testing.assert_array_equal(evidence.carried(masks, slow, alike), masks)

@@ -8,7 +8,6 @@ from keras import ops
 
 from eqvid_tf import affine
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.layers import warp
 from eqvid_tf.motion import (
     FeatureMotion,
     FrameMotion,
@@ -16,7 +15,6 @@ from eqvid_tf.motion import (
     MotionEstimator,
     box,
     build_estimator,
-    confidence_of,
     moments,
     present,
     random_motions,
@@ -99,23 +97,6 @@ def test_a_faint_haze_is_no_character():
     small = np.zeros((1, *SIZE, 4), "float32")
     small[0, 10:13, 14:17] = 0.9  # 1 % of the frame
     assert float(present(moments(small)[2], moments(small)[2])[0]) > 0.99
-
-
-def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a_character():
-    maps = blobs([(0.1, 0.2)])
-    moved = ops.convert_to_numpy(warp(maps, affine.invert(affine.build(shift=[(0.3, -0.2)]))))
-    right = affine.build(shift=[(0.3, -0.2)])
-    confidence = lambda there, back, a=maps, b=moved: float(confidence_of(a, b, there, back)[0])
-    errors = [0.0, 0.02, 0.05, 0.1, 0.3]
-    for wrong_way_back in (False, True):
-        found = []
-        for error in errors:
-            there = affine.build(shift=[(0.3 + error * (not wrong_way_back), -0.2)])
-            back = affine.invert(affine.build(shift=[(0.3 - error * wrong_way_back, -0.2)]))
-            found.append(confidence(there, back))
-        assert found == sorted(found, reverse=True) and found[0] > 0.9 and found[-1] < 0.8, found
-    assert confidence(right, affine.invert(right), 0 * maps, 0 * moved) == 0
-    assert confidence(right, affine.invert(right), maps, 0 * moved) == 0
 
 
 def test_the_frames_estimator_starts_near_the_identity():

@@ -103,7 +103,7 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
     """A dataset holds a copy of the hints, so training needs another one whenever they change."""
     seen, losses_of = [], EquivariantVideoModel.losses_of
 
-    def refresh(self, array, hint, former):
+    def refresh(model, array, hint, former):
         hint[:] = 255
         return former
 
@@ -111,7 +111,7 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
         seen.append(float(np.mean(pair["hint"])))
         return losses_of(self, pair, training)
 
-    monkeypatch.setattr(callbacks.Recall, "refresh", refresh)
+    monkeypatch.setattr(callbacks, "refreshed", refresh)
     monkeypatch.setattr(EquivariantVideoModel, "losses_of", spy)
     assert len(learn(tmp_path / "run", {}, steps=4).losses) == len(seen) == 4  # the first refresh is due after a quarter
     assert seen[0] < 0.5 and seen[1:] == [1, 1, 1]
