@@ -12,11 +12,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.matting import box_from_frame, move, spread, window_sum
+from eqvid_tf.matting import box_from_frame, move, spread
 from eqvid_tf.plate import novelty, usual
 
 NOISE = 2.0             # grey levels off the line that every frame is given
-VARIES = 0.1            # by which a pixel's slope may differ from its neighbours'
+NEAR, ALIKE = 3, 6.0    # pixels each way, and grey levels: the neighbours that a pixel leans on, as far as they look like it
+VARIES = 0.03           # by which its slope may differ from theirs
 UNSURE = 0.3            # standard error of a slope, and ...
 APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
 MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
@@ -71,18 +72,34 @@ def gather(frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: n
 
 
 def fitted(sums: np.ndarray, frame_from_box: np.ndarray) -> Evidence:
-    """The line through every pixel's colours: one slope for the three channels, leaning on its neighbours' where it is unsure."""
+    """The line through every pixel's colours: one slope for the three channels, leaning on that of its likes where it is unsure."""
     total, squares, c, b, cb, bb, cc = sums
     total = total + 1e-6
     c, b = c / total, b / total
     moments = np.stack([cb / total - c * b, bb / total - b * b, cc / total - c * c]).sum(-1)
     count = total[..., 0] ** 2 / (squares[..., 0] + 1e-9)       # frames that it amounts to
-    one, many = slope_of(moments, count), slope_of(window_sum(moments) / 9, window_sum(count))
+    one, many = slope_of(moments, count), slope_of(*pooled(moments, count, c))
     sure, near = 1 / one[1] ** 2, 1 / (many[1] ** 2 + VARIES ** 2)
     through = np.clip((one[0] * sure + many[0] * near) / (sure + near), 0, 1)
     off = np.maximum(moments[2] - 2 * through * moments[0] + through ** 2 * moments[1], 0) / 3
     trust = np.exp(-off / APART ** 2 - 1 / (sure + near) / UNSURE ** 2)
     return Evidence(through=through, colour=c - through[..., None] * b, trust=trust, frame_from_box=frame_from_box)
+
+
+def pooled(moments: np.ndarray, count: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moments [k, h, w] and counts [h, w] of a pixel's neighbours, weighted by how much they look like it: their mean, their sum.
+
+    Why: a pane of glass is one slope, and next to it there may be an opaque rim. Colours [h, w, 3] tell the two apart.
+    """
+    height, width = count.shape
+    margin = [(NEAR, NEAR), (NEAR, NEAR)]
+    there = np.pad(np.concatenate([moments, count[None], np.ones((1, height, width))]), [(0, 0), *margin])
+    shown, total = np.pad(colour, [*margin, (0, 0)]), 0.0
+    for top, left in np.ndindex(2 * NEAR + 1, 2 * NEAR + 1):
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        alike = np.exp(-np.square(shown[rows, columns] - colour).mean(-1) / (2 * ALIKE ** 2))
+        total = total + alike * there[:, rows, columns]
+    return total[:-2] / total[-1], total[-2]
 
 
 def slope_of(moments: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
