@@ -145,7 +145,7 @@ def carried(presence: np.ndarray, motions: np.ndarray, weights: np.ndarray) -> n
     Shapes: presence [T, h, w] uint8, motions [T, 2, 3] forward from one of the frames, weights [T] -> [T, h, w] uint8; as they
         were where most of the masks does not move along, for then the motions are wrong.
     """
-    hidden = presence.min(0) > 127
+    hidden = presence.min(0) > 64           # never clearly seen
     if not hidden.any():
         return presence
     there = np.stack([move(np.stack([mask > 127, np.ones(mask.shape)], -1), np.linalg.inv(homogeneous(motion)))
