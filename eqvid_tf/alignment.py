@@ -47,8 +47,7 @@ def align(features, next_features, motion):
         cost = ops.sum(both * ops.abs(apart), (1, 2, 3)) / (size + 0.1)
         best = ops.where((cost < least)[:, None, None], motion, best)
         weight = both / (1 + ops.square(apart / ROBUST))
-        mean = [(one + other) / 2 for one, other in zip(slopes, slopes_of(second))]
-        left = gentle(newton(*mean, weight, apart))
+        left = gentle(newton(*mean_of(slopes, slopes_of(second)), weight, apart))
         further = affine.compose(along, affine.compose(affine.identity() + left, affine.invert(frame_from_crop)))
         motion = ops.where(moving[:, None, None], further, motion)      # what rests, rests: whatever else is in the batch
         return motion, best, ops.minimum(cost, least), moving & (ops.max(ops.abs(left), (1, 2)) > SETTLED)
@@ -70,6 +69,11 @@ def slopes_of(crop):
     padded = ops.pad(crop, [[0, 0], [1, 1], [1, 1], [0, 0]], "symmetric")
     along_x, along_y = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     return along_x * (CELLS / 4), along_y * (CELLS / 4)
+
+
+def mean_of(slopes, others) -> list:
+    """The mean slopes of two maps, along x and along y."""
+    return [(one + other) / 2 for one, other in zip(slopes, others)]
 
 
 def newton(x, y, weight, apart):
@@ -107,10 +111,10 @@ def standard_error(features, next_features, motion):
     (first, shown), (second, next_shown) = cut(features, frame_from_crop), cut(next_features, affine.compose(motion, frame_from_crop))
     both = shown * next_shown
     variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / (ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1)
-    mean = [(one + other) / 2 for one, other in zip(slopes_of(first), slopes_of(second))]
+    held = curvature(*mean_of(slopes_of(first), slopes_of(second)), both)
     corner = np.array([[x, y, 1] for x in (-1 / WIDER, 1 / WIDER) for y in (-1 / WIDER, 1 / WIDER)], "float32")
     corners = np.kron(np.eye(2, dtype="float32"), corner.T @ corner / 4)
-    spread = ops.trace(ops.solve(curvature(*mean, both), ops.broadcast_to(corners, (*ops.shape(radius), 6, 6))), axis1=1, axis2=2)
+    spread = ops.trace(ops.solve(held, ops.broadcast_to(corners, (*ops.shape(radius), 6, 6))), axis1=1, axis2=2)
     return ALIKE * ops.sqrt(variance * spread)
 
 

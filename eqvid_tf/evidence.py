@@ -22,7 +22,9 @@ UNSURE = 0.3            # standard error of a slope, and ...
 APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
 MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
 MARGIN = 4              # pixels around the character that are looked at too
+FAINT = 64              # presence of 255: a place that is below it in some frame is clearly seen there
 STRAY = 0.25            # share of the frames: what fewer show at its place of the character is not the character's
+ALONG = 0.75            # of the masks has to move with the character: less, and the motions are wrong
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,7 +139,7 @@ def witnesses(frames: np.ndarray, presence: np.ndarray) -> tuple[int, np.ndarray
 
 
 def carried(presence: np.ndarray, motions: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Masks without what does not move with the character, where a place is hidden in every frame.
+    """Masks without what does not move with the character, where no frame shows a place clearly.
 
     Why: such a place was never seen, or it is no character at all but a flaw of the background that was taken for one, and which
     no median over what the masks leave would ever mend. A flaw stays where it is while the character moves on.
@@ -145,12 +147,12 @@ def carried(presence: np.ndarray, motions: np.ndarray, weights: np.ndarray) -> n
     Shapes: presence [T, h, w] uint8, motions [T, 2, 3] forward from one of the frames, weights [T] -> [T, h, w] uint8; as they
         were where most of the masks does not move along, for then the motions are wrong.
     """
-    hidden = presence.min(0) > 64           # never clearly seen
-    if not hidden.any():
+    hidden = presence.min(0) > FAINT
+    if not hidden.any() or not weights.any():
         return presence
     there = np.stack([move(np.stack([mask > 127, np.ones(mask.shape)], -1), np.linalg.inv(homogeneous(motion)))
                       for mask, motion in zip(presence, motions)])
     share = np.tensordot(weights / weights.sum(), there, 1)
     share = np.clip(share[..., :1] / np.maximum(share[..., 1:], 0.5), 0, 1)     # of the frames that show the place
     along = np.stack([move(share, motion)[..., 0] for motion in motions]) > STRAY
-    return np.where(hidden & ~along, 0, presence) if along[presence > 127].mean() > MOSTLY else presence
+    return np.where(hidden & ~along, 0, presence) if along[presence > 127].mean() > ALONG else presence

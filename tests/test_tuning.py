@@ -91,7 +91,8 @@ def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_pat
         tuning.finetune(folder, [second], train=SHORT, callbacks=[Stop()])
     assert files(folder) == before
     tuning.finetune(folder, [second], train=SHORT, log=lines.append)
-    assert lines[0] == "model keeps no frames of its clips (eqvid train --keep-frames); it may forget them"
+    said = [line for line in lines if not line.startswith("step ")]  # beside what the doctor names in so short a training
+    assert said == ["model keeps no frames of its clips (eqvid train --keep-frames); it may forget them"]
     assert {path: data for path, data in files(folder).items() if path.parts[0] == "1"} == {
         path: data for path, data in before.items() if path.parts[0] == "1"
     }
