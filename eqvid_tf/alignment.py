@@ -8,8 +8,7 @@ import numpy as np
 from keras import ops
 
 from eqvid_tf import affine, losses
-from eqvid_tf.layers import warp
-from eqvid_tf.motion import box, gentle, moments, present, with_inside
+from eqvid_tf.motion import box, cut, gentle, moments, present
 
 CELLS = 32          # of the side of the square that is compared
 WIDER = 1.2         # than the estimator's square: the outline has to lie within
@@ -36,12 +35,12 @@ def align(features, next_features, motion):
     centre, radius, mass = moments(features)
     here = present(mass, moments(next_features)[2])[:, None, None]
     frame_from_crop = box(centre, WIDER * radius, ops.shape(features)[1:3])
-    first, shown = cut(features, frame_from_crop)
+    first, shown = compared(features, frame_from_crop)
     slopes = slopes_of(first)
 
     def step(motion, best, least, moving):
         along = affine.compose(motion, frame_from_crop)
-        second, next_shown = cut(next_features, along)
+        second, next_shown = compared(next_features, along)
         both, apart = shown * next_shown, first - second
         size = ops.sum(both * (ops.abs(first) + ops.abs(second)), (1, 2, 3))
         cost = ops.sum(both * ops.abs(apart), (1, 2, 3)) / (size + 0.1)
@@ -58,17 +57,18 @@ def align(features, next_features, motion):
     return affine.identity() + here * (best - affine.identity())
 
 
-def cut(features, frame_from_crop):
+def compared(features, frame_from_crop):
     """A map's square [B, CELLS, CELLS, c'], and which of its cells lie within the frame [B, CELLS, CELLS, 1], 0 or 1."""
-    whole = warp(with_inside(ops.cast(features, "float32")), frame_from_crop, (CELLS, CELLS))
-    return whole[..., :-1], ops.cast(whole[..., -1:] > 0.999, "float32")
+    crop, inside = cut(ops.cast(features, "float32"), frame_from_crop, CELLS)
+    return crop, ops.cast(inside > 0.999, "float32")
 
 
 def slopes_of(crop):
     """Central differences along x and along y, in units of half the square: two [B, n, n, c]."""
-    padded = ops.pad(crop, [[0, 0], [1, 1], [1, 1], [0, 0]], "symmetric")
-    along_x, along_y = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    return along_x * (CELLS / 4), along_y * (CELLS / 4)
+    from_left, from_above = crop[:, :, 1:] - crop[:, :, :-1], crop[:, 1:] - crop[:, :-1]
+    x = ops.pad(from_left, [[0, 0], [0, 0], [1, 0], [0, 0]]) + ops.pad(from_left, [[0, 0], [0, 0], [0, 1], [0, 0]])
+    y = ops.pad(from_above, [[0, 0], [1, 0], [0, 0], [0, 0]]) + ops.pad(from_above, [[0, 0], [0, 1], [0, 0], [0, 0]])
+    return x * (CELLS / 4), y * (CELLS / 4)
 
 
 def mean_of(slopes, others) -> list:
@@ -108,7 +108,7 @@ def standard_error(features, next_features, motion):
     """
     centre, radius, _ = moments(features)
     frame_from_crop = box(centre, WIDER * radius, ops.shape(features)[1:3])
-    (first, shown), (second, next_shown) = cut(features, frame_from_crop), cut(next_features, affine.compose(motion, frame_from_crop))
+    (first, shown), (second, next_shown) = compared(features, frame_from_crop), compared(next_features, affine.compose(motion, frame_from_crop))
     both = shown * next_shown
     variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / (ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1)
     held = curvature(*mean_of(slopes_of(first), slopes_of(second)), both)

@@ -39,6 +39,22 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
     return tf.cast(tf.reshape(warped, [batch, *target, channels]), features.dtype)
 
 
+def coverage(theta: tf.Tensor, size: tuple[int, int], target: tuple[int, int] | None = None) -> tf.Tensor:
+    """What `warp` would read from a map of ones: 1 within its frame, 0 outside, between them the pixel that fades.
+
+    Shapes: theta [b, 2, 3] to [b, *target, 1].
+    Args:
+        size: (height, width) of the map.
+        target: by default the same.
+    """
+    target = tuple(size) if target is None else tuple(target)
+    source_from_target, points = _in_pixels(theta, size, target)
+    source = tf.reshape(source_from_target @ points, [-1, 2, *target])
+    far = tf.cast(tf.stack([size[1], size[0]]), source.dtype)[:, None, None] + 1
+    within = tf.clip_by_value(tf.minimum(source, far - source), 0.0, 1.0)
+    return (within[:, 0] * within[:, 1])[..., None]
+
+
 def _check_shapes(features, theta):
     if features.rank != 4 or features[-1] is None:
         raise ValueError(f"features must be [batch, height, width, channels]; received {features}. Name the channels.")
@@ -172,10 +188,14 @@ def pad_to_multiple(x, multiple: int):
     """Pad [B, H, W, c] below and to the right by repeating its edge, up to a multiple in height and width."""
     height, width = ops.shape(x)[1:3]
     below, right = -height % multiple, -width % multiple
-    if isinstance(below, int) and isinstance(right, int) and below == right == 0:
+    if multiple == 1 or (isinstance(below, int) and isinstance(right, int) and below == right == 0):
         return x
-    rows = tf.minimum(tf.range(height + below), height - 1)
-    return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)
+
+    def padded():
+        rows = tf.minimum(tf.range(height + below), height - 1)
+        return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)
+
+    return tf.cond(tf.equal(below + right, 0), lambda: x, padded)       # of a size known only at run time: mostly there is nothing to pad
 
 
 def off_the_ends(logits):

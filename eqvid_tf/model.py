@@ -10,7 +10,7 @@ from keras import ops
 from eqvid_tf import affine, losses
 from eqvid_tf.alignment import align, confidence_of
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
-from eqvid_tf.layers import warp
+from eqvid_tf.layers import coverage, warp
 from eqvid_tf.motion import box, build_estimator, displaced_twice, moments
 from eqvid_tf.networks import build_networks, register, resize
 from eqvid_tf.recompose import recomposed
@@ -65,7 +65,7 @@ class EquivariantVideoModel(keras.Model):
             motion = ops.where(pair["made"][:, None, None] > 0, pair["motion"], motion)
         theta = affine.invert(motion)
         moved = warp(fx, theta)
-        inside = warp(ops.ones_like(fx[..., :1]), theta)
+        inside = ops.cast(coverage(theta, ops.shape(fx)[1:3]), fx.dtype)
         rendered = self.cut(self.g(moved + hx), x)
         return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "motion": motion, "moved": moved, "inside": inside,
                 "rendered": rendered}
@@ -170,21 +170,23 @@ class EquivariantVideoModel(keras.Model):
         """Forward motion [B, 2, 3] from frame to next_frame, and a confidence [B] in [0, 1].
 
         The confidence is 0 without a character or before a background that is not remembered, near 1 where the moved features
-        lie on those of the next frame and the estimate of the way back leads back; docs/motion.md.
+        lie on those of the next frame and the way back, aligned by itself, leads back; docs/motion.md.
         Raises: ValueError where the estimator is 'known'.
         """
         if not self.T.learned:
             raise ValueError("this model was trained with the 'known' estimator and cannot estimate a motion; "
                              "train with --estimator features")
-        there, back = (ops.concatenate(pair, 0) for pair in ((frame, next_frame), (next_frame, frame)))     # both ways at once
-        features = self.f(there)
-        fx, fx2 = ops.split(features, 2, axis=0)
-        next_features = ops.concatenate([fx2, fx], 0)
-        motion = self.T({"frame": there, "next_frame": back, "features": features, "next_features": next_features})
-        told = self.f.LAYER                 # the other channels tell nothing more of the motion, and cost as much
-        motion, back = ops.split(align(features[..., :told], next_features[..., :told], motion), 2, axis=0)
-        known, next_known = ops.split(self.remembers(there), 2, axis=0)     # elsewhere masks, and so motions, mean little
-        return motion, known * next_known * confidence_of(fx[..., :told], fx2[..., :told], motion, back)
+        two = lambda both: ops.split(both, 2, axis=0)
+        back = lambda there: ops.concatenate(two(there)[::-1], 0)
+        frames = ops.concatenate([frame, next_frame], 0)
+        features = self.f(frames)
+        fx, fx2 = two(features)
+        motion = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
+        there_and_back = ops.concatenate([motion, affine.invert(motion)], 0)
+        told = features[..., :self.f.LAYER]     # the other channels tell nothing more of the motion, and cost as much
+        motion, way_back = two(align(told, back(told), there_and_back))
+        known, next_known = two(self.remembers(frames))                 # elsewhere masks, and so motions, mean little
+        return motion, known * next_known * confidence_of(*two(told), motion, way_back)
 
     def transfer(self, frame, next_frame, target_frame):
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.
@@ -217,7 +219,7 @@ class EquivariantVideoModel(keras.Model):
 
     def remembers(self, frame):
         """Whether the background of each frame is one of those in memory, [B] in [0, 1]; 1 where h has no such memory."""
-        return self.h.recall(frame)[1] if self.config.structure == "partition" else ops.ones(ops.shape(frame)[:1])
+        return self.h.recognize(frame)[1] if self.config.structure == "partition" else ops.ones(ops.shape(frame)[:1])
 
     @staticmethod
     def cut(image, like):

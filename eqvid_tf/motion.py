@@ -5,7 +5,7 @@ import keras
 from keras import layers, ops
 
 from eqvid_tf import affine
-from eqvid_tf.layers import off_the_ends, warp
+from eqvid_tf.layers import coverage, off_the_ends, warp
 from eqvid_tf.networks import Trunk, pool, register
 
 CROP = 24           # cells of the square that the residual head looks at
@@ -98,13 +98,12 @@ class FeatureMotion(MotionEstimator):
         next_centre, _, next_mass = moments(b)
         here = present(mass, next_mass)[:, None, None]
         frame_from_crop = box(centre, radius, ops.shape(a)[1:3])
-        a, b = with_inside(a), with_inside(b)
-        crop = warp(a, frame_from_crop, (CROP, CROP))
+        crop = ops.concatenate(cut(a, frame_from_crop, CROP), -1)
         motion = affine.build(shift=here[:, 0] * (next_centre - centre))
         motions = [motion]
         for _ in range(self.steps):
             along = affine.compose(ops.stop_gradient(motion), frame_from_crop)
-            left = self.residual(crop, warp(b, along, (CROP, CROP)))
+            left = self.residual(crop, ops.concatenate(cut(b, along, CROP), -1))
             left = affine.identity() + here * left
             motion = affine.compose(along, affine.compose(left, affine.invert(frame_from_crop)))
             motions.append(motion)
@@ -164,8 +163,8 @@ def moments(features):
     height, width = ops.shape(energy)[1:3]
     y = (2 * ops.arange(height, dtype="float32") + 1) / ops.cast(height, "float32") - 1
     x = (2 * ops.arange(width, dtype="float32") + 1) / ops.cast(width, "float32") - 1
-    mass = ops.mean(energy, (1, 2))
     along_x, along_y = ops.mean(energy, 1), ops.mean(energy, 2)         # [B, w], [B, h]
+    mass = ops.mean(along_x, 1)
     total = mass + 1e-6
     cx, cy = ops.mean(along_x * x, 1) / total, ops.mean(along_y * y, 1) / total
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
@@ -223,9 +222,10 @@ def gentle(left):
     return ops.concatenate([STEEPEST * ops.tanh(left[..., :2] / STEEPEST), left[..., 2:]], -1)
 
 
-def with_inside(features):
-    """A map and one channel more, which is 1: warped, it says what lies within the frame."""
-    return ops.concatenate([features, ops.ones_like(features[..., :1])], -1)
+def cut(features, frame_from_crop, cells: int):
+    """A square of a map [B, cells, cells, c'], and how much of each of its cells lies within the frame [B, cells, cells, 1]."""
+    inside = coverage(frame_from_crop, ops.shape(features)[1:3], (cells, cells))
+    return warp(features, frame_from_crop, (cells, cells)), ops.cast(inside, features.dtype)
 
 
 def build_estimator(config, dtype=None) -> MotionEstimator:

@@ -18,11 +18,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from eqvid_tf.layers import off_the_ends, pad_to_multiple
+from eqvid_tf.light import gain
 
 PIXELS = 3
-LIGHTS = 0.7, 1.4     # in which a background is known again
-SATURATED = 0.995
-OTHER = 0.05          # difference from which a pixel hardly tells of the light: it is another thing
 
 
 def register(kind):
@@ -98,20 +96,6 @@ class Trunk(layers.Layer):
         return {**super().get_config(), "width": self.width, "levels": self.levels}
 
 
-def gain(frame, picture, passes: int = 4):
-    """The light of frames, by channel, relative to that of pictures of the same scene: [..., H, W, 3] twice -> [..., 1, 1, 3].
-
-    Least squares, in which what differs, a character, counts little, and what is saturated nothing.
-    """
-    shown = ops.cast(frame < SATURATED, "float32")
-    weight, found = shown, 1.0
-    for _ in range(1 + passes):
-        total = lambda product, weight=weight: ops.sum(weight * product, (-3, -2), keepdims=True)
-        found = ops.clip(total(frame * picture) / (total(picture * picture) + 1e-3), *LIGHTS)
-        weight = shown / (1 + ops.square((frame - found * picture) / OTHER))
-    return found
-
-
 class Network(layers.Layer):
     """What f, h and g share: their arguments, kept as attributes and in the config."""
 
@@ -178,8 +162,7 @@ class CharacterEncoder(Encoder):
         out = self.head(self.trunk(ops.concatenate(seen, -1)))
         presence = off_the_ends(out[..., :1] - 2)
         colour = ops.minimum(ops.maximum(frame - (1 - presence) * behind, 0), presence)
-        layer = ops.concatenate([colour, presence, presence * ops.tanh(out[..., 1:])], -1)
-        return ops.pad(layer, [[0, 0], [0, 0], [0, 0], [0, PIXELS]])
+        return ops.concatenate([colour, presence, presence * ops.tanh(out[..., 1:]), ops.zeros_like(colour)], -1)
 
     @staticmethod
     def replaced(features, layer):
@@ -219,13 +202,25 @@ class BackgroundEncoder(Encoder):
 
     def recall(self, frame):
         """The remembered background of each frame [B, H, W, 3], in its light, and whether it is one that is remembered [B], in [0, 1]."""
-        frame, pictures = ops.cast(frame, "float32"), resize(self.pictures, ops.shape(frame)[1:3])
-        few, theirs = ops.stop_gradient(frame[:, None, ::4, ::4]), ops.stop_gradient(pictures[None, :, ::4, ::4])
-        lights = gain(few, theirs)                                                              # [B, K, 1, 1, 3]
-        likely = tf.nn.softmax(-self.SHARPNESS * ops.mean(self.apart(few, lights * theirs), (2, 3, 4)))
-        recalled = ops.clip(ops.einsum("bkc,khwc->bhwc", likely[..., None] * lights[:, :, 0, 0], pictures), 0, 1)
-        strange = ops.stop_gradient(ops.mean(self.apart(frame, recalled), (1, 2, 3)))
-        return ops.cast(recalled, self.compute_dtype), ops.sigmoid((self.STRANGE - strange) / self.VAGUE)
+        shares, known = self.recognize(frame)
+        recalled = self.mixed(shares, resize(self.pictures, ops.shape(frame)[1:3]))
+        return ops.cast(recalled, self.compute_dtype), known
+
+    def recognize(self, frame):
+        """By how much each picture, in the frame's light, is the background of frames [B, H, W, 3], [B, K, 3]; and whether that is one
+        that is remembered [B], in [0, 1]. Told by every fourth pixel of every fourth row."""
+        few = ops.stop_gradient(ops.cast(frame, "float32")[:, ::4, ::4])
+        theirs = ops.stop_gradient(resize(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4])
+        lights = gain(few[:, None], theirs[None])                                               # [B, K, 1, 1, 3]
+        likely = tf.nn.softmax(-self.SHARPNESS * ops.mean(self.apart(few[:, None], lights * theirs), (2, 3, 4)))
+        shares = likely[..., None] * lights[:, :, 0, 0]
+        strange = ops.mean(self.apart(few, self.mixed(shares, theirs)), (1, 2, 3))
+        return shares, ops.sigmoid((self.STRANGE - strange) / self.VAGUE)
+
+    @staticmethod
+    def mixed(shares, pictures):
+        """Pictures [K, H, W, 3] in shares [B, K, 3]: [B, H, W, 3]."""
+        return ops.clip(ops.einsum("bkc,khwc->bhwc", shares, pictures), 0, 1)
 
     def apart(self, one, other):
         return ops.minimum(ops.abs(one - other), self.CLIP)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqvid_tf import affine
-from eqvid_tf.layers import SpatialTransformer, warp
+from eqvid_tf.layers import SpatialTransformer, coverage, warp
 from eqvid_tf.testing import run_layer_test
 
 FLOAT32 = 1e-5
@@ -195,6 +195,19 @@ def test_interior_agrees_with_the_samplers_that_clamp(name, key):
 
 
 # -- dtypes and shapes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(6, 9), (4, 11)], ids=["same size", "other size"])
+@pytest.mark.parametrize("seed", range(3))
+def test_coverage_is_the_warp_of_ones_and_so_is_its_gradient(seed, size):
+    features, theta, _ = random_case(seed)
+    ones, upstream = tf.ones_like(features[..., :1]), tf.random.stateless_normal([2, *size, 1], [seed, 1], dtype=tf.float64)
+    _, expected = gradients(ones, theta, upstream, size)
+    with tf.GradientTape() as tape:
+        tape.watch(theta)
+        covered = coverage(theta, (6, 9), size)
+    np.testing.assert_allclose(covered, warp(ones, theta, size), atol=1e-12)
+    np.testing.assert_allclose(tape.gradient(covered, theta, upstream), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("bfloat16", 2e-2)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "eqvid_tf"
 # affine <- layers <- {networks, motion, alignment, recompose} <- model <- the rest <- __init__ <- commands <- cli; a module not named here is of the rest.
-RANKS = {"affine": 0, "config": 0, "losses": 0, "layers": 1, "networks": 2, "motion": 2, "alignment": 2, "recompose": 2, "model": 3, "data": 4}
+RANKS = {"affine": 0, "config": 0, "losses": 0, "light": 0, "layers": 1, "networks": 2, "motion": 2, "alignment": 2, "recompose": 2, "model": 3, "data": 4}
 RANKS |= {"__init__": 6, "commands": 7, "cli": 8}
 REST = 5
 ALONE = {"affine", "config", "losses"}  # import nothing of ours
