@@ -7,7 +7,7 @@ background shows through. Numpy alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -22,7 +22,9 @@ UNSURE = 0.3            # standard error of a slope, and ...
 APART = 35.0            # ... grey levels off the line, from which the evidence hardly counts
 MOSTLY = 0.75           # of the background showing through all of a character: the motions are wrong
 MARGIN = 4              # pixels around the character that are looked at too
-FAINT = 64              # presence of 255: a place that is below it in some frame is clearly seen there
+FAINT = 32              # presence of 255: a place that is below it in some frame is clearly seen there
+SHEER = 0.4             # of the background showing through: more, and the character may be looked through
+GLIMPSES = 0.3          # frames with nothing before a place that all looks through the character must amount to
 STRAY = 0.25            # share of the frames: what fewer show at its place of the character is not the character's
 ALONG = 0.75            # of the masks has to move with the character: less, and the motions are wrong
 
@@ -39,6 +41,48 @@ class Evidence:
     colour: np.ndarray
     trust: np.ndarray
     frame_from_box: np.ndarray
+
+
+def weighed(frames: Callable[[], Iterable[tuple[np.ndarray, np.ndarray, float]]], background: np.ndarray, seen: np.ndarray,
+            presence: np.ndarray) -> tuple[Evidence | None, np.ndarray]:
+    """The evidence of a clip's frames, and the background as it shows through the character where it was never seen otherwise.
+
+    Args: those of `gather`; `frames` gives them anew at every call.
+    """
+    found = gather(frames(), background, seen, presence)
+    if found is None or seen.all():
+        return found, background
+    background, glimpsed = glimpses(found, frames(), background, ~seen)
+    again = gather(frames(), background, seen | glimpsed, presence) if glimpsed.any() else None
+    return again or found, background
+
+
+def glimpses(evidence: Evidence, frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: np.ndarray,
+             hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A background that was never seen clearly at some places, looked at there through what is translucent of the character.
+
+    Why: C = a + t B, and a and t are known of the character from where it passed before what was seen. Where none of its frames
+    lets through enough, the background stays as it was.
+
+    Shapes: background [H, W, 3] in [0, 255], hidden [H, W] -> background, and where it is another now [H, W].
+    Args:
+        frames: as in `gather`.
+    """
+    total, light = np.zeros((*hidden.shape, 1)), np.zeros(background.shape)
+    for frame, motion, weight in frames:
+        colour, through, trust = laid(evidence, motion, hidden.shape)
+        through = np.where(through > SHEER, through, 0)[..., None]
+        total += weight * trust[..., None] * through ** 2
+        light += weight * trust[..., None] * through * (frame - colour)
+    glimpsed = hidden & (total[..., 0] > GLIMPSES)
+    return np.where(glimpsed[..., None], np.clip(light / (total + 1e-6), 0, 255), background).astype(np.float32), glimpsed
+
+
+def laid(evidence: Evidence, motion: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colour [H, W, 3], through and trust [H, W] of the character as it lies in a frame; outside its box none is trusted."""
+    told = np.concatenate([evidence.colour, evidence.through[..., None], evidence.trust[..., None]], -1)
+    told = move(told, homogeneous(motion) @ evidence.frame_from_box, size)
+    return told[..., :3], np.clip(told[..., 3], 0, 1), np.clip(told[..., 4], 0, 1)
 
 
 def gather(frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: np.ndarray, seen: np.ndarray,
@@ -117,10 +161,8 @@ def refined(evidence: Evidence, alpha: np.ndarray, frame: np.ndarray, background
 
     Shapes: alpha [H, W] in [0, 1], frame and background [H, W, 3] in [0, 255], motion [2, 3] forward from the reference frame.
     """
-    told = np.concatenate([evidence.colour, evidence.through[..., None], evidence.trust[..., None]], -1)
-    told = move(told, homogeneous(motion) @ evidence.frame_from_box, alpha.shape)
-    through, trust = np.clip(told[..., 3], 0, 1), np.clip(told[..., 4], 0, 1)
-    off = np.abs(told[..., :3] + through[..., None] * background - frame).max(-1)
+    colour, through, trust = laid(evidence, motion, alpha.shape)
+    off = np.abs(colour + through[..., None] * background - frame).max(-1)
     trust = trust * np.exp(-(off / APART) ** 2) * spread(alpha > 0.5, 2)
     return (alpha + trust * (1 - through - alpha)).astype(np.float32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from eqvid_tf import plate
-from eqvid_tf.evidence import carried, gather, refined, witnesses
+from eqvid_tf.evidence import FAINT, carried, refined, weighed, witnesses
 from eqvid_tf.separate import estimates, masks
 
 
@@ -26,10 +26,13 @@ def refreshed(model, array: np.ndarray, hint: np.ndarray, former: np.ndarray) ->
         hidden = carried(hidden, motions[chosen], weights)
     seen = hidden.min(0) < 128
     picture = np.where(seen[..., None], plate.plate(frames, hidden), former)
-    hint[:] = plate.hints(array, picture, plate.noise(frames, picture, hidden))
+    level, told = plate.noise(frames, picture, hidden), None
     if model.T.learned:
-        told = gather(zip(frames, motions[chosen], weights), picture, seen, hint[chosen[best]] / 255)
-        for index in range(len(array) if told else 0):
+        shown = plate.hints(frames[best][None], picture, level)[0] / 255
+        told, picture = weighed(lambda: zip(frames, motions[chosen], weights), picture, hidden.min(0) < FAINT, shown)
+    hint[:] = plate.hints(array, picture, level)
+    if told:
+        for index in range(len(array)):
             alpha = refined(told, hint[index] / np.float32(255), array[index], picture, motions[index])
             hint[index] = alpha * 255 + 0.5
     return picture

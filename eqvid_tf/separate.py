@@ -14,7 +14,7 @@ from eqvid_tf.camera import unshown
 from eqvid_tf.data.fitting import canvas_from_clip, homogeneous, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
-from eqvid_tf.evidence import Evidence, gather, refined, witnesses
+from eqvid_tf.evidence import FAINT, Evidence, refined, weighed, witnesses
 from eqvid_tf.matting import cut_out, lifted
 from eqvid_tf.steady import SteadyClip, steadied
 
@@ -82,7 +82,7 @@ class ClipLayers:
     @property
     def background(self) -> np.ndarray:
         """The background at the clip's own size, float32 [H, W, 3] in [0, 255]."""
-        return self.still[0]
+        return self.still[0] if self.seen.all() else self.told[2]
 
     @property
     def noise(self) -> float | np.ndarray:
@@ -109,6 +109,11 @@ class ClipLayers:
         return seen, noise
 
     @cached_property
+    def seen(self) -> np.ndarray:
+        """Where the background is seen clearly in some frame, [H, W]."""
+        return self.own_size(self.presence[plate.spread(self.clip.count)].min(0)) < FAINT
+
+    @cached_property
     def remembered(self) -> bool:
         """Whether the model was trained on this background; on any other its masks mean nothing."""
         x = tf.constant(self.small[plate.spread(self.clip.count, 8)], tf.float32) / 255
@@ -128,18 +133,20 @@ class ClipLayers:
         return unfit(array, self.clip.size, self.canvas)
 
     @cached_property
-    def told(self) -> tuple[Evidence | None, np.ndarray]:
-        """What all frames tell of the character's coverage, if anything, and the motion to each from the one it is told of."""
+    def told(self) -> tuple[Evidence | None, np.ndarray, np.ndarray]:
+        """What all frames tell of the character's coverage, if anything; the motion to each from the one it is told of; and the
+        background, as it shows through the character where it was never seen otherwise."""
+        background, noise = self.still
         if self.network_only or not self.model.T.learned or not self.remembered or self.clip.count < FEWEST:
-            return None, np.empty(0)
+            return None, np.empty(0), background
         best, weights = witnesses(self.small, self.presence)
         motions, confidences = self.estimate([(best, index) for index in range(self.clip.count)])
         chosen = set(plate.spread(self.clip.count).tolist())
-        seen = self.own_size(self.presence[sorted(chosen)].min(0)) < 128
-        alpha = self._cut(self.clip.at(best), self.own_size(self.presence[best]), self.background, self.noise)[..., 3]
-        frames = ((frame, motions[i], weights[i] * confidences[i]) for i, frame in enumerate(
+        alpha = self._cut(self.clip.at(best), self.own_size(self.presence[best]), background, noise)[..., 3]
+        frames = lambda: ((frame, motions[i], weights[i] * confidences[i]) for i, frame in enumerate(
             self.progress(self.clip.native(), "weighing what the frames tell", self.clip.count)) if i in chosen)
-        return gather(frames, self.background, seen, alpha), motions
+        evidence, background = weighed(frames, background, self.seen, alpha)
+        return evidence, motions, background
 
     def prepare(self) -> None:
         """Makes what `layer` cuts out with. It shows its own progress, so not within a loop over frames that shows that, too."""
@@ -147,7 +154,7 @@ class ClipLayers:
             _ = self.background, self.told
 
     def _mended(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
-        evidence, motions = self.told
+        evidence, motions, _ = self.told
         if evidence is None:
             return layer
         return lifted(frame, background, refined(evidence, layer[..., 3], frame, background, motions[index]))

@@ -70,6 +70,32 @@ def test_what_was_never_seen_is_not_believed(passing):
     assert errors[1] < 0.1 < errors[0]
 
 
+def test_a_place_that_was_never_seen_is_looked_at_through_the_glass(passing):
+    """Of a place on the pane's way the background is a wrong guess; every frame shows it through the glass or not at all."""
+    background, alpha, frames, motions = passing
+    wrong, seen = background.copy(), np.ones(SIZE, bool)
+    wrong[18:24, 26:34], seen[18:24, 26:34] = (250, 0, 250), False
+    found, mended = evidence.weighed(lambda: zip(frames, motions, np.ones(COUNT)), wrong, seen, opaque(alpha[0]))
+    assert np.abs(mended - background)[~seen].max() < 15 < 60 < np.abs(wrong - background)[~seen].mean()
+    np.testing.assert_array_equal(mended[seen], background[seen])
+    k = COUNT // 2
+    coverage = evidence.refined(found, opaque(alpha[k]), frames[k], mended, motions[k])
+    assert np.abs(coverage - alpha[k])[move(opaque(alpha[0])[..., None], motions[k])[..., 0] > 0.99].mean() < 0.06
+
+
+def test_through_what_is_opaque_nothing_is_seen(passing):
+    """A place that a slow, solid pane hides in every frame."""
+    background, alpha, _, motions = passing
+    slow = motions * [1, 1, 0.3]
+    solid = np.stack([move(opaque(alpha[0])[..., None], motion) for motion in slow])
+    frames = (solid * 120 + (1 - solid) * background).clip(0, 255).round().astype("uint8")
+    seen = solid.min(0)[..., 0] < 0.9
+    wrong = np.where(seen[..., None], background, np.array([250, 0, 250], "float32"))
+    found, same = evidence.weighed(lambda: zip(frames, slow, np.ones(COUNT)), wrong, seen, opaque(alpha[0]))
+    assert found is not None and not seen.all()
+    np.testing.assert_array_equal(same, wrong)
+
+
 def test_wrong_motions_and_no_character_tell_nothing(passing):
     background, alpha, frames, motions = passing
     assert told(background, opaque(alpha), frames, motions[::-1]) is None
