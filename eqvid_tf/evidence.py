@@ -189,12 +189,12 @@ def carried(presence: np.ndarray, motions: np.ndarray, weights: np.ndarray) -> n
     Shapes: presence [T, h, w] uint8, motions [T, 2, 3] forward from one of the frames, weights [T] -> [T, h, w] uint8; as they
         were where most of the masks does not move along, for then the motions are wrong.
     """
-    hidden = presence.min(0) > FAINT
-    if not hidden.any() or not weights.any():
+    hidden, solid = presence.min(0) > FAINT, presence > 127
+    if not hidden.any() or not solid.any() or not weights.any():
         return presence
-    there = np.stack([move(np.stack([mask > 127, np.ones(mask.shape)], -1), np.linalg.inv(homogeneous(motion)))
-                      for mask, motion in zip(presence, motions)])
+    there = np.stack([move(np.stack([mask, np.ones(mask.shape)], -1), np.linalg.inv(homogeneous(motion)))
+                      for mask, motion in zip(solid, motions)])
     share = np.tensordot(weights / weights.sum(), there, 1)
     share = np.clip(share[..., :1] / np.maximum(share[..., 1:], 0.5), 0, 1)     # of the frames that show the place
     along = np.stack([move(share, motion)[..., 0] for motion in motions]) > STRAY
-    return np.where(hidden & ~along, 0, presence) if along[presence > 127].mean() > ALONG else presence
+    return np.where(hidden & ~along, 0, presence) if along[solid].mean() > ALONG else presence

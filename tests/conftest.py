@@ -5,6 +5,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
 import keras
 import pytest
 

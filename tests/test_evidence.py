@@ -130,6 +130,8 @@ def test_what_every_mask_hides_has_to_move_along(passing):
     flawed[:, 30:32, 50:52] = 255
     np.testing.assert_array_equal(evidence.carried(flawed, motions, alike), masks)
     np.testing.assert_array_equal(evidence.carried(flawed, motions * [1, 1, 4], alike), flawed)  # wrong motions say nothing
+    faint = np.minimum(masks, 60) + np.uint8(40)  # hidden in every frame, and certain in none
+    np.testing.assert_array_equal(evidence.carried(faint, motions, alike), faint)
     # a place that a slow character itself hides in every frame
     slow = motions * [1, 1, 0.1]
     masks = np.stack([np.uint8(255 * (move(alpha[0][..., None], motion)[..., 0] > 0.1)) for motion in slow])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 
@@ -300,13 +299,14 @@ print(json.dumps({"loss": abs(loss - other) / loss, "weights": apart(two), "lear
 
 def test_two_devices_learn_what_one_learns():
     """Known motion: what learns it draws random motions, others on each device. Plain gradient descent, so that a
-    difference in a gradient is not divided by its size; and convolutions that add in one order, whatever the size of a batch."""
+    difference in a gradient is not divided by its size. The losses are absolute values: where one is nearly 0, another order of
+    adding turns a sign, and the same batch twice on one device moves L_c's gradient by 0.7 %. Hence 1e-3 of what was learned;
+    gradients that were added up, or never exchanged, would be off by as much as was learned."""
     folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     apart = json.loads(done.stdout.splitlines()[-1])
-    assert apart["loss"] < FLOAT32 and apart["weights"] < FLOAT32 and apart["learned"] > 100 * FLOAT32, apart
+    assert apart["loss"] < FLOAT32 and apart["weights"] < 1e-3 * apart["learned"], apart
 
 
 # -- saving --------------------------------------------------------------------------------------------------------
