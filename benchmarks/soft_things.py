@@ -35,7 +35,8 @@ def darkened(picture, where):
 
 
 def below(mask) -> np.ndarray:
-    """Where a character's shadow falls: its outline, lower and to the right, blurred, and not on itself."""
+    """Where a character's shadow falls, [H, W] in [0, 1]: its outline, lower and to the right, blurred, and not on itself."""
+    mask = mask.astype(np.float32) / 255
     fallen = np.zeros_like(mask)
     fallen[DOWN:, AWAY:] = mask[:-DOWN, :-AWAY]
     soft = np.asarray(Image.fromarray((fallen * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2)), np.float32) / 255

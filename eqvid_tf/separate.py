@@ -15,6 +15,7 @@ from eqvid_tf.data.fitting import canvas_from_clip, homogeneous, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
 from eqvid_tf.evidence import FAINT, Evidence, refined, weighed, witnesses
+from eqvid_tf.light import drift
 from eqvid_tf.matting import cut_out, lifted
 from eqvid_tf.steady import SteadyClip, steadied
 
@@ -79,9 +80,17 @@ class ClipLayers:
         """Coverage on the canvas, uint8 [T, h, w]."""
         return masks(self.model, self.small, progress=self.progress)
 
+    @cached_property
+    def light(self) -> np.ndarray:
+        """Of each frame, by channel, [T, 1, 1, 3]: the background shows as many times as bright in it."""
+        chosen, found = plate.spread(self.clip.count), None
+        if not self.network_only and self.remembered:
+            found = drift(self.small, self.presence, plate.plate(self.small[chosen], self.presence[chosen]))
+        return np.ones((self.clip.count, 1, 1, 1), np.float32) if found is None else found
+
     @property
     def background(self) -> np.ndarray:
-        """The background at the clip's own size, float32 [H, W, 3] in [0, 255]."""
+        """The background at the clip's own size, float32 [H, W, 3] in [0, 255]; in the light of an empty scene, where that drifts."""
         return self.still[0] if self.seen.all() else self.told[2]
 
     @property
@@ -99,7 +108,7 @@ class ClipLayers:
             return self.own_size(network), 0.0
         wanted = set(chosen.tolist())
         native = self.progress(self.clip.native(), "making the background", self.clip.count)
-        frames = np.stack([frame for i, frame in enumerate(native) if i in wanted])
+        frames = np.stack([self._levelled(frame, i) for i, frame in enumerate(native) if i in wanted])
         away = np.stack([self.own_size(self.presence[i]) for i in chosen])
         away = away if self.remembered else None
         seen = plate.plate(frames, away)
@@ -142,8 +151,8 @@ class ClipLayers:
         best, weights = witnesses(self.small, self.presence)
         motions, confidences = self.estimate([(best, index) for index in range(self.clip.count)])
         chosen = set(plate.spread(self.clip.count).tolist())
-        alpha = self._cut(self.clip.at(best), self.own_size(self.presence[best]), background, noise)[..., 3]
-        frames = lambda: ((frame, motions[i], weights[i] * confidences[i]) for i, frame in enumerate(
+        alpha = self._cut(self._levelled(self.clip.at(best), best), self.own_size(self.presence[best]), background, noise)[..., 3]
+        frames = lambda: ((self._levelled(frame, i), motions[i], weights[i] * confidences[i]) for i, frame in enumerate(
             self.progress(self.clip.native(), "weighing what the frames tell", self.clip.count)) if i in chosen)
         evidence, background = weighed(frames, background, self.seen, alpha)
         return evidence, motions, background
@@ -151,29 +160,31 @@ class ClipLayers:
     def prepare(self) -> None:
         """Makes what `layer` cuts out with. It shows its own progress, so not within a loop over frames that shows that, too."""
         if not self.network_only:
-            _ = self.background, self.told
+            _ = self.background, self.told, self.light
 
-    def _mended(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
-        evidence, motions, _ = self.told
-        if evidence is None:
-            return layer
-        return lifted(frame, background, refined(evidence, layer[..., 3], frame, background, motions[index]))
+    def _levelled(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame in the light of the background, uint8 [H, W, 3]."""
+        light = self.light[index]
+        return frame if (light == 1).all() else np.clip(frame / light + 0.5, 0, 255).astype(np.uint8)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The character of a frame: premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1]."""
-        layer = self._cut(frame, self.own_size(self.presence[index]), self.background, self.noise)
-        return self._mended(layer, frame, self.background, index)
+        background = self.background * self.light[index]
+        layer, (evidence, motions, _) = self._cut(frame, self.own_size(self.presence[index]), background, self.noise), self.told
+        if evidence is None:
+            return layer
+        return lifted(frame, background, refined(evidence, layer[..., 3], self._levelled(frame, index), self.background, motions[index]))
 
     def own_layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The same of a frame of the clip as it was filmed, from that frame's own pixels."""
         if self.clip is self.filmed:
             return self.layer(index, frame)
         noise = self.noise if np.isscalar(self.noise) else self._own(np.minimum(self.noise, 255), index)
-        return self._cut(frame, self._own(self.own_size(self.presence[index]), index), self._own(self.background, index), noise)
+        return self._cut(frame, self._own(self.own_size(self.presence[index]), index), self.own_background(index), noise)
 
     def own_background(self, index: int) -> np.ndarray:
         """The background as a frame of the clip as it was filmed sees it, float32 [H, W, 3] in [0, 255]."""
-        return self._own(self.background, index)
+        return self._own(self.background * self.light[index], index)
 
     def _own(self, picture: np.ndarray, index: int) -> np.ndarray:
         return self.clip.own(picture, index) if isinstance(self.clip, SteadyClip) else picture
