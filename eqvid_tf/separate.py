@@ -160,7 +160,7 @@ class ClipLayers:
     def prepare(self) -> None:
         """Makes what `layer` cuts out with. It shows its own progress, so not within a loop over frames that shows that, too."""
         if not self.network_only:
-            _ = self.background, self.told, self.light
+            _ = self.background, self.told
 
     def _levelled(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame in the light of the background, uint8 [H, W, 3]."""
