@@ -7,7 +7,11 @@ from keras import ops
 LIGHTS = 0.7, 1.4     # the range of a gain
 SATURATED = 0.995     # from which a pixel may be brighter than it is shown
 OTHER = 0.05          # difference from which a pixel hardly tells of the light: it is another thing
-DRIFTS = 0.02         # range of a clip's gains, but for a tenth of its frames, from which its light drifts
+DRIFTS = 0.02         # by which grey varies over a clip, but for a tenth of its frames, where its light drifts
+GREY = 127.5          # at which lights are compared
+NEARLY = 0.02         # by which grey may be off in another light whose frames still show the background as it is
+LEAST = 1e-3          # what a frame in quite another light tells of the background
+FLAT = 1e-3           # variance of a picture below which an offset cannot be told from a gain
 EMPTY = 0.1           # of the way from the least of the character to the usual: frames below it are in the background's own light
 
 
@@ -25,17 +29,61 @@ def gain(frame, picture, passes: int = 4):
     return found
 
 
+def exposure(frame: np.ndarray, picture: np.ndarray, passes: int = 8) -> np.ndarray:
+    """As `gain`, with an offset: frame = gain * picture + offset by channel, [..., H, W, 3] twice, in [0, 1] -> [..., 2, 1, 1, 3].
+
+    Why: where a camera exposes otherwise it bends its tone curve, too, and the dark parts change by more than a gain tells.
+    """
+    shown = (frame < SATURATED).astype(np.float32)
+    gains = np.asarray(gain(frame, picture))
+    found = np.stack([gains, np.zeros_like(gains)], -4)
+    for _ in range(passes):
+        weight = shown / (1 + np.square((frame - lit(picture, found)) / OTHER))
+        mean = lambda values, weight=weight: (weight * values).sum((-3, -2), keepdims=True) / (weight.sum((-3, -2), keepdims=True) + 1e-6)
+        b, f = mean(picture), mean(frame)
+        slope = (mean(frame * picture) - f * b + FLAT * gains) / (mean(picture * picture) - b * b + FLAT)
+        slope = np.clip(slope, *LIGHTS)
+        found = np.stack([slope, f - slope * b], -4)
+    return found
+
+
+def lit(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """A picture [..., H, W, 3] in a light [..., 2, 1, 1, 3]."""
+    return light[..., 0, :, :, :] * picture + light[..., 1, :, :, :]
+
+
+def levelled(frame: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """The picture that gives the frame in that light."""
+    return (frame - light[..., 1, :, :, :]) / light[..., 0, :, :, :]
+
+
 def drift(frames: np.ndarray, masks: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarray | None:
-    """The light of a clip's frames, by channel, relative to that of those that show least of the character, [T, 1, 1, 3]; None
-    where it hardly changes.
+    """The light of a clip's frames relative to that of those that show least of the character, [T, 2, 1, 1, 3], of values in
+    [0, 255]; None where it hardly changes.
 
     Why: a camera that measures its exposure answers to the character, so that the room is never as bright as it is when empty.
 
     Shapes: frames [T, H, W, 3] and masks [T, H, W] uint8, picture of the background [H, W, 3] in [0, 255].
     """
     starts = range(0, len(frames), batch)
-    gains = np.concatenate([np.asarray(gain(np.float32(frames[k:k + batch]) / 255, np.float32(picture) / 255)) for k in starts])
-    if np.ptp(np.quantile(gains.mean(-1), (0.05, 0.95))) < DRIFTS:
+    found = np.concatenate([exposure(np.float32(frames[k:k + batch]) / 255, np.float32(picture) / 255) for k in starts])
+    found[:, 1] *= 255
+    if np.ptp(np.quantile(of_grey(found), (0.05, 0.95))) < DRIFTS:
         return None
     area = masks.mean((1, 2))
-    return gains / np.median(gains[area <= area.min() + EMPTY * (np.median(area) - area.min())], 0)
+    empty = np.median(found[area <= area.min() + EMPTY * (np.median(area) - area.min())], 0)
+    gains = found[:, 0] / empty[0]
+    return np.stack([gains, found[:, 1] - gains * empty[1]], 1)
+
+
+def of_grey(light: np.ndarray) -> np.ndarray:
+    """How many times as bright grey is in a light: [T, 2, 1, 1, 3] -> [T]."""
+    return lit(GREY, light).mean((1, 2, 3)) / GREY
+
+
+def likeness(light: np.ndarray) -> np.ndarray:
+    """How much frames in their light tell of a background in its own, [T, 2, 1, 1, 3] -> [T].
+
+    Why: a levelled frame is a little off wherever the tone curve bends. Where no frame of the same light shows a place, the others do.
+    """
+    return np.exp(-np.square((of_grey(light) - 1) / NEARLY) / 2) + LEAST

@@ -106,15 +106,17 @@ def _median(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return (np.take_along_axis(values, low, 0) + np.take_along_axis(values, high, 0))[0] / 2
 
 
-def plate(frames: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+def plate(frames: np.ndarray, masks: np.ndarray | None = None, trust: np.ndarray | float = 1.0) -> np.ndarray:
     """The background of a clip.
 
     Why: the median of frames weighted by what is new in them (see `novelty`) and, with masks, of those in which a place is not
     the character's. A place that every frame hides is filled from around it: what shows there is the character.
 
     Shapes: frames, masks uint8 [T, H, W, 3], [T, H, W] (255 = fully character) -> [H, W, 3] float32 in [0, 255].
+    Args:
+        trust: of each frame beside its novelty, [T].
     """
-    picture = weighted_median(*_told(frames, masks))
+    picture = weighted_median(*_told(frames, masks, trust))
     return picture if masks is None else filled(picture, masks.min(0) > 127)
 
 
@@ -144,9 +146,9 @@ def noise(frames: np.ndarray, background: np.ndarray, masks: np.ndarray | None =
     return place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place))
 
 
-def _told(frames: np.ndarray, masks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _told(frames: np.ndarray, masks: np.ndarray | None, trust: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """The frames that tell of the background, and how much each does: weights [T] or [T, H, W]."""
-    weights = novelty(frames)
+    weights = novelty(frames) * trust
     if masks is not None:
         shown = 1 - np.arange(256) / 255
         seen = (np.clip(2 * shown - 1, 0, 1) ** 2 + 1e-4 * shown + 1e-6).astype(np.float32)[masks]

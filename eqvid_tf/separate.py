@@ -15,7 +15,7 @@ from eqvid_tf.data.fitting import canvas_from_clip, homogeneous, unfit
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.data.video import write_png
 from eqvid_tf.evidence import FAINT, Evidence, refined, weighed, witnesses
-from eqvid_tf.light import drift
+from eqvid_tf.light import drift, levelled, likeness, lit
 from eqvid_tf.matting import cut_out, lifted
 from eqvid_tf.steady import SteadyClip, steadied
 
@@ -81,12 +81,11 @@ class ClipLayers:
         return masks(self.model, self.small, progress=self.progress)
 
     @cached_property
-    def light(self) -> np.ndarray:
-        """Of each frame, by channel, [T, 1, 1, 3]: the background shows as many times as bright in it."""
-        chosen, found = plate.spread(self.clip.count), None
-        if not self.network_only and self.remembered:
-            found = drift(self.small, self.presence, plate.plate(self.small[chosen], self.presence[chosen]))
-        return np.ones((self.clip.count, 1, 1, 1), np.float32) if found is None else found
+    def light(self) -> np.ndarray | None:
+        """The light of each frame, [T, 2, 1, 1, 3], see `eqvid_tf.light`; None where it hardly changes."""
+        shown = (array[plate.spread(self.clip.count)] for array in (self.small, self.presence))
+        told = self.remembered and not self.network_only
+        return drift(self.small, self.presence, plate.plate(*shown)) if told else None
 
     @property
     def background(self) -> np.ndarray:
@@ -106,12 +105,10 @@ class ClipLayers:
         network = self._decoded(chosen)
         if self.network_only:
             return self.own_size(network), 0.0
-        wanted = set(chosen.tolist())
         native = self.progress(self.clip.native(), "making the background", self.clip.count)
-        frames = np.stack([self._levelled(frame, i) for i, frame in enumerate(native) if i in wanted])
-        away = np.stack([self.own_size(self.presence[i]) for i in chosen])
-        away = away if self.remembered else None
-        seen = plate.plate(frames, away)
+        frames = np.stack([self._levelled(frame, i) for i, frame in enumerate(native) if i in chosen])
+        away = np.stack([self.own_size(self.presence[i]) for i in chosen]) if self.remembered else None
+        seen = plate.plate(frames, away, 1.0 if self.light is None else likeness(self.light[chosen]))
         noise = plate.noise(frames, seen, away)
         if self.remembered and hidden.any():
             seen += self.own_size(hidden.astype(np.float32))[..., None] * (self.own_size(network) - seen)
@@ -164,12 +161,15 @@ class ClipLayers:
 
     def _levelled(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame in the light of the background, uint8 [H, W, 3]."""
-        light = self.light[index]
-        return frame if (light == 1).all() else np.clip(frame / light + 0.5, 0, 255).astype(np.uint8)
+        return frame if self.light is None else np.clip(levelled(frame, self.light[index]) + 0.5, 0, 255).astype(np.uint8)
+
+    def _lit(self, index: int) -> np.ndarray:
+        """The background in the light of a frame."""
+        return self.background if self.light is None else np.clip(lit(self.background, self.light[index]), 0, 255)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The character of a frame: premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1]."""
-        background = self.background * self.light[index]
+        background = self._lit(index)
         layer, (evidence, motions, _) = self._cut(frame, self.own_size(self.presence[index]), background, self.noise), self.told
         if evidence is None:
             return layer
@@ -184,7 +184,7 @@ class ClipLayers:
 
     def own_background(self, index: int) -> np.ndarray:
         """The background as a frame of the clip as it was filmed sees it, float32 [H, W, 3] in [0, 255]."""
-        return self._own(self.background * self.light[index], index)
+        return self._own(self._lit(index), index)
 
     def _own(self, picture: np.ndarray, index: int) -> np.ndarray:
         return self.clip.own(picture, index) if isinstance(self.clip, SteadyClip) else picture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eqvid_tf import light
+from eqvid_tf import light, plate
 
 
 @pytest.fixture
@@ -17,14 +17,31 @@ def clip():
 
 
 def test_a_drifting_light_is_told_relative_to_the_empty_scene(clip):
-    """Brighter by 12 % while the character is there: gains of 1.12 then and of 1 before and after it, within 0.5 %."""
+    """Brighter by 12 %, and 10 levels lifted, while the character is there: that then, and nothing before and after it."""
     room, frames, masks = clip
-    true = np.where(masks.any((1, 2)), 1.12, 1.0)[:, None, None, None]
-    found = light.drift(np.uint8(frames * true + 0.5), masks, room * 1.12)
-    np.testing.assert_allclose(found, np.broadcast_to(true, found.shape), atol=5e-3)
+    there = masks.any((1, 2))[:, None, None, None]
+    found = light.drift(np.uint8(frames * (1 + 0.12 * there) + 10 * there + 0.5), masks, room * 1.12 + 10)
+    np.testing.assert_allclose(found[:, 0], np.broadcast_to(1 + 0.12 * there, found[:, 0].shape), atol=0.01)
+    np.testing.assert_allclose(found[:, 1], np.broadcast_to(10.0 * there, found[:, 1].shape), atol=1.0)
+    np.testing.assert_allclose(light.levelled(light.lit(room, found), found), np.broadcast_to(room, frames.shape), atol=1e-3)
 
 
 def test_a_light_that_stays_is_left_alone(clip):
     """A dark character that comes and goes is no change of light."""
     room, frames, masks = clip
     assert light.drift(np.uint8(frames + 0.5), masks, room) is None
+
+
+def test_the_background_is_that_of_frames_in_its_own_light(clip):
+    """Twelve frames of sixteen with a bent tone curve, levelled by a line: the four others decide, but for what they do not show."""
+    room, frames, masks = clip
+    bent = 255 * (frames / 255) ** 0.7
+    there = masks.any((1, 2))
+    filmed = np.uint8(np.where(there[:, None, None, None], bent, frames) + 0.5)
+    masks = np.where(there[:, None, None], masks, 0).astype(np.uint8)
+    found = light.drift(filmed, masks, 255 * (room / 255) ** 0.7)
+    masks[~there, :4] = 255                                         # never shown in the room's own light
+    even = np.uint8(np.clip(light.levelled(filmed, found) + 0.5, 0, 255))
+    made = plate.plate(even, masks, light.likeness(found))
+    assert np.abs(made - room)[4:].max() <= 1
+    assert 2 < np.abs(made - room)[:4].max() < 12                   # as good as a line can tell it
