@@ -25,6 +25,7 @@ class ModelConfig:
     channels: int = option(4, "appearance channels of f beside colour and presence")
     canvas: tuple[int, int] = option((64, 64), "height and width of the frames the networks are trained on", hidden=True)
     memory: int = option(1, "backgrounds that h can hold; training sets it to the number of clips", hidden=True)
+    given: bool = option(False, "the backgrounds in memory are given, not learned; training from clips sets it", hidden=True)
 
     def __post_init__(self):
         check_choices(self)

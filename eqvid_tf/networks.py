@@ -182,14 +182,16 @@ class BackgroundEncoder(Encoder):
     Args:
         memory: how many backgrounds can be held.
         canvas: height and width of each of them.
+        given: they are put there (`eqvid_tf.model.remember`) and not learned. Why: as a frame's light is told from them, nothing
+            holds their own brightness, and learned for thousands of steps they drift until none is recognized.
     """
 
     CLIP, SHARPNESS = 0.2, 100.0
     STRANGE, VAGUE = 0.08, 0.01     # mean distance from which a background is none that is remembered, and how gradually
 
-    def __init__(self, memory: int = 1, canvas=(64, 64), **kwargs):
+    def __init__(self, memory: int = 1, canvas=(64, 64), given: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.memory, self.canvas = memory, tuple(canvas)
+        self.memory, self.canvas, self.given = memory, tuple(canvas), given
         self.map_channels = 4 + self.channels + PIXELS
         self.trunk = Trunk(max(self.width // 2, 4), dtype=self.dtype_policy)
         self.head = self.conv(1)
@@ -198,7 +200,7 @@ class BackgroundEncoder(Encoder):
         self.trunk.build(shape)
         self.head.build((None, None, None, self.trunk.width))
         self.pictures = self.add_weight(shape=(self.memory, *self.canvas, PIXELS), name="pictures", dtype="float32", autocast=False,
-                                        initializer=keras.initializers.RandomUniform(0.4, 0.6))
+                                        trainable=not self.given, initializer=keras.initializers.RandomUniform(0.4, 0.6))
 
     def recall(self, frame):
         """The remembered background of each frame [B, H, W, 3], in its light, and whether it is one that is remembered [B], in [0, 1]."""
@@ -236,7 +238,7 @@ class BackgroundEncoder(Encoder):
         return ops.pad(background, [[0, 0], [0, 0], [0, 0], [4 + self.channels, 0]])
 
     def get_config(self):
-        return {**super().get_config(), "memory": self.memory, "canvas": self.canvas}
+        return {**super().get_config(), "memory": self.memory, "canvas": self.canvas, "given": self.given}
 
 
 @register
@@ -326,5 +328,5 @@ def build_networks(config, dtype=None):
     shared = {"width": config.width, "channels": config.channels, "stride": config.stride, "dtype": dtype}
     if config.structure == "plain":
         return PlainEncoder(name="f", **shared), PlainEncoder(name="h", **shared), PlainRenderer(name="g", **shared)
-    h = BackgroundEncoder(memory=config.memory, canvas=config.canvas, name="h", **shared)
+    h = BackgroundEncoder(memory=config.memory, canvas=config.canvas, given=config.given, name="h", **shared)
     return CharacterEncoder(recall=h.recall, name="f", **shared), h, Renderer(name="g", **shared)

@@ -28,6 +28,7 @@ from eqvid_tf.steady import SteadyClip, steadied
 
 YOUNG = 100         # steps before which an estimator that stands still has not collapsed, but hardly begun
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
+NEW = 0.75          # of the pairs are of what is learned, where something old is shown beside it
 LARGEST = 64        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
 
 
@@ -50,7 +51,7 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
     size = config.train.image_size or min(LARGEST, *(min(clip.size) for clip in clips))
     canvases = [canvas_for(clip.size, size) for clip in clips]
     canvas = canvases[0] if len(set(canvases)) == 1 else (max(c[0] for c in canvases), max(c[1] for c in canvases))
-    model = dataclasses.replace(config.model, canvas=canvas, memory=len(clips))
+    model = dataclasses.replace(config.model, canvas=canvas, memory=len(clips), given=True)
     return dataclasses.replace(config, model=model, clips=tuple(clip.name for clip in clips))
 
 
@@ -108,11 +109,11 @@ def learn(model, config: Config, new: Material, old: Material, folder: Path | No
 
     Args:
         new: what is learned; its backgrounds are the last in h's memory.
-        old: what is shown beside it in the other half of the pairs, so that it is not forgotten.
+        old: what is shown beside it, so that it is not forgotten.
         folder: for checkpoints and logs; None: there are none.
     """
     clips, hints = [*new.clips, *old.clips], [*new.hints, *old.hints]
-    shares = [0.5 / len(part.clips) for part in (new, old) for _ in part.clips] if old.clips else None
+    shares = [share / len(part.clips) for part, share in ((new, NEW), (old, 1 - NEW)) for _ in part.clips] if old.clips else None
     draw = partial(pairs, clips, config.model.canvas, batch_size=config.train.batch_size, known=not model.T.learned, hints=hints,
                    shares=shares)
     probe = next(iter(draw(seed=config.train.seed + 1)))

@@ -21,7 +21,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
              callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
     """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
 
-    Half of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    A quarter of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
     without them it forgets; see docs/finetuning.md.
 
     Args:
@@ -52,7 +52,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
 def grown_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
     """The config of a model that has learned some clips more."""
     train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
-    model = dataclasses.replace(before.model, memory=before.model.memory + len(clips))
+    model = dataclasses.replace(before.model, memory=before.model.memory + len(clips), given=True)
     return dataclasses.replace(before, model=model, train=train, clips=(*before.clips, *(clip.name for clip in clips)))
 
 
@@ -61,7 +61,7 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
 
     Example: `model = grown(load("runs/walk"), plates)`, then `compile` and `fit` on pairs of the new clip.
     """
-    config = dataclasses.replace(model.config, memory=model.config.memory + len(plates))
+    config = dataclasses.replace(model.config, memory=model.config.memory + len(plates), given=True)
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     for weight, known in zip(larger.weights, model.weights):
         if weight.shape == known.shape:                     # all but h's memory
