@@ -150,8 +150,9 @@ def render_shots(model, path: str | Path, folder: Path, *, given_only: bool = Fa
 def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     """One shot, uint8 [H, W, 3].
 
-    Why: where the network sees the clips at their own size, g draws the cut-out sharper than resampling does, for it learned to
-    undo the blur of the warp (30.9 against 29.5 dB on six scenes of 64 px); where they are larger, the frame's own pixels win.
+    Why: where the network sees the clips at their own size, g draws the cut-out, too, for it learned to undo the blur of the warp. It
+    and a bicubic resampling err apart, and their mean errs least (34.2, 33.3 and 35.0 dB on six scenes of 64 px). Where clips are
+    larger, the frame's own pixels win.
     """
     character, index = frames.find(root / shot["character"])
     background, behind = frames.find(root / shot["background"])
@@ -162,9 +163,10 @@ def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     if frames.network_only:
         return decoded(frames.model, frame, background.filmed.at(behind), target)
     plate = background.own_background(behind)
+    laid = over(move(layer, target, background.clip.size), plate)
     if character.exact and character.clip.size == background.clip.size:
-        return drawn(frames.model, frame, layer, plate, target)
-    return over(move(layer, target, background.clip.size), plate)
+        laid = np.mean([laid, drawn(frames.model, frame, layer, plate, target)], 0).round().astype(np.uint8)
+    return laid
 
 
 def motion_of(frames: Frames, shot: dict, root: Path, character: ClipLayers, layer: np.ndarray) -> np.ndarray:

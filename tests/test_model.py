@@ -382,6 +382,17 @@ def test_remember_fills_the_memory_in_order():
     np.testing.assert_array_equal(model.h.pictures[2], before[2])
 
 
+def test_backgrounds_that_are_given_are_not_learned():
+    moved = {}
+    for given in (True, False):
+        model = make(memory=2, given=given)
+        before = np.array(model.h.pictures)
+        model.compile(optimizer=keras.optimizers.Adam(1e-2))
+        model.fit(dataset(), verbose=0)
+        moved[given] = np.abs(model.h.pictures - before).max()
+    assert moved[True] == 0 < moved[False]
+
+
 def psnr(a, b):
     return -10 * np.log10(np.mean((np.asarray(a) - b) ** 2))
 

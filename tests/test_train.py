@@ -259,7 +259,7 @@ def test_configure():
     config = training.configure(Config(), [walk])
     height, width = config.model.canvas
     assert height == training.LARGEST and width / height == pytest.approx(4 / 3, rel=0.05)
-    assert config.model.memory == 1 and config.clips == ("walk",)
+    assert config.model.memory == 1 and config.model.given and config.clips == ("walk",)
     both = training.configure(Config(train=TrainConfig(image_size=32)), [walk, wide])
     assert both.model.memory == 2 and both.clips == ("walk", "wide") and both.model.canvas[0] >= 32
     small = training.configure(Config(), [wide])
