@@ -8,6 +8,7 @@ LIGHTS = 0.7, 1.4     # the range of a gain
 SATURATED = 0.995     # from which a pixel may be brighter than it is shown
 OTHER = 0.05          # difference from which a pixel hardly tells of the light: it is another thing
 DRIFTS = 0.02         # by which grey varies over a clip, but for a tenth of its frames, where its light drifts
+ANOTHER = 25          # grey levels by which the character differs from the background
 GREY = 127.5          # at which lights are compared
 NEARLY = 0.02         # by which grey may be off in another light whose frames still show the background as it is
 LEAST = 1e-3          # what a frame in quite another light tells of the background
@@ -57,20 +58,21 @@ def levelled(frame: np.ndarray, light: np.ndarray) -> np.ndarray:
     return (frame - light[..., 1, :, :, :]) / light[..., 0, :, :, :]
 
 
-def drift(frames: np.ndarray, masks: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarray | None:
+def drift(frames: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarray | None:
     """The light of a clip's frames relative to that of those that show least of the character, [T, 2, 1, 1, 3], of values in
     [0, 255]; None where it hardly changes.
 
-    Why: a camera that measures its exposure answers to the character, so that the room is never as bright as it is when empty.
+    Why: a camera that measures its exposure answers to the character, so that the room is never as bright as it is when empty. What
+    differs from the background in the frame's light is the character: masks may take the light itself for one.
 
-    Shapes: frames [T, H, W, 3] and masks [T, H, W] uint8, picture of the background [H, W, 3] in [0, 255].
+    Shapes: frames [T, H, W, 3] uint8, picture of the background [H, W, 3] in [0, 255].
     """
     starts = range(0, len(frames), batch)
     found = np.concatenate([exposure(np.float32(frames[k:k + batch]) / 255, np.float32(picture) / 255) for k in starts])
     found[:, 1] *= 255
     if np.ptp(np.quantile(of_grey(found), (0.05, 0.95))) < DRIFTS:
         return None
-    area = masks.mean((1, 2))
+    area = np.array([np.mean(np.abs(frame - lit(picture, light)).max(-1) > ANOTHER) for frame, light in zip(frames, found)])
     empty = np.median(found[area <= area.min() + EMPTY * (np.median(area) - area.min())], 0)
     gains = found[:, 0] / empty[0]
     return np.stack([gains, found[:, 1] - gains * empty[1]], 1)

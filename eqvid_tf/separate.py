@@ -85,7 +85,7 @@ class ClipLayers:
         """The light of each frame, [T, 2, 1, 1, 3], see `eqvid_tf.light`; None where it hardly changes."""
         shown = (array[plate.spread(self.clip.count)] for array in (self.small, self.presence))
         told = self.remembered and not self.network_only
-        return drift(self.small, self.presence, plate.plate(*shown)) if told else None
+        return drift(self.small, plate.plate(*shown)) if told else None
 
     @property
     def background(self) -> np.ndarray:

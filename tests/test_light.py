@@ -20,7 +20,7 @@ def test_a_drifting_light_is_told_relative_to_the_empty_scene(clip):
     """Brighter by 12 %, and 10 levels lifted, while the character is there: that then, and nothing before and after it."""
     room, frames, masks = clip
     there = masks.any((1, 2))[:, None, None, None]
-    found = light.drift(np.uint8(frames * (1 + 0.12 * there) + 10 * there + 0.5), masks, room * 1.12 + 10)
+    found = light.drift(np.uint8(frames * (1 + 0.12 * there) + 10 * there + 0.5), room * 1.12 + 10)
     np.testing.assert_allclose(found[:, 0], np.broadcast_to(1 + 0.12 * there, found[:, 0].shape), atol=0.01)
     np.testing.assert_allclose(found[:, 1], np.broadcast_to(10.0 * there, found[:, 1].shape), atol=1.0)
     np.testing.assert_allclose(light.levelled(light.lit(room, found), found), np.broadcast_to(room, frames.shape), atol=1e-3)
@@ -29,7 +29,7 @@ def test_a_drifting_light_is_told_relative_to_the_empty_scene(clip):
 def test_a_light_that_stays_is_left_alone(clip):
     """A dark character that comes and goes is no change of light."""
     room, frames, masks = clip
-    assert light.drift(np.uint8(frames + 0.5), masks, room) is None
+    assert light.drift(np.uint8(frames + 0.5), room) is None
 
 
 def test_the_background_is_that_of_frames_in_its_own_light(clip):
@@ -39,7 +39,7 @@ def test_the_background_is_that_of_frames_in_its_own_light(clip):
     there = masks.any((1, 2))
     filmed = np.uint8(np.where(there[:, None, None, None], bent, frames) + 0.5)
     masks = np.where(there[:, None, None], masks, 0).astype(np.uint8)
-    found = light.drift(filmed, masks, 255 * (room / 255) ** 0.7)
+    found = light.drift(filmed, 255 * (room / 255) ** 0.7)
     masks[~there, :4] = 255                                         # never shown in the room's own light
     even = np.uint8(np.clip(light.levelled(filmed, found) + 0.5, 0, 255))
     made = plate.plate(even, masks, light.likeness(found))
