@@ -182,8 +182,7 @@ class BackgroundEncoder(Encoder):
     Args:
         memory: how many backgrounds can be held.
         canvas: height and width of each of them.
-        given: they are put there (`eqvid_tf.model.remember`) and not learned. Why: as a frame's light is told from them, nothing
-            holds their own brightness, and learned for thousands of steps they drift until none is recognized.
+        given: they are put there (`eqvid_tf.model.remember`), and not learned. Why: medians of the frames are right, and stay so.
     """
 
     CLIP, SHARPNESS = 0.2, 100.0
@@ -210,11 +209,13 @@ class BackgroundEncoder(Encoder):
 
     def recognize(self, frame):
         """By how much each picture, in the frame's light, is the background of frames [B, H, W, 3], [B, K, 3]; and whether that is one
-        that is remembered [B], in [0, 1]. Told by every fourth pixel of every fourth row."""
+        that is remembered [B], in [0, 1]. Told by every fourth pixel of every fourth row.
+
+        The light has a gradient: as a picture is recalled in the frame's, nothing holds its own, and it would drift."""
         few = ops.stop_gradient(ops.cast(frame, "float32")[:, ::4, ::4])
-        theirs = ops.stop_gradient(resize(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4])
+        theirs = resize(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4]
         lights = gain(few[:, None], theirs[None])                                               # [B, K, 1, 1, 3]
-        likely = tf.nn.softmax(-self.SHARPNESS * ops.mean(self.apart(few[:, None], lights * theirs), (2, 3, 4)))
+        likely = ops.stop_gradient(tf.nn.softmax(-self.SHARPNESS * ops.mean(self.apart(few[:, None], lights * theirs), (2, 3, 4))))
         shares = likely[..., None] * lights[:, :, 0, 0]
         strange = ops.mean(self.apart(few, self.mixed(shares, theirs)), (1, 2, 3))
         return shares, ops.sigmoid((self.STRANGE - strange) / self.VAGUE)

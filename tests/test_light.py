@@ -28,7 +28,7 @@ def test_a_drifting_light_is_told_relative_to_the_empty_scene(clip):
 
 def test_a_light_that_stays_is_left_alone(clip):
     """A dark character that comes and goes is no change of light."""
-    room, frames, masks = clip
+    room, frames, _ = clip
     assert light.drift(np.uint8(frames + 0.5), room) is None
 
 

@@ -112,6 +112,21 @@ def test_h_fills_what_the_cover_hides_with_the_background_that_the_frame_resembl
     np.testing.assert_allclose(h(known)[..., -3:], known, atol=0.01)
 
 
+def test_nothing_is_learned_of_how_bright_a_remembered_picture_is():
+    """It is recalled in the frame's light, so that its own tells nothing; a gradient along it would add up over a training."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0.2, 0.8, (2, 32, 48, 3)).astype("float32")
+    h = networks.BackgroundEncoder(memory=2, canvas=(32, 48), width=4, channels=2, stride=1)
+    h.build((None, None, None, 3))
+    h.pictures.assign(true * np.array([1.1, 0.9])[:, None, None, None])
+    frames = true[[0, 1, 0, 1]] + rng.normal(0, 0.01, (4, 32, 48, 3)).astype("float32")
+    frames[:, 10:20, 10:20] = 0.1
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.abs(h.recall(tf.constant(frames))[0] - frames))
+    slope = tape.gradient(loss, h.pictures.value) * h.pictures.value
+    assert np.abs(tf.reduce_sum(slope, (1, 2, 3))).max() < 1e-3 * np.abs(slope).sum((1, 2, 3)).min()
+
+
 def test_from_the_ends_the_way_leads_back_and_no_further():
     """A lost logit is led back by its loss as strongly as any; one that is at the right end is not pushed on."""
     logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
