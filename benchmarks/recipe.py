@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 import time
 from functools import partial
@@ -37,7 +38,8 @@ def variants() -> dict[str, tuple[dict, list]]:
         "without hints": ({"loss": {"hint": 0.0}}, []),
         "without pairs made anew": ({}, [mock.patch("eqvid_tf.model.recomposed", lambda pair, plates, key: pair)]),
         "h sees the frame that f sees": ({}, [mock.patch("eqvid_tf.train.pairs", partial(pairs, other=False))]),
-        "h has no median to begin with": ({}, [mock.patch("eqvid_tf.train.remember", lambda *_: None)]),
+        "what h remembers is learned": ({"model": {"given": False}}, []),
+        "the same, and no median to begin with": ({"model": {"given": False}}, [mock.patch("eqvid_tf.train.remember", lambda *_: None)]),
         "hints and memory as at first": ({}, [mock.patch("eqvid_tf.callbacks.RECALLS", ())]),
         "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
     }
@@ -55,7 +57,7 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
     """One training and its figures: with cut-outs from the frames, and of the networks alone."""
     import keras
 
-    from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+    from eqvid_tf.config import Config, LossConfig, TrainConfig
     from eqvid_tf.data.frames import open_clip
     from eqvid_tf.evaluate import scored
     from eqvid_tf.export import load, read_metrics
@@ -63,13 +65,14 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
 
     keras.backend.clear_session()
     clips = [open_clip(folder / "frames", cache=None) for folder in folders]
-    settings = Config(model=ModelConfig(**config.get("model", {})), loss=LossConfig(**config.get("loss", {})),
-                      train=TrainConfig(minutes=minutes, seed=seed, doctor="watch"))
+    settings = Config(loss=LossConfig(**config.get("loss", {})), train=TrainConfig(minutes=minutes, seed=seed, doctor="watch"))
+    settings = configure(settings, clips)
+    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **config.get("model", {})))
     with contextlib.ExitStack() as stack:
         for part in broken:
             stack.enter_context(part)
         with contextlib.suppress(Collapsed):        # it is written all the same; its verdict is in metrics.json
-            train(configure(settings, clips), clips, run)
+            train(settings, clips, run)
     model, metrics, found = load(run), read_metrics(run), {}
     for kind, alone in (("cut out", False), ("network alone", True)):
         card = scored(model, folders, run / kind, network_only=alone, cache=None)
