@@ -65,8 +65,8 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
 
     keras.backend.clear_session()
     clips = [open_clip(folder / "frames", cache=None) for folder in folders]
-    settings = Config(loss=LossConfig(**config.get("loss", {})), train=TrainConfig(minutes=minutes, seed=seed, doctor="watch"))
-    settings = configure(settings, clips)
+    usual = TrainConfig(minutes=minutes, seed=seed, doctor="watch")
+    settings = configure(Config(loss=LossConfig(**config.get("loss", {})), train=usual), clips)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **config.get("model", {})))
     with contextlib.ExitStack() as stack:
         for part in broken:

@@ -26,40 +26,47 @@ def gain(frame, picture, passes: int = 4):
     for _ in range(1 + passes):
         total = lambda product, weight=weight: ops.sum(weight * product, (-3, -2), keepdims=True)
         found = ops.clip(total(frame * picture) / (total(picture * picture) + 1e-3), *LIGHTS)
-        weight = shown / (1 + ops.square((frame - found * picture) / OTHER))
+        weight = shown / doubt(frame, found * picture)
     return found
 
 
+def doubt(frame, expected):
+    """1 where a frame is as expected, and grows with the square of how far it is off."""
+    off = (frame - expected) / OTHER
+    return 1 + off * off
+
+
 def exposure(frame: np.ndarray, picture: np.ndarray, passes: int = 8) -> np.ndarray:
-    """As `gain`, with an offset: frame = gain * picture + offset by channel, [..., H, W, 3] twice, in [0, 1] -> [..., 2, 1, 1, 3].
+    """As `gain`, with an offset: frame = gain * picture + offset by channel, [..., H, W, 3] twice, in [0, 1] -> [2, ..., 1, 1, 3].
 
     Why: where a camera exposes otherwise it bends its tone curve, too, and the dark parts change by more than a gain tells.
     """
     shown = (frame < SATURATED).astype(np.float32)
     gains = np.asarray(gain(frame, picture))
-    found = np.stack([gains, np.zeros_like(gains)], -4)
+    found = np.stack([gains, np.zeros_like(gains)])
     for _ in range(passes):
-        weight = shown / (1 + np.square((frame - lit(picture, found)) / OTHER))
+        weight = shown / doubt(frame, lit(picture, found))
         mean = lambda values, weight=weight: (weight * values).sum((-3, -2), keepdims=True) / (weight.sum((-3, -2), keepdims=True) + 1e-6)
         b, f = mean(picture), mean(frame)
-        slope = (mean(frame * picture) - f * b + FLAT * gains) / (mean(picture * picture) - b * b + FLAT)
-        slope = np.clip(slope, *LIGHTS)
-        found = np.stack([slope, f - slope * b], -4)
+        slope = np.clip((mean(frame * picture) - f * b + FLAT * gains) / (mean(picture * picture) - b * b + FLAT), *LIGHTS)
+        found = np.stack([slope, f - slope * b])
     return found
 
 
 def lit(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """A picture [..., H, W, 3] in a light [..., 2, 1, 1, 3]."""
-    return light[..., 0, :, :, :] * picture + light[..., 1, :, :, :]
+    """A picture [..., H, W, 3] in a light [2, ..., 1, 1, 3]."""
+    gains, offsets = light
+    return gains * picture + offsets
 
 
 def levelled(frame: np.ndarray, light: np.ndarray) -> np.ndarray:
     """The picture that gives the frame in that light."""
-    return (frame - light[..., 1, :, :, :]) / light[..., 0, :, :, :]
+    gains, offsets = light
+    return (frame - offsets) / gains
 
 
 def drift(frames: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarray | None:
-    """The light of a clip's frames relative to that of those that show least of the character, [T, 2, 1, 1, 3], of values in
+    """The light of a clip's frames relative to that of those that show least of the character, [2, T, 1, 1, 3], of values in
     [0, 255]; None where it hardly changes.
 
     Why: a camera that measures its exposure answers to the character, so that the room is never as bright as it is when empty. What
@@ -68,23 +75,23 @@ def drift(frames: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarra
     Shapes: frames [T, H, W, 3] uint8, picture of the background [H, W, 3] in [0, 255].
     """
     starts = range(0, len(frames), batch)
-    found = np.concatenate([exposure(np.float32(frames[k:k + batch]) / 255, np.float32(picture) / 255) for k in starts])
-    found[:, 1] *= 255
+    found = np.concatenate([exposure(np.float32(frames[k:k + batch]) / 255, np.float32(picture) / 255) for k in starts], 1)
+    found[1] *= 255
     if np.ptp(np.quantile(of_grey(found), (0.05, 0.95))) < DRIFTS:
         return None
-    area = np.array([np.mean(np.abs(frame - lit(picture, light)).max(-1) > ANOTHER) for frame, light in zip(frames, found)])
-    empty = np.median(found[area <= area.min() + EMPTY * (np.median(area) - area.min())], 0)
-    gains = found[:, 0] / empty[0]
-    return np.stack([gains, found[:, 1] - gains * empty[1]], 1)
+    area = np.array([np.mean(np.abs(frame - lit(picture, found[:, k])).max(-1) > ANOTHER) for k, frame in enumerate(frames)])
+    empty = np.median(found[:, area <= area.min() + EMPTY * (np.median(area) - area.min())], 1)
+    gains = found[0] / empty[0]
+    return np.stack([gains, found[1] - gains * empty[1]])
 
 
 def of_grey(light: np.ndarray) -> np.ndarray:
-    """How many times as bright grey is in a light: [T, 2, 1, 1, 3] -> [T]."""
+    """How many times as bright grey is in a light: [2, T, 1, 1, 3] -> [T]."""
     return lit(GREY, light).mean((1, 2, 3)) / GREY
 
 
 def likeness(light: np.ndarray) -> np.ndarray:
-    """How much frames in their light tell of a background in its own, [T, 2, 1, 1, 3] -> [T].
+    """How much frames in their light tell of a background in its own, [2, T, 1, 1, 3] -> [T].
 
     Why: a levelled frame is a little off wherever the tone curve bends. Where no frame of the same light shows a place, the others do.
     """

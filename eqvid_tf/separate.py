@@ -82,9 +82,9 @@ class ClipLayers:
 
     @cached_property
     def light(self) -> np.ndarray | None:
-        """The light of each frame, [T, 2, 1, 1, 3], see `eqvid_tf.light`; None where it hardly changes."""
+        """The light of each frame, [2, T, 1, 1, 3], see `eqvid_tf.light`; None where it hardly changes."""
         shown = (array[plate.spread(self.clip.count)] for array in (self.small, self.presence))
-        told = self.remembered and not self.network_only
+        told = not self.network_only and self.remembered
         return drift(self.small, plate.plate(*shown)) if told else None
 
     @property
@@ -108,7 +108,7 @@ class ClipLayers:
         native = self.progress(self.clip.native(), "making the background", self.clip.count)
         frames = np.stack([self._levelled(frame, i) for i, frame in enumerate(native) if i in chosen])
         away = np.stack([self.own_size(self.presence[i]) for i in chosen]) if self.remembered else None
-        seen = plate.plate(frames, away, 1.0 if self.light is None else likeness(self.light[chosen]))
+        seen = plate.plate(frames, away, 1.0 if self.light is None else likeness(self.light[:, chosen]))
         noise = plate.noise(frames, seen, away)
         if self.remembered and hidden.any():
             seen += self.own_size(hidden.astype(np.float32))[..., None] * (self.own_size(network) - seen)
@@ -161,11 +161,11 @@ class ClipLayers:
 
     def _levelled(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame in the light of the background, uint8 [H, W, 3]."""
-        return frame if self.light is None else np.clip(levelled(frame, self.light[index]) + 0.5, 0, 255).astype(np.uint8)
+        return frame if self.light is None else np.clip(levelled(frame, self.light[:, index]) + 0.5, 0, 255).astype(np.uint8)
 
     def _lit(self, index: int) -> np.ndarray:
         """The background in the light of a frame."""
-        return self.background if self.light is None else np.clip(lit(self.background, self.light[index]), 0, 255)
+        return self.background if self.light is None else np.clip(lit(self.background, self.light[:, index]), 0, 255)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The character of a frame: premultiplied RGBA [H, W, 4] float32, colour in [0, 255], coverage in [0, 1]."""

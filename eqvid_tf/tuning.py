@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from eqvid_tf.config import Config, TrainConfig
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.export import load, read_config
 from eqvid_tf.kept import kept
@@ -52,8 +52,12 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
 def grown_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
     """The config of a model that has learned some clips more."""
     train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
-    model = dataclasses.replace(before.model, memory=before.model.memory + len(clips), given=True)
-    return dataclasses.replace(before, model=model, train=train, clips=(*before.clips, *(clip.name for clip in clips)))
+    return dataclasses.replace(before, model=with_room(before.model, len(clips)), train=train, clips=(*before.clips, *(clip.name for clip in clips)))
+
+
+def with_room(config: ModelConfig, count: int) -> ModelConfig:
+    """The same networks with room in h's memory for so many backgrounds more; it is given all of them."""
+    return dataclasses.replace(config, memory=config.memory + count, given=True)
 
 
 def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
@@ -61,7 +65,7 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
 
     Example: `model = grown(load("runs/walk"), plates)`, then `compile` and `fit` on pairs of the new clip.
     """
-    config = dataclasses.replace(model.config, memory=model.config.memory + len(plates), given=True)
+    config = with_room(model.config, len(plates))
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     for weight, known in zip(larger.weights, model.weights):
         if weight.shape == known.shape:                     # all but h's memory
