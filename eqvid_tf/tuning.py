@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from eqvid_tf.callbacks import SOONER
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.export import load, read_config
@@ -16,12 +17,14 @@ from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.models import model_folder, version_of
 from eqvid_tf.train import check_motion, compiled, finish, learn, look_at
 
+ANEW = 4        # one of so many pairs is made anew: where a character lies is known already, its own frames teach its details
+
 
 def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | None = None, *, train: TrainConfig | None = None,
              callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
     """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
 
-    A quarter of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
     without them it forgets; see docs/finetuning.md.
 
     Args:
@@ -42,7 +45,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
     model = compiled(grown(model, new.plates), config.train)
-    clock, rounds = learn(model, config, new, old, None, callbacks=callbacks, log=log)
+    clock, rounds = learn(model, config, new, old, None, refined=SOONER, callbacks=callbacks, log=log)
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
     version = 1 if folder else 1 + version_of(source)
@@ -71,6 +74,7 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
         if weight.shape == known.shape:                     # all but h's memory
             weight.assign(known)
     larger.seconds_trained.assign(0.0)
+    larger.every = ANEW
     if config.structure == "partition":
         remember(larger, model.h.pictures)
         remember(larger, np.stack(plates) / 255, model.config.memory)
