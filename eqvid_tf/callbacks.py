@@ -19,7 +19,6 @@ from eqvid_tf.refresh import refreshed
 HINTED, UNHINTED = 0.15, 0.4    # of the training: hints in full until the first, hardly any after the second
 REMINDER = 0.3                  # what stays of them: without, a character like its background is lost to h
 REFINED, TRUSTED = (0.5, 0.7), 8.0      # between these they grow again, to this: by then they are made of what the networks know
-SOONER = (0.2, 0.4)             # the same, where they had learned before
 RECALLS = (0.15, 0.3, 0.5, 0.7, 0.85)
 WINDOW = 50                     # steps that a reported loss is the mean of
 WARM = 50                       # steps in which the learning rate grows to its full size
@@ -74,15 +73,11 @@ class Schedule(keras.callbacks.Callback):
     """A warm-up, then a cosine for the learning rate; hints that fade, from when training began or was put right, and come back.
 
     Why: a ghost in the first background is a false hint; networks find it out where hints are weak, and refreshed hints are right.
-
-    Args:
-        peak: the learning rate.
-        refined: of the training, between which the hints come back.
     """
 
-    def __init__(self, clock: Clock, peak: float, refined: tuple[float, float] = REFINED):
+    def __init__(self, clock: Clock, peak: float):
         super().__init__()
-        self.clock, self.peak, self.refined, self.first = clock, peak, refined, 0
+        self.clock, self.peak, self.first = clock, peak, 0
         # resumed after a remedy: the hints fade on from where they were
         self.since = max(0.0, float(clock.of.hint_strength) * (UNHINTED - HINTED) - UNHINTED + clock.progress)
 
@@ -91,7 +86,7 @@ class Schedule(keras.callbacks.Callback):
         rate = self.peak * min(1, (self.clock.step - self.first + 1) / WARM) * (0.01 + 0.99 * np.cos(np.pi / 2 * progress) ** 2)
         self.model.optimizer.learning_rate = rate
         fading = np.clip((UNHINTED - progress + self.since) / (UNHINTED - HINTED), REMINDER, 1)
-        self.model.hint_strength.assign(max(fading, np.interp(progress, self.refined, (REMINDER, TRUSTED))))
+        self.model.hint_strength.assign(max(fading, np.interp(progress, REFINED, (REMINDER, TRUSTED))))
 
     def put_right(self) -> None:
         """Hints in full again, a warm-up, and no more than the usual learning rate."""

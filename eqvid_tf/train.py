@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from eqvid_tf import doctor, plate
-from eqvid_tf.callbacks import REFINED, Board, Checkpoint, Clock, Recall, Rounds, Schedule
+from eqvid_tf.callbacks import Board, Checkpoint, Clock, Recall, Rounds, Schedule
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.fitting import canvas_for
 from eqvid_tf.data.frames import Clip
@@ -28,7 +28,7 @@ from eqvid_tf.steady import SteadyClip, steadied
 
 YOUNG = 100         # steps before which an estimator that stands still has not collapsed, but hardly begun
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
-NEW = 0.9           # of the pairs are of what is learned, where something old is shown beside it
+NEW = 0.75          # of the pairs are of what is learned, where something old is shown beside it
 LARGEST = 64        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
 
 
@@ -103,7 +103,7 @@ def look_at(clips: Sequence[Clip], canvas: tuple[int, int], log: Callable[[str],
     return Material(clips, arrays, hints, plates)
 
 
-def learn(model, config: Config, new: Material, old: Material, folder: Path | None, *, refined: tuple[float, float] = REFINED,
+def learn(model, config: Config, new: Material, old: Material, folder: Path | None, *,
           callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None]) -> tuple[Clock, Rounds]:
     """Fits a compiled model.
 
@@ -111,7 +111,6 @@ def learn(model, config: Config, new: Material, old: Material, folder: Path | No
         new: what is learned; its backgrounds are the last in h's memory.
         old: what is shown beside it, so that it is not forgotten.
         folder: for checkpoints and logs; None: there are none.
-        refined: see `Schedule`.
     """
     clips, hints = [*new.clips, *old.clips], [*new.hints, *old.hints]
     shares = [share / len(part.clips) for part, share in ((new, NEW), (old, 1 - NEW)) for _ in part.clips] if old.clips else None
@@ -119,7 +118,7 @@ def learn(model, config: Config, new: Material, old: Material, folder: Path | No
                    shares=shares)
     probe = next(iter(draw(seed=config.train.seed + 1)))
     clock = Clock(model, config.train)
-    schedule = Schedule(clock, config.train.learning_rate, refined)
+    schedule = Schedule(clock, config.train.learning_rate)
     recall = Recall(clock, new.arrays, new.hints, new.plates, first_of(config, new))
     rounds = Rounds(clock, probe, log, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)

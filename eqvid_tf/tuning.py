@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from eqvid_tf.callbacks import SOONER
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.frames import Clip
 from eqvid_tf.export import load, read_config
@@ -24,7 +23,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
              callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
     """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
 
-    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    A quarter of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
     without them it forgets; see docs/finetuning.md.
 
     Args:
@@ -45,7 +44,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
     model = compiled(grown(model, new.plates), config.train)
-    clock, rounds = learn(model, config, new, old, None, refined=SOONER, callbacks=callbacks, log=log)
+    clock, rounds = learn(model, config, new, old, None, callbacks=callbacks, log=log)
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
     version = 1 if folder else 1 + version_of(source)
