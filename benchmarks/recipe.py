@@ -36,7 +36,7 @@ def variants() -> dict[str, tuple[dict, list]]:
         "the recipe": ({}, []),
         **losses,
         "without hints": ({"loss": {"hint": 0.0}}, []),
-        "without pairs made anew": ({}, [mock.patch("eqvid_tf.model.recomposed", lambda pair, plates, key: pair)]),
+        "without pairs made anew": ({}, [mock.patch("eqvid_tf.model.recomposed", lambda pair, *_: pair)]),
         "h sees the frame that f sees": ({}, [mock.patch("eqvid_tf.train.pairs", partial(pairs, other=False))]),
         "what h remembers is learned": ({"model": {"given": False}}, []),
         "the same, and no median to begin with": ({"model": {"given": False}}, [mock.patch("eqvid_tf.train.remember", lambda *_: None)]),
