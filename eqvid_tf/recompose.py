@@ -24,6 +24,7 @@ def recomposed(pair: dict, plates, key, every: int = 2) -> dict:
     Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair.
     Args:
         key: a keras.random.SeedGenerator.
+        every: one pair of so many; in a batch of fewer, still the first.
     """
     batch = ops.shape(pair["frame"])[0]
     made = ops.cast(ops.arange(batch) % every == 0, "float32")
