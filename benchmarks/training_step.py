@@ -24,7 +24,7 @@ def ours():
     from eqvid_tf.config import ModelConfig
     from eqvid_tf.model import EquivariantVideoModel
 
-    model = EquivariantVideoModel(ModelConfig(estimator="known", canvas=(SIZE, SIZE), width=WIDTH, channels=CHANNELS))
+    model = EquivariantVideoModel(ModelConfig(estimator="known", canvas=(SIZE, SIZE), width=WIDTH, channels=CHANNELS, cubic=False))
     model.compile(optimizer=keras.optimizers.Adam(2e-3))
     step = tf.function(model.train_step, autograph=False)
     batch = {key: tf.constant(value) for key, value in data().items()}

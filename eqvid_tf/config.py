@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 FORMAT = 1      # of a model folder; a folder written by a later format is refused
 
+BEFORE = {"cubic": False}       # what a model was that was written before there was such a field
+
 
 def option(default, text: str, **metadata):
     """A field with a default and the help text that the command line shows."""
@@ -25,6 +27,7 @@ class ModelConfig:
     channels: int = option(4, "appearance channels of f beside colour and presence")
     canvas: tuple[int, int] = option((64, 64), "height and width of the frames the networks are trained on", hidden=True)
     memory: int = option(1, "backgrounds that h can hold; training sets it to the number of clips", hidden=True)
+    cubic: bool = option(True, "the sampler reads between a map's pixels by a cubic, which blurs less than bilinearly", hidden=True)
     given: bool = option(False, "the backgrounds in memory are given, not learned; training from clips sets it", hidden=True)
 
     def __post_init__(self):
@@ -99,6 +102,7 @@ class Config:
         if version > FORMAT:
             raise ValueError(f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf")
         parts = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
+        values["model"] = {**BEFORE, **values.get("model", {})}
         return from_dict(cls, {k: from_dict(parts[k], v) if k in parts else v for k, v in values.items()})
 
 

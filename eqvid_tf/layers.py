@@ -1,4 +1,4 @@
-"""The spatial transformer: bilinear sampling of a feature map under an affine theta, exact in both gradients."""
+"""The spatial transformer: sampling of a feature map under an affine theta, exact in both gradients."""
 
 import keras
 import tensorflow as tf
@@ -7,7 +7,7 @@ from keras import ops
 _NARROW = 16  # columns per sparse product: below 32 its kernel runs a plain loop, about four times as fast
 
 
-def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None) -> tf.Tensor:
+def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None, cubic: bool = False) -> tf.Tensor:
     """Reads `features` at ``theta @ [p, 1]`` for every point p of the target: content moves by invert(theta).
 
     Convention: theta is backward (target to source), in normalized coordinates with the outer edges at -1 and +1
@@ -18,6 +18,8 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
         are known; every other size may be dynamic.
     Args:
         size: (height, width) of the target; by default that of `features`.
+        cubic: read, bilinearly still, from the map with the points halfway between its pixels put in by a cubic. It blurs far
+            less, and swings up to a sixteenth beyond an edge.
     Raises:
         ValueError: where a shape is none of these.
     Source: Jaderberg et al., Spatial Transformer Networks (2015), equations 1 and 5 to 7.
@@ -35,7 +37,10 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
     target = (height, width) if size is None else tuple(size)
     exact = tf.float64 if features.dtype == tf.float64 else tf.float32
     source_from_target, points = _in_pixels(tf.cast(theta, exact), (height, width), target)
-    warped = _sample(tf.cast(features, exact), source_from_target, points)
+    source = tf.cast(features, exact)
+    if cubic:
+        source, source_from_target = _with_halves(source), 2 * source_from_target
+    warped = _sample(source, source_from_target, points)
     return tf.cast(tf.reshape(warped, [batch, *target, channels]), features.dtype)
 
 
@@ -75,6 +80,28 @@ def _in_pixels(theta, size, target):
     extent = tf.stack([[width], [height]])
     scaled = theta * (extent / tf.stack([columns, rows, 2.0]))
     return scaled + tf.pad((extent + 1) / 2, [[0, 0], [2, 0]]), tf.reshape(tf.stack([x, y, tf.ones_like(x)]), [3, -1])
+
+
+def _with_halves(features):
+    """The map [b, h, w, c], 0 outside, with the points between its pixels, from half a pixel before the first to half a pixel after the
+    last: [b, 2 h + 1, 2 w + 1, c]. As products with a matrix, which take half as long as a resize.
+    """
+    batch, height, width, channels = ops.shape(features)
+    rows, columns = _halfway(height, features.dtype), _halfway(width, features.dtype)
+    tall = tf.matmul(rows, tf.reshape(features, [batch, height, width * channels]))
+    both = tf.matmul(columns, tf.reshape(tall, [batch * (2 * height + 1), width, channels]))
+    return tf.reshape(both, [batch, 2 * height + 1, 2 * width + 1, channels])
+
+
+def _halfway(count, dtype):
+    """The matrix [2 count + 1, count] from `count` pixels to points half a pixel apart.
+
+    Source: Keys, Cubic convolution interpolation for digital image processing (1981), equation 15.
+    """
+    points, pixels = tf.range(2 * count + 1), tf.range(count)
+    d = tf.abs((tf.cast(points, dtype)[:, None] - 1) / 2 - tf.cast(pixels, dtype))
+    near, far = 1 + d * d * (1.5 * d - 2.5), 2 + d * (d * (2.5 - 0.5 * d) - 4)
+    return tf.where(d < 1, near, tf.where(d < 2, far, 0))
 
 
 @tf.custom_gradient
@@ -161,6 +188,7 @@ class SpatialTransformer(keras.layers.Layer):
         float64) under every precision policy: half of its digits would be pixels.
     Args:
         size: (height, width) of the target; by default that of the features.
+        cubic: as in `warp`.
 
     Example:
 
@@ -168,20 +196,20 @@ class SpatialTransformer(keras.layers.Layer):
     TensorShape([1, 8, 9, 3])
     """
 
-    def __init__(self, size: tuple[int, int] | None = None, **kwargs):
+    def __init__(self, size: tuple[int, int] | None = None, cubic: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.size = None if size is None else tuple(size)
+        self.size, self.cubic = None if size is None else tuple(size), cubic
         self.autocast = False
         self.supports_jit = False  # XLA has neither kernel, of the crops and of the sparse product
 
     def call(self, features: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
-        return warp(ops.cast(features, self.compute_dtype), theta, self.size)
+        return warp(ops.cast(features, self.compute_dtype), theta, self.size, self.cubic)
 
     def compute_output_shape(self, features_shape, theta_shape=None):
         return (features_shape[0], *(self.size or features_shape[1:3]), features_shape[3])
 
     def get_config(self):
-        return {**super().get_config(), "size": self.size}
+        return {**super().get_config(), "size": self.size, "cubic": self.cubic}
 
 
 def pad_to_multiple(x, multiple: int):

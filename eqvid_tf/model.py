@@ -9,7 +9,7 @@ from keras import ops
 
 from eqvid_tf import affine, losses
 from eqvid_tf.alignment import align, confidence_of
-from eqvid_tf.config import LossConfig, ModelConfig, from_dict
+from eqvid_tf.config import BEFORE, LossConfig, ModelConfig, from_dict
 from eqvid_tf.layers import coverage, warp
 from eqvid_tf.motion import box, build_estimator, displaced_twice, moments
 from eqvid_tf.networks import build_networks, register, resize
@@ -64,7 +64,7 @@ class EquivariantVideoModel(keras.Model):
         if "made" in pair:
             motion = ops.where(pair["made"][:, None, None] > 0, pair["motion"], motion)
         theta = affine.invert(motion)
-        moved = warp(fx, theta)
+        moved = warp(fx, theta, cubic=self.config.cubic)
         inside = ops.cast(coverage(theta, ops.shape(fx)[1:3]), fx.dtype)
         rendered = self.cut(self.g(moved + hx), x)
         return {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2, "motion": motion, "moved": moved, "inside": inside,
@@ -162,7 +162,7 @@ class EquivariantVideoModel(keras.Model):
 
     def render_features(self, character, background, motion, like=None):
         """As `render`, from feature maps encoded before."""
-        moved = warp(character, affine.invert(ops.cast(motion, "float32")))
+        moved = warp(character, affine.invert(ops.cast(motion, "float32")), cubic=self.config.cubic)
         frame = ops.clip(ops.cast(self.g(moved + background), "float32"), 0, 1)
         return frame if like is None else self.cut(frame, like)
 
@@ -230,6 +230,10 @@ class EquivariantVideoModel(keras.Model):
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config),
                 "loss": dataclasses.asdict(self.weights_of), "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "config": {**BEFORE, **config["config"]}})
 
 
 def remember(model: EquivariantVideoModel, pictures, first: int = 0) -> None:

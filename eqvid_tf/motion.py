@@ -203,12 +203,12 @@ def random_motions(key, batch: int, centre, aspect, *, turn=0.7, zoom=0.3, stret
     return ops.concatenate([linear, shift[..., None]], -1)
 
 
-def displaced(key, features, **reach) -> tuple:
+def displaced(key, features, cubic: bool = False, **reach) -> tuple:
     """Maps [B, h', w', c'] with their characters moved at random, as `random_motions` says: the motions [B, 2, 3], and the maps."""
     batch, height, width, _ = ops.shape(features)
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
     motion = random_motions(key, batch, moments(features)[0], aspect, **reach)
-    return motion, warp(features, affine.invert(motion))
+    return motion, warp(features, affine.invert(motion), cubic=cubic)
 
 
 def displaced_twice(key, features, **reach) -> tuple:

@@ -29,8 +29,9 @@ def recomposed(pair: dict, plates, key, every: int = 2) -> dict:
     batch = ops.shape(pair["frame"])[0]
     made = ops.cast(ops.arange(batch) % every == 0, "float32")
     plates, alpha = ops.cast(plates, "float32"), pair["hint"]
-    layer = ops.concatenate([ops.clip(pair["frame"] - (1 - alpha) * plates, 0, alpha), alpha], -1)
-    motion, layer, next_layer = displaced_twice(key, layer, landing=LANDING)
+    layer = within(ops.concatenate([pair["frame"] - (1 - alpha) * plates, alpha], -1))
+    motion, layer, next_layer = displaced_twice(key, layer, cubic=True, landing=LANDING)
+    layer, next_layer = within(layer), within(next_layer)
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
     light = ops.exp(keras.random.uniform((batch, 1, 1, 1), -LIGHT, LIGHT, seed=key))
     behind = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
@@ -42,3 +43,9 @@ def recomposed(pair: dict, plates, key, every: int = 2) -> dict:
     old = {"background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
     which = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0
     return {"made": made, **{name: ops.stop_gradient(ops.where(which(x), x, old[name])) for name, x in new.items()}}
+
+
+def within(layer):
+    """A layer [B, H, W, 4], premultiplied, with alpha in [0, 1] and its colours in [0, alpha], as a cubic does not leave them."""
+    alpha = ops.clip(layer[..., 3:], 0, 1)
+    return ops.concatenate([ops.clip(layer[..., :3], 0, alpha), alpha], -1)

@@ -22,6 +22,12 @@ def test_json_round_trip(config):
     assert json.loads(config.to_json())["format"] == FORMAT
 
 
+def test_what_an_earlier_folder_does_not_say_is_as_it_was_then():
+    values = json.loads(Config().to_json())
+    assert values["model"].pop("cubic")
+    assert Config.from_json(json.dumps(values)) == Config(model=ModelConfig(cubic=False))
+
+
 def test_it_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().model.width = 3

@@ -26,10 +26,10 @@ def random_case(seed, size=(6, 9), batch=2, channels=3, dtype="float64"):
     return [tf.constant(value, dtype) for value in (features, theta, upstream)]
 
 
-def gradients(features, theta, upstream, size=None, watch=(True, True)):
+def gradients(features, theta, upstream, size=None, watch=(True, True), cubic=False):
     with tf.GradientTape() as tape:
         tape.watch([value for value, watched in zip((features, theta), watch) if watched])
-        values = warp(features, theta, size)
+        values = warp(features, theta, size, cubic)
     return tape.gradient(values, [features, theta], upstream)
 
 
@@ -44,7 +44,8 @@ SQUARE = FRAME[:, :, :6]
 
 
 def test_no_motion_changes_nothing():
-    np.testing.assert_allclose(warp(FRAME, affine.identity(1)), FRAME, atol=FLOAT32)
+    for cubic in (False, True):
+        np.testing.assert_allclose(warp(FRAME, affine.identity(1), cubic=cubic), FRAME, atol=FLOAT32)
     exact = FRAME.astype("float64")
     np.testing.assert_array_equal(warp(exact, affine.identity(1)), exact)
 
@@ -80,6 +81,24 @@ def test_half_a_pixel_over_the_edge_reads_half():
     np.testing.assert_allclose(read, [1.0, 1.0, 1.0, 0.75], atol=FLOAT32)
 
 
+def test_half_a_pixel_on_a_cubic_weighs_four_pixels():
+    there = warp(FRAME, affine.build(shift=(1 / 8, 0.0))[None], cubic=True)
+    row = np.pad(FRAME, [[0, 0], [0, 0], [1, 2], [0, 0]])
+    weighed = sum(weight * row[:, :, k : k + 8] for k, weight in enumerate((-1 / 16, 9 / 16, 9 / 16, -1 / 16)))
+    np.testing.assert_allclose(there, weighed, atol=FLOAT32)
+
+
+def test_a_cubic_keeps_more_detail():
+    """A fine wave, moved there and back by a fraction of a pixel: what is left of it."""
+    wave = np.sin(np.arange(48) * 2 * np.pi / 4.5)[None, None, :, None] * np.ones((1, 8, 1, 1), "float32")
+    there = affine.build(shift=(2 * 0.4 / 48, 0.0))[None]
+    left = {}
+    for cubic in (False, True):
+        again = warp(warp(wave, there, cubic=cubic), affine.invert(there), cubic=cubic)
+        left[cubic] = float(np.std(again[:, 3, 8:-8]) / np.std(wave[:, 3, 8:-8]))
+    assert 1 - left[True] < 0.5 * (1 - left[False]), left
+
+
 def test_doubling_the_size_reads_between_the_centres():
     ramp = np.arange(4.0, dtype="float32")[None, None, :, None] * np.ones((1, 4, 1, 1), "float32")
     read = warp(ramp, affine.identity(1), size=(8, 8))[0, 3, :, 0]
@@ -110,17 +129,18 @@ def test_two_warps_are_one_by_the_product(x1, y1, x2, y2):
 # -- gradients ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cubic", [False, True], ids=["bilinear", "cubic"])
 @pytest.mark.parametrize("size", [None, (4, 11)], ids=["same size", "other size"])
 @pytest.mark.parametrize("seed", range(3))
-def test_both_gradients_are_those_of_small_differences(seed, size):
+def test_both_gradients_are_those_of_small_differences(seed, size, cubic):
     features, theta, _ = random_case(seed)
     rng = np.random.default_rng(seed)
     upstream = rng.normal(size=warp(features, theta, size).shape)
-    of_features, of_theta = gradients(features, theta, upstream, size)
+    of_features, of_theta = gradients(features, theta, upstream, size, cubic=cubic)
     for of_value, at, other in ((of_features, features, theta), (of_theta, theta, features)):
         step = rng.normal(size=at.shape)
         order = slice(None) if at is features else slice(None, None, -1)
-        up, down = (warp(*(at + sign * 1e-6 * step, other)[order], size) for sign in (1, -1))
+        up, down = (warp(*(at + sign * 1e-6 * step, other)[order], size, cubic) for sign in (1, -1))
         numeric = np.sum(upstream * (up - down)) / 2e-6
         np.testing.assert_allclose(np.sum(of_value * step), numeric, rtol=2e-7)
 
@@ -230,21 +250,22 @@ def test_layer_keeps_theta_in_float32_under_a_mixed_policy(policy):
     np.testing.assert_allclose(tf.cast(read, tf.float32), warp(frame, theta), atol=2e-2)
 
 
-def test_all_sizes_may_be_free():
+@pytest.mark.parametrize("cubic", [False, True], ids=["bilinear", "cubic"])
+def test_all_sizes_may_be_free(cubic):
     signature = [tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 2, 3]), tf.TensorSpec([2], tf.int32)]
 
     @tf.function(input_signature=signature)
     def free(features, theta, size):
         with tf.GradientTape() as tape:
             tape.watch([features, theta])
-            values = warp(features, theta, tf.unstack(size))
+            values = warp(features, theta, tf.unstack(size), cubic)
         return values, *tape.gradient(values, [features, theta])
 
     for batch, size, target in ((2, (5, 7), (5, 7)), (1, (8, 3), (4, 9)), (0, (4, 4), (2, 2)), (1, (1, 1), (3, 3))):
         features, theta, _ = random_case(0, size, batch, dtype="float32")
         values, *slopes = free(features, theta, tf.constant(target))
         assert values.shape == (batch, *target, 3)
-        for slope, expected in zip(slopes, gradients(features, theta, tf.ones_like(values), target)):
+        for slope, expected in zip(slopes, gradients(features, theta, tf.ones_like(values), target, cubic=cubic)):
             np.testing.assert_allclose(slope, expected, atol=1e-4)
 
 
@@ -280,7 +301,7 @@ def test_layer_passes_the_suite():
     theta = affine.build(shift=[[0.1, 0.2]] * 2, turn=0.3).numpy()
     frames = np.random.default_rng(0).uniform(size=(2, 6, 8, 3)).astype("float32")
     run_layer_test(SpatialTransformer, {}, (frames, theta), expected_output_shape=(2, 6, 8, 3))
-    run_layer_test(SpatialTransformer, {"size": (5, 4)}, (frames, theta), expected_output_shape=(2, 5, 4, 3))
+    run_layer_test(SpatialTransformer, {"size": (5, 4), "cubic": True}, (frames, theta), expected_output_shape=(2, 5, 4, 3))
 
 
 @pytest.mark.parametrize(

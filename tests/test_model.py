@@ -244,6 +244,7 @@ def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
     for i in range(0, 8, 2):
         shown = [made[name][i] for name in ("frame", "next_frame")]
         masks = [made[name][i] for name in ("hint", "next_hint")]
+        assert all(0 <= mask.min() and mask.max() <= 1 for mask in masks)
         off = [[np.abs((frame - ramp) * (mask == 0)).max() for frame, mask in zip(shown, masks)] for ramp in ramps]
         assert min(map(max, off)) < 0.01, "both frames show nothing but one background beside the character"
         behind = int(np.argmin([max(pair) for pair in off]))
