@@ -38,7 +38,7 @@ class EquivariantVideoModel(keras.Model):
         self.supports_jit = False       # XLA lacks the sampler's kernels; compile would choose it where there is a GPU
         self.config = from_dict(ModelConfig, config) if isinstance(config, dict) else config or ModelConfig()
         self.weights_of = from_dict(LossConfig, loss) if isinstance(loss, dict) else loss or LossConfig()
-        self.seed, self.every = seed, 2         # one of so many pairs is made anew
+        self.seed = seed
         self.f, self.h, self.g = build_networks(self.config, self.dtype_policy)
         self.T = build_estimator(self.config, self.dtype_policy)
         self.h.build((None, None, None, 3))        # f asks for what it remembers
@@ -84,7 +84,7 @@ class EquivariantVideoModel(keras.Model):
     def losses_of(self, pair: dict, training: bool) -> dict:
         """The unweighted terms, by name."""
         if training and "hint" in pair and self.config.structure == "partition":
-            pair = recomposed(pair, self.h.recall(pair["frame"])[0], self.random, self.every)
+            pair = recomposed(pair, self.h.recall(pair["frame"])[0], self.random)
         out = self.layers_of(pair, training)
         terms = {"scene": losses.scene_loss(out["rendered"], pair["next_frame"]),
                  "character": losses.character_loss(out["moved"], out["fx2"], out["inside"]),
@@ -93,7 +93,7 @@ class EquivariantVideoModel(keras.Model):
             terms["label"] = self.label_loss(out["fx"], out["hx"])
             if "made" in pair:
                 made = {**pair, "features": out["fx"], "next_features": out["fx2"]}
-                made = {key: ops.stop_gradient(value[::self.every]) for key, value in made.items()}     # to please T, f would empty itself
+                made = {key: ops.stop_gradient(value[::2]) for key, value in made.items()}     # to please T, f would empty itself
                 terms["label"] += self.labelled(self.T.estimates(made), made["motion"], made["features"])
         if training and "hint" in pair:
             made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))

@@ -14,8 +14,8 @@ LIGHT = 0.2         # half range of the log of a pair's light, relative to its c
 LANDING = 1.0       # half range of where a character's centre lands; 1 is the frame's edge
 
 
-def recomposed(pair: dict, plates, key, every: int = 2) -> dict:
-    """The pairs, the first of every so many made anew, with `motion` [B, 2, 3] and `made` [B], 1 for those.
+def recomposed(pair: dict, plates, key) -> dict:
+    """The pairs, the first of every two made anew, with `motion` [B, 2, 3] and `made` [B], 1 for those.
 
     A character is cut out of `frame` by its `hint`, moved twice at random (see `eqvid_tf.motion.random_motions`) and composed
     over its own background or that of another pair, in another light. Of a pair made so masks and motion are known; `motion` of the others is as
@@ -24,10 +24,9 @@ def recomposed(pair: dict, plates, key, every: int = 2) -> dict:
     Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair.
     Args:
         key: a keras.random.SeedGenerator.
-        every: one pair of so many; in a batch of fewer, still the first.
     """
     batch = ops.shape(pair["frame"])[0]
-    made = ops.cast(ops.arange(batch) % every == 0, "float32")
+    made = ops.cast(ops.arange(batch) % 2 == 0, "float32")
     plates, alpha = ops.cast(plates, "float32"), pair["hint"]
     layer = within(ops.concatenate([pair["frame"] - (1 - alpha) * plates, alpha], -1))
     motion, layer, next_layer = displaced_twice(key, layer, cubic=True, landing=LANDING)

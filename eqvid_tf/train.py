@@ -23,6 +23,7 @@ from eqvid_tf.export import read_model, write_model
 from eqvid_tf.kept import Material, keep
 from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.motion import build_estimator
+from eqvid_tf.optimizer import Muon
 from eqvid_tf.output import OutputError, put, write_text
 from eqvid_tf.steady import SteadyClip, steadied
 
@@ -156,7 +157,7 @@ def start(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel
 
 def compiled(model: EquivariantVideoModel, train: TrainConfig) -> EquivariantVideoModel:
     """The model, with the optimizer that it is trained by."""
-    optimizer = keras.optimizers.Adam(train.learning_rate, global_clipnorm=1.0)
+    optimizer = Muon(train.learning_rate, global_clipnorm=1.0)
     if train.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer=optimizer)

@@ -16,8 +16,6 @@ from eqvid_tf.model import EquivariantVideoModel, remember
 from eqvid_tf.models import model_folder, version_of
 from eqvid_tf.train import check_motion, compiled, finish, learn, look_at
 
-ANEW = 4        # one of so many pairs is made anew: where a character lies is known already, its own frames teach its details
-
 
 def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | None = None, *, train: TrainConfig | None = None,
              callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
@@ -73,7 +71,6 @@ def grown(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivar
         if weight.shape == known.shape:                     # all but h's memory
             weight.assign(known)
     larger.seconds_trained.assign(0.0)
-    larger.every = ANEW
     if config.structure == "partition":
         remember(larger, model.h.pictures)
         remember(larger, np.stack(plates) / 255, model.config.memory)

@@ -268,7 +268,6 @@ def test_a_pair_made_anew_has_a_light_of_its_own():
 def test_a_batch_of_one_pair_trains():
     pairs, _ = easy_pairs(1)
     model = make(estimator="features", canvas=(24, 24))
-    model.every = 4
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     losses = model.fit(tf.data.Dataset.from_tensors(pairs), verbose=0).history
     assert np.isfinite(losses["label_loss"]).all()
