@@ -9,7 +9,7 @@ from eqvid_tf.data.fitting import homogeneous
 LEAST = 6.0     # grey levels: what an 8-bit frame without noise must differ by to be something else than the background
 
 
-def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float, cell: float = 1.0) -> np.ndarray:
+def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float, cell: float = 1.0, sways: bool = False) -> np.ndarray:
     """The character's layer of a frame, from the network's presence, refined against the background.
 
     Why: the network knows where the character is, the frame knows where it ends. Within reach of the presence a pixel belongs
@@ -22,6 +22,7 @@ def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float
         presence: None for everywhere.
         noise: grey levels, a number or [H, W]; see `eqvid_tf.plate.noise`.
         cell: pixels of the frame per pixel that the network saw: how far off its edge may be.
+        sways: the camera, so that the background may be off by a third of a cell; [H, W] alone, then.
     """
     frame = frame.astype(np.float32)
     apart = np.abs(frame - background).max(-1)
@@ -30,8 +31,30 @@ def cut_out(frame: np.ndarray, background: np.ndarray, presence, *, noise: float
         differs &= spread(presence > 0.5, int(np.ceil(2 * cell)))
         differs |= (presence > 0.5) & (noise > LEAST)
     inside = fill(close(differs & (window_sum(differs.astype(np.float32)) > 2.5)))
+    if sways:
+        inside = strange(inside, frame, background, cell)
     core = ~spread(~inside, 1)
     return lifted(frame, background, np.where(core, 1.0, edge_coverage(frame, background, core, apart) * inside))
+
+
+def strange(inside: np.ndarray, frame: np.ndarray, background: np.ndarray, cell: float) -> np.ndarray:
+    """Of a mask [H, W] what shows a colour that the background has not within a third of a cell, and what lies within half a cell of that.
+
+    Why: a camera's sway is never taken out to the last pixel, and what is left of it along a strong edge is cut out like a thing that
+    moved; but such a part has no colour that the background does not have beside it.
+    """
+    off_by = int(np.ceil(cell / 3))
+    off = ((frame < lowest(background, off_by) - LEAST) | (frame > -lowest(-background, off_by) + LEAST)).any(-1)
+    seeds = off & (window_sum(off.astype(np.float32)) > 4.5)
+    return fill(joined(seeds, inside) & spread(seeds, int(np.ceil(cell / 2))))
+
+
+def lowest(picture: np.ndarray, steps: int) -> np.ndarray:
+    """Least of each channel of [H, W, 3] within `steps` pixels each way."""
+    height, width, _ = picture.shape
+    padded = np.pad(picture, [(steps, steps), (steps, steps), (0, 0)], mode="edge")
+    padded = np.min([padded[k:k + height] for k in range(2 * steps + 1)], 0)
+    return np.min([padded[:, k:k + width] for k in range(2 * steps + 1)], 0)
 
 
 def lifted(frame, background, alpha) -> np.ndarray:
@@ -76,9 +99,14 @@ def close(mask: np.ndarray) -> np.ndarray:
 def fill(mask: np.ndarray) -> np.ndarray:
     """Holes of [..., H, W] that the frame's border does not reach are filled."""
     free = np.pad(~mask, [(0, 0)] * (mask.ndim - 2) + [(1, 1)] * 2, constant_values=True)
-    reached = np.zeros_like(free)
-    reached[..., [0, -1], :] = reached[..., :, [0, -1]] = True
-    count = 0
+    border = np.zeros_like(free)
+    border[..., [0, -1], :] = border[..., :, [0, -1]] = True
+    return ~joined(border, free)[..., 1:-1, 1:-1]
+
+
+def joined(seeds: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """What of `free` [..., H, W] the seeds in it reach, from pixel to pixel in rows and columns."""
+    reached, count = seeds & free, 0
     while (grown := int(reached.sum())) != count:
         count = grown
         for axis in (-2, -1):
@@ -86,7 +114,7 @@ def fill(mask: np.ndarray) -> np.ndarray:
                 front, open_ = (np.moveaxis(array, axis, 0)[flip] for array in (reached, free))
                 for k in range(1, len(front)):
                     front[k] |= front[k - 1] & open_[k]
-    return ~reached[..., 1:-1, 1:-1]
+    return reached
 
 
 def taken_from(motion: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> np.ndarray:

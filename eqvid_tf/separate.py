@@ -190,10 +190,10 @@ class ClipLayers:
         return self.clip.own(picture, index) if isinstance(self.clip, SteadyClip) else picture
 
     def _cut(self, frame: np.ndarray, presence: np.ndarray, background: np.ndarray, noise) -> np.ndarray:
-        presence = presence.astype(np.float32) / 255
         if self.network_only:
-            return lifted(frame, background, presence)
-        return cut_out(frame, background, presence, noise=noise, cell=max(1.0, self.clip.size[0] / self.canvas[0]))
+            return lifted(frame, background, presence / np.float32(255))
+        cell, sways = max(1.0, self.clip.size[0] / self.canvas[0]), self.clip is not self.filmed
+        return cut_out(frame, background, presence / np.float32(255), noise=noise, cell=cell, sways=sways)
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""

@@ -61,7 +61,7 @@ def test_a_call_is_the_equation(estimator, structure):
     motion = pair["motion"] if estimator == "known" else model.T({"features": fx, "next_features": model.f(x2)})
     out = model(pair)
     np.testing.assert_allclose(out["motion"], motion, atol=FLOAT32)
-    np.testing.assert_allclose(out["frame"], model.g(warp(fx, affine.invert(motion)) + hx), atol=1e-4)
+    np.testing.assert_allclose(out["frame"], model.g(warp(fx, affine.invert(motion), cubic=True) + hx), atol=1e-4)
 
 
 def test_the_three_losses_are_those_of_the_equation():
@@ -72,7 +72,7 @@ def test_the_three_losses_are_those_of_the_equation():
     inside = warp(np.ones((4, *CANVAS, 1), "float32"), theta)
     expected = {
         "scene": np.abs(rendered - x2).mean(),  # against x', not x
-        "character": losses.character_loss(warp(model.f(x), theta), model.f(x2), inside),
+        "character": losses.character_loss(warp(model.f(x), theta, cubic=True), model.f(x2), inside),
         "background": np.abs(model.h(x2) - model.h(x)).mean(),
     }
     assert abs(expected["scene"] - np.abs(rendered - x).mean()) > 1e-3

@@ -113,6 +113,20 @@ def test_an_exact_composite_gives_its_alpha_back():
     assert np.abs(over(layer, 255 - ROOM).astype(int) - elsewhere).mean() < 0.5
 
 
+def test_where_a_camera_sways_an_edge_that_is_off_is_not_cut_out():
+    """A ledge a pixel lower than it should be, and a disc before it: the disc alone, whole, is a character."""
+    ledge = ROOM.copy()
+    ledge[14:17, 4:] = 20.0
+    rows, columns = np.mgrid[:32, :48]
+    alpha = (np.hypot(rows - 15.2, columns - 22.7) < 7).astype(np.float32)
+    frame = composite(alpha, (250, 30, 200), np.roll(ledge, 1, 0))
+    found = {sways: cut_out(frame, ledge, np.ones((32, 48), np.float32), noise=0.0, cell=4.0, sways=sways)[..., 3] > 0.5
+             for sways in (False, True)}
+    assert found[False][:, 40:].any(), "it would be taken for a thing that moved"
+    assert not found[True][:, 34:].any() and not found[True][:, :12].any()
+    np.testing.assert_array_equal(found[True] & (alpha > 0), alpha > 0)
+
+
 def test_drawn_characters_come_out_whole():
     figures = []
     for seed in range(4):
