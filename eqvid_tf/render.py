@@ -16,7 +16,7 @@ from eqvid_tf.data.video import write_png
 from eqvid_tf.matting import move, over
 from eqvid_tf.separate import ClipLayers, unshown
 
-SHARE = 0.75        # of g's drawing in a shot at the size that the networks see
+SHARE = {True: 0.75, False: 0.5}    # of g's drawing in a shot at the size that the networks see, with a cubic sampler and without
 
 
 class ShotError(ValueError):
@@ -166,7 +166,8 @@ def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     plate = background.own_background(behind)
     laid = over(move(layer, target, background.clip.size), plate)
     if character.exact and character.clip.size == background.clip.size:
-        laid = (SHARE * drawn(frames.model, frame, layer, plate, target) + (1 - SHARE) * laid).round().astype(np.uint8)
+        share = SHARE[frames.model.config.cubic]
+        laid = (share * drawn(frames.model, frame, layer, plate, target) + (1 - share) * laid).round().astype(np.uint8)
     return laid
 
 
