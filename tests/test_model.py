@@ -352,7 +352,7 @@ def test_faces():
     character, background, mask = model.separate(x)
     assert character.shape == background.shape == x.shape and mask.shape == (4, 17, 22, 1)
     rendered = model.render(x, other, pair["motion"])
-    moved = warp(model.f(x), affine.invert(pair["motion"]))
+    moved = warp(model.f(x), affine.invert(pair["motion"]), cubic=True)
     expected = np.clip(model.g(moved + model.h(other)), 0, 1)[:, :17, :22]
     np.testing.assert_allclose(rendered, expected, atol=FLOAT32)
     same = model.render_features(model.f(x), model.h(other), pair["motion"])[:, :17, :22]
