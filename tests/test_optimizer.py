@@ -28,12 +28,12 @@ def test_singular_values_come_near_one(shape):
 
 
 def test_a_kernel_moves_as_far_in_every_direction():
-    moved = stepped(Muon(RATE_OF_LEARNING), (3, 3, 4, 8), steps=1).reshape(36, 8)
+    moved = stepped(Muon(RATE_OF_LEARNING), (3, 3, 4, 16), steps=1).reshape(36, 16)
     sizes = np.linalg.svd(moved, compute_uv=False) / (RATE_OF_LEARNING * RATE * 6)
     assert 0.65 < sizes.min() and sizes.max() < 1.25, sizes
 
 
-@pytest.mark.parametrize("shape", [(8,), (12, 8), (3, 3, 4, 5)], ids=["bias", "dense", "head"])
+@pytest.mark.parametrize("shape", [(8,), (12, 8), (3, 3, 4, 8)], ids=["bias", "dense", "head"])
 def test_all_else_is_adams(shape):
     np.testing.assert_array_equal(stepped(Muon(RATE_OF_LEARNING), shape), stepped(keras.optimizers.Adam(RATE_OF_LEARNING), shape))
 
@@ -43,11 +43,11 @@ def test_its_state_is_saved_with_a_model(tmp_path):
     frames, wanted = np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
 
     def fitted(model, epochs):
-        model.fit(frames, wanted[:, :, :, :1] * np.ones((1, 1, 1, 8), "float32"), epochs=epochs, shuffle=False, verbose=0)
+        model.fit(frames, wanted[:, :, :, :1] * np.ones((1, 1, 1, 16), "float32"), epochs=epochs, shuffle=False, verbose=0)
         return model
 
     keras.utils.set_random_seed(0)
-    start = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(8, 3, padding="same")])
+    start = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(16, 3, padding="same")])
     start.compile(Muon(RATE_OF_LEARNING), loss="mse")
     fitted(start, 2).save(tmp_path / "two.keras")
     resumed = fitted(keras.saving.load_model(tmp_path / "two.keras"), 2)
