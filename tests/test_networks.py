@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 import eqvid_tf
-from eqvid_tf import affine, layers, model, motion, networks
+from eqvid_tf import affine, layers, model, motion, networks, optimizer
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.frames import open_clip, read_image
 from eqvid_tf.testing import assert_equivariant, run_layer_test
@@ -259,7 +259,11 @@ DESCRIPTORS = {
     motion.FrameMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
     layers.SpatialTransformer: ({"size": (5, 6)}, (MAP, PAIR["motion"]), (2, 5, 6, 9)),
 }
-ELSEWHERE = {model.EquivariantVideoModel: "test_model.py", motion.MotionEstimator: "the contract alone"}
+ELSEWHERE = {
+    model.EquivariantVideoModel: "test_model.py",
+    motion.MotionEstimator: "the contract alone",
+    optimizer.Muon: "test_optimizer.py",
+}
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")  # an estimator does not read all of a pair
