@@ -43,18 +43,10 @@ def strange(inside: np.ndarray, frame: np.ndarray, background: np.ndarray, cell:
     Why: a camera's sway is never taken out to the last pixel, and what is left of it along a strong edge is cut out like a thing that
     moved; but such a part has no colour that the background does not have beside it.
     """
-    off_by = int(np.ceil(cell / 3))
-    off = ((frame < lowest(background, off_by) - LEAST) | (frame > -lowest(-background, off_by) + LEAST)).any(-1)
+    shown, known, off_by = np.moveaxis(frame, -1, 0), np.moveaxis(background, -1, 0), int(np.ceil(cell / 3))
+    off = ((shown < -spread(-known, off_by) - LEAST) | (shown > spread(known, off_by) + LEAST)).any(0)
     seeds = off & (window_sum(off.astype(np.float32)) > 4.5)
     return fill(joined(seeds, inside) & spread(seeds, int(np.ceil(cell / 2))))
-
-
-def lowest(picture: np.ndarray, steps: int) -> np.ndarray:
-    """Least of each channel of [H, W, 3] within `steps` pixels each way."""
-    height, width, _ = picture.shape
-    padded = np.pad(picture, [(steps, steps), (steps, steps), (0, 0)], mode="edge")
-    padded = np.min([padded[k:k + height] for k in range(2 * steps + 1)], 0)
-    return np.min([padded[:, k:k + width] for k in range(2 * steps + 1)], 0)
 
 
 def lifted(frame, background, alpha) -> np.ndarray:
@@ -80,12 +72,12 @@ def window_sum(image: np.ndarray) -> np.ndarray:
 
 
 def spread(mask: np.ndarray, steps: int) -> np.ndarray:
-    """Dilation of [..., H, W] by a square of `steps` pixels each way."""
+    """Dilation of [..., H, W], a mask or values, by a square of `steps` pixels each way."""
     for axis in (-2, -1):
         mask, near = np.moveaxis(mask, axis, 0), np.moveaxis(mask, axis, 0).copy()
         for k in range(1, min(steps, len(mask) - 1) + 1):
-            near[k:] |= mask[:-k]
-            near[:-k] |= mask[k:]
+            np.maximum(near[k:], mask[:-k], out=near[k:])
+            np.maximum(near[:-k], mask[k:], out=near[:-k])
         mask = np.moveaxis(near, 0, axis)
     return mask
 
