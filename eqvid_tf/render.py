@@ -15,8 +15,7 @@ from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.video import write_png
 from eqvid_tf.matting import move, over
 from eqvid_tf.separate import ClipLayers, unshown
-
-SHARE = {True: 0.75, False: 0.5}    # of g's drawing in a shot at the size that the networks see, with a cubic sampler and without
+from eqvid_tf.superresolution import Textures
 
 
 class ShotError(ValueError):
@@ -51,7 +50,7 @@ class Frames:
 
     def __init__(self, model, *, network_only: bool = False, cache="auto"):
         self.model, self.network_only, self.cache = model, network_only, cache
-        self.clip, self.still = functools.cache(self._clip), functools.cache(self._still)
+        self.clip, self.still, self.textures = map(functools.cache, (self._clip, self._still, Textures))
 
     def find(self, path: Path) -> tuple[ClipLayers, int]:
         path = path.parent.resolve() / path.name            # a link to a frame stays in the clip that it lies in
@@ -152,8 +151,9 @@ def render_shots(model, path: str | Path, folder: Path, *, given_only: bool = Fa
 def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     """One shot, uint8 [H, W, 3].
 
-    Why: where the network sees the clips at their own size, g draws the cut-out, for it learned to undo the blur of the warp; a
-    quarter of a bicubic resampling, which errs elsewhere, makes it better still. Where clips are larger, the frame's own pixels win.
+    Why: where the networks see the clip at its own size, its frames are small, and tell more together than the one that is named (see
+    `eqvid_tf.superresolution`). There g draws the cut-out, too, and counts as one frame more, for it errs elsewhere. Of larger clips the
+    frame's own pixels are moved.
     """
     character, index = frames.find(root / shot["character"])
     background, behind = frames.find(root / shot["background"])
@@ -164,10 +164,12 @@ def take(frames: Frames, shot: dict, root: Path) -> np.ndarray:
     if frames.network_only:
         return decoded(frames.model, frame, background.filmed.at(behind), target)
     plate = background.own_background(behind)
-    laid = over(move(layer, target, background.clip.size), plate)
-    if character.exact and character.clip.size == background.clip.size:
-        share = SHARE[frames.model.config.cubic]
-        laid = (share * drawn(frames.model, frame, layer, plate, target) + (1 - share) * laid).round().astype(np.uint8)
+    if not character.exact:
+        return over(move(layer, target, background.clip.size), plate)
+    moved, told = frames.textures(character).of(index).shown(target, background.clip.size)
+    laid = over(moved, plate)
+    if character.clip.size == background.clip.size:
+        laid = ((told * laid + drawn(frames.model, frame, layer, plate, target)) / (told + 1)).round().astype(np.uint8)
     return laid
 
 
