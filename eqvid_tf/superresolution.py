@@ -75,7 +75,7 @@ def texture(own: View, others: list[View], size: tuple[int, int]) -> Texture:
             weight = (view.trust * (np.exp(-off / ALIKE ** 2) if view is not own else np.ones_like(off)))[..., None]
             total += move(np.concatenate([apart * weight, weight], -1), np.linalg.inv(there), finer)
         support = np.maximum(total[..., 4:], 0)
-        picture = np.clip(picture + STEP * total[..., :4] / (support + 1e-3), 0, 255)
+        picture = np.clip(picture + STEP * total[..., :4] / (support + 0.5), 0, 255)
         picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
     return Texture(picture, support, frame_from_box)
 

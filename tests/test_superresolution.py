@@ -1,0 +1,126 @@
+"""Many frames show a character finer than one does; and only where they show the same."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from eqvid_tf import affine, superresolution
+from eqvid_tf.camera import Camera
+from eqvid_tf.data.fitting import homogeneous
+from eqvid_tf.matting import box_from_frame, move
+from eqvid_tf.scorecard import psnr
+from eqvid_tf.steady import SteadyClip
+from eqvid_tf.superresolution import AS_GREY, Textures, View, cut, pixels, texture
+
+SIZE = (32, 44)
+FRAME_FROM_SPRITE = np.linalg.inv(box_from_frame(SIZE, 8, 12, 16, 16))
+
+
+@pytest.fixture(scope="module")
+def sprite():
+    """A disc with noise on it, four times as fine as the frames: premultiplied RGBA in [0, 255]."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    disc = np.clip((0.9 - np.hypot(x, y)) * 32, 0, 1)[..., None]
+    noise = move(random.uniform(0, 255, (12, 12, 3)).astype("float32"), np.eye(2, 3), (64, 64)).clip(0, 255)
+    return np.concatenate([noise * disc, 255 * disc], -1)
+
+
+def shown(sprite, motion) -> np.ndarray:
+    """The sprite as a frame shows it after a motion, rounded to grey levels; coverage in [0, 1]."""
+    return pixels(sprite, homogeneous(motion) @ FRAME_FROM_SPRITE, SIZE, 8).round().clip(0, 255) / AS_GREY
+
+
+@pytest.fixture(scope="module")
+def motions():
+    """Of 20 frames: shifts by parts of pixels, turns and zooms; the first is none."""
+    random = np.random.default_rng(1)
+    shifts = random.uniform(-0.2, 0.2, (20, 2))
+    found = [np.asarray(affine.build(shift=shift[None], turn=[random.uniform(-0.5, 0.5)], zoom=[random.uniform(0.9, 1.15)], aspect=SIZE[1] / SIZE[0]))[0]
+             for shift in shifts]
+    return np.stack([np.eye(2, 3), *found[1:]]).astype("float64")
+
+
+def views(layers, motions, trust=1.0) -> list[View]:
+    cuts = [cut(layer) for layer in layers]
+    return [View(view.part, view.box_from_frame @ homogeneous(motion), trust) for view, motion in zip(cuts, motions)]
+
+
+def quality(layer, sprite, motion) -> float:
+    return psnr(shown(sprite, motion) * AS_GREY / 255, layer * AS_GREY / 255)
+
+
+TARGET = np.array([[1.2, -0.3, 0.03], [0.4, 1.2, -0.05]])
+
+
+def test_many_frames_show_more_than_one(sprite, motions):
+    layers = [shown(sprite, motion) for motion in motions]
+    own, *others = views(layers, motions)
+    one, many = (texture(own, more, SIZE).shown(TARGET, SIZE) for more in ([], others))
+    bicubic = move(layers[0], TARGET)
+    assert quality(one[0], sprite, TARGET) > quality(bicubic, sprite, TARGET) + 3
+    assert quality(many[0], sprite, TARGET) > quality(one[0], sprite, TARGET) + 4
+    inside = many[0][..., 3] > 0.99
+    assert abs(one[1][inside].mean() - 1) < 0.05 and abs(many[1][inside].mean() - len(motions)) < 3
+
+
+def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
+    layers = [shown(sprite, motion) for motion in motions]
+    arm = sprite.copy()
+    arm[40:56, 20:44, :3] = [250, 20, 20] * (arm[40:56, 20:44, 3:] / 255)
+    waving = [shown(arm if k % 2 else sprite, motion) for k, motion in enumerate(motions)]
+    still, moved = (texture(own, others, SIZE).shown(TARGET, SIZE) for own, *others in (views(layers, motions), views(waving, motions)))
+    assert quality(moved[0], sprite, TARGET) > quality(still[0], sprite, TARGET) - 2
+    arm_only = (np.abs(shown(arm, TARGET) - shown(sprite, TARGET)).max(-1) > 100)[..., None]
+    assert moved[1][arm_only].mean() < 0.6 * moved[1][(moved[0][..., 3:] > 0.99) & ~arm_only].mean()
+
+
+def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
+    layers = [shown(sprite, motion) for motion in motions]
+    own, *others = views(layers, motions[[0, *range(len(motions) - 1, 0, -1)]])
+    alone, misled = (texture(own, more, SIZE).shown(TARGET, SIZE)[0] for more in ([], others))
+    assert quality(misled, sprite, TARGET) > quality(alone, sprite, TARGET) - 1
+
+
+@pytest.mark.parametrize("zoom", [0.25, 1.0, 2.0])
+def test_a_frame_set_down_as_it_is_or_smaller_does_not_alias(sprite, zoom):
+    (own,) = views([shown(sprite, np.eye(2, 3))], [np.eye(2, 3)])
+    motion = np.diag([zoom, zoom, 1])[:2]
+    layer, support = texture(own, [], SIZE).shown(motion, SIZE)
+    assert layer.shape == (*SIZE, 4) and support.shape == (*SIZE, 1)
+    assert quality(layer, sprite, motion) > {0.25: 50, 1.0: 50, 2.0: 28}[zoom]
+
+
+def test_a_frame_without_a_character_has_an_empty_texture():
+    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32")), [], SIZE).shown(TARGET, SIZE)
+    assert not layer.any() and support.max() > 0
+
+
+def test_a_camera_that_sways_is_put_back():
+    """What rests before the background moves, in the frames as filmed, as the background does."""
+    poses = np.array([[[1, 0, 0], [0, 1, 0]], [[0.99, -0.01, 0.1], [0.01, 0.99, -0.2]], [[1.01, 0.02, 0], [-0.02, 1.01, 0.05]]])
+    clip = object.__new__(SteadyClip)
+    clip.camera = Camera(kind="sways", poses=poses, reference=0, pixels=3.0, lost=0.0, sure=1.0)
+    layers = SimpleNamespace(clip=SimpleNamespace(count=1))
+    textures = Textures(layers)
+    layers.clip = clip
+    place = np.array([0.3, -0.2, 1])
+    first, second = (np.linalg.inv(homogeneous(poses[k])) @ place for k in (1, 2))
+    np.testing.assert_allclose(textures.filmed(np.eye(2, 3), 1, 2) @ first, second, atol=1e-12)
+    layers.clip = SimpleNamespace()
+    np.testing.assert_array_equal(textures.filmed(TARGET, 1, 2), homogeneous(TARGET))
+
+
+def test_a_clip_of_one_frame_has_no_other_views():
+    assert Textures(SimpleNamespace(clip=SimpleNamespace(count=1))).views == {}
+
+
+def test_more_passes_come_closer(sprite, motions, monkeypatch):
+    """At the edge of what a frame shows hardly anything holds the picture; it does not run away there."""
+    layers, found = [shown(sprite, motion) for motion in motions], []
+    for passes in (2, 8, 32):
+        monkeypatch.setattr(superresolution, "PASSES", passes)
+        own, *others = views(layers, motions)
+        found.append(quality(texture(own, others, SIZE).shown(TARGET, SIZE)[0], sprite, TARGET))
+    assert found == sorted(found)
