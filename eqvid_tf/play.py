@@ -14,6 +14,7 @@ from eqvid_tf.data.fitting import resize
 from eqvid_tf.matting import box_from_frame, move, over
 from eqvid_tf.render import centre, decoded
 from eqvid_tf.separate import ClipLayers, straight, unshown
+from eqvid_tf.superresolution import Textures
 from eqvid_tf.template import Template
 
 MOST_SHRUNK = 1.5           # times by which bicubic resampling alone may shrink a picture; past that it is made smaller before
@@ -108,7 +109,7 @@ def _walking(character: ClipLayers, template: Template, progress: Callable) -> A
 
 class Kept:
     """The character cut out of some frames of a clip, or with `network_only` these frames, in an unnamed file on disk, for a clip
-    may be long. Its centre in each stays at hand.
+    may be long. Its centre in each stays at hand. Where the networks see the clip at its own size, it is as fine as all frames tell.
 
     Raises: PlayError where none of the frames shows a character.
     """
@@ -119,13 +120,14 @@ class Kept:
         wanted, clip, found = set(map(int, indices)), character.clip, False
         one, end = min(wanted), max(wanted) + 1
         character.prepare()
+        textures = Textures(character) if character.exact and character.clip is character.filmed and not character.network_only else None
         frames = progress(enumerate(itertools.islice(clip.native(), end)), "cutting it out", end)
         for index, frame in [(one, clip.at(one))] if len(wanted) == 1 else frames:
             if index in wanted:
                 layer = character.layer(index, frame)
                 found |= bool(layer[..., 3].max() > 0.5)
                 self.centres[index], self.places[index] = centre(layer), self.file.tell()
-                for array in [frame] if character.network_only else cut(layer):
+                for array in [frame] if character.network_only else textures.of(index).cut_out() if textures else cut(layer):
                     np.save(self.file, array)
         if not found:
             where = f"in frame {one}" if len(wanted) == 1 else "in this clip"

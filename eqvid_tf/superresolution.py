@@ -58,6 +58,10 @@ class Texture(NamedTuple):
         both = pixels(np.concatenate([self.picture, self.support], -1), there, size, int(np.clip(np.ceil(shrunk ** 0.5), FINER, FINEST)))
         return both[..., :4] / AS_GREY, np.maximum(both[..., 4:], 0)
 
+    def cut_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Premultiplied RGBA [h, w, 4], colour in [0, 255] and coverage in [0, 1], and what carries the frame's coordinates to its."""
+        return (self.picture / AS_GREY).astype(np.float16), np.linalg.inv(self.frame_from_box)
+
 
 def texture(own: View, others: list[View], size: tuple[int, int]) -> Texture:
     """The picture that a frame of `size` and other frames of the clip show together. Their boxes are compared with the first's frame."""
@@ -104,7 +108,7 @@ class Textures:
         self.layers, self.views = layers, {}
         self.of = functools.lru_cache(KEPT)(self._of)
         if layers.clip.count > 1 and layers.model.T.learned and layers.remembered:
-            news = np.minimum(witnesses(layers.small, layers.presence)[1], 1)       # a rest shown thirty times is one view, not thirty
+            news = witnesses(layers.small, layers.presence)[1]      # a rest shown thirty times is one view, not thirty
             self.views = {int(i): (self.view(i), news[i]) for i in spread(layers.clip.count, MOST)}
 
     def view(self, index: int) -> View:

@@ -26,7 +26,7 @@ STILL = np.eye(2, 3)
 class Layers:
     """What `ClipLayers` gives, from exact layers [T, H, W, 4] in [0, 1], and motions [T - 1, 2, 3] that are estimated exactly."""
 
-    network_only = False
+    network_only = exact = False
 
     def __init__(self, layers, motions=None, *, fps=10.0, learned=True, noise=0.0):
         self.layers = np.asarray(layers, np.float32) * [255, 255, 255, 1]

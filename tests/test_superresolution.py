@@ -8,8 +8,10 @@ import pytest
 from eqvid_tf import affine, superresolution
 from eqvid_tf.camera import Camera
 from eqvid_tf.data.fitting import homogeneous
+from eqvid_tf.data.frames import read_image
 from eqvid_tf.matting import box_from_frame, move
-from eqvid_tf.scorecard import psnr
+from eqvid_tf.render import Frames, read_shots, take
+from eqvid_tf.scorecard import character_box, psnr
 from eqvid_tf.steady import SteadyClip
 from eqvid_tf.superresolution import AS_GREY, Textures, View, cut, pixels, texture
 
@@ -124,3 +126,19 @@ def test_more_passes_come_closer(sprite, motions, monkeypatch):
         own, *others = views(layers, motions)
         found.append(quality(texture(own, others, SIZE).shown(TARGET, SIZE)[0], sprite, TARGET))
     assert found == sorted(found)
+
+
+def test_shots_are_drawn_from_the_whole_clip(trained, scene, monkeypatch):
+    """The motions that the clip never shows, drawn by a trained model from all frames, and from the named one alone."""
+    jobs = [shot for shot in read_shots(scene / "shots.json") if shot["name"].startswith("move")]
+    boxes = [character_box(read_image(scene / "expected_masks" / f"{shot['name']}.png")[..., 0] / 255) for shot in jobs]
+
+    def error() -> float:
+        frames = Frames(trained, cache=None)
+        apart = [take(frames, shot, scene)[box] / 255.0 - read_image(scene / "expected" / f"{shot['name']}.png")[box] / 255.0
+                 for shot, box in zip(jobs, boxes)]
+        return np.mean([np.square(picture).mean() for picture in apart])
+
+    together = error()
+    monkeypatch.setattr(superresolution, "LEAST", 2)
+    assert together < 0.9 * error()
