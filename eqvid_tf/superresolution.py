@@ -63,8 +63,13 @@ class Texture(NamedTuple):
         return (self.picture / AS_GREY).astype(np.float16), np.linalg.inv(self.frame_from_box)
 
 
-def texture(own: View, others: list[View], size: tuple[int, int]) -> Texture:
-    """The picture that a frame of `size` and other frames of the clip show together. Their boxes are compared with the first's frame."""
+def texture(own: View, others: list[View]) -> Texture:
+    """The picture that a frame and others of its clip show together.
+
+    Args:
+        own: the frame's own view; it is trusted everywhere.
+        others: with the motion from that frame to theirs in `box_from_frame`.
+    """
     (height, width), back = own.part.shape[:2], np.linalg.inv(own.box_from_frame)
     wide = (height + 2 * MARGIN, width + 2 * MARGIN)            # a character at the border goes on beyond it in other frames
     frame_from_box = back @ np.diag([wide[1] / width, wide[0] / height, 1])
@@ -120,7 +125,7 @@ class Textures:
         motions, confidences = self.layers.estimate([(index, k) for k in others]) if others else ((), ())
         views = [View(view.part, view.box_from_frame @ self.filmed(motion, index, k), news * confidence)
                  for k, motion, confidence in zip(others, motions, confidences) for view, news in [self.views[k]]]
-        return texture(self.view(index), [view for view in views if view.trust > LEAST], self.layers.clip.size)
+        return texture(self.view(index), [view for view in views if view.trust > LEAST])
 
     def filmed(self, motion: np.ndarray, first: int, second: int) -> np.ndarray:
         """A motion between two frames of the clip [2, 3], as it is between the frames as they were filmed [3, 3]."""

@@ -59,7 +59,7 @@ TARGET = np.array([[1.2, -0.3, 0.03], [0.4, 1.2, -0.05]])
 def test_many_frames_show_more_than_one(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions)
-    one, many = (texture(own, more, SIZE).shown(TARGET, SIZE) for more in ([], others))
+    one, many = (texture(own, more).shown(TARGET, SIZE) for more in ([], others))
     bicubic = move(layers[0], TARGET)
     assert quality(one[0], sprite, TARGET) > quality(bicubic, sprite, TARGET) + 3
     assert quality(many[0], sprite, TARGET) > quality(one[0], sprite, TARGET) + 4
@@ -72,7 +72,7 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
     arm = sprite.copy()
     arm[40:56, 20:44, :3] = [250, 20, 20] * (arm[40:56, 20:44, 3:] / 255)
     waving = [shown(arm if k % 2 else sprite, motion) for k, motion in enumerate(motions)]
-    still, moved = (texture(own, others, SIZE).shown(TARGET, SIZE) for own, *others in (views(layers, motions), views(waving, motions)))
+    still, moved = (texture(own, others).shown(TARGET, SIZE) for own, *others in (views(layers, motions), views(waving, motions)))
     assert quality(moved[0], sprite, TARGET) > quality(still[0], sprite, TARGET) - 2
     arm_only = (np.abs(shown(arm, TARGET) - shown(sprite, TARGET)).max(-1) > 100)[..., None]
     assert moved[1][arm_only].mean() < 0.6 * moved[1][(moved[0][..., 3:] > 0.99) & ~arm_only].mean()
@@ -81,7 +81,7 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
 def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions[[0, *range(len(motions) - 1, 0, -1)]])
-    alone, misled = (texture(own, more, SIZE).shown(TARGET, SIZE)[0] for more in ([], others))
+    alone, misled = (texture(own, more).shown(TARGET, SIZE)[0] for more in ([], others))
     assert quality(misled, sprite, TARGET) > quality(alone, sprite, TARGET) - 1
 
 
@@ -89,13 +89,13 @@ def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
 def test_a_frame_set_down_as_it_is_or_smaller_does_not_alias(sprite, zoom):
     (own,) = views([shown(sprite, np.eye(2, 3))], [np.eye(2, 3)])
     motion = np.diag([zoom, zoom, 1])[:2]
-    layer, support = texture(own, [], SIZE).shown(motion, SIZE)
+    layer, support = texture(own, []).shown(motion, SIZE)
     assert layer.shape == (*SIZE, 4) and support.shape == (*SIZE, 1)
     assert quality(layer, sprite, motion) > {0.25: 50, 1.0: 50, 2.0: 28}[zoom]
 
 
 def test_a_frame_without_a_character_has_an_empty_texture():
-    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32")), [], SIZE).shown(TARGET, SIZE)
+    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32")), []).shown(TARGET, SIZE)
     assert not layer.any() and support.max() > 0
 
 
@@ -124,7 +124,7 @@ def test_more_passes_come_closer(sprite, motions, monkeypatch):
     for passes in (2, 8, 32):
         monkeypatch.setattr(superresolution, "PASSES", passes)
         own, *others = views(layers, motions)
-        found.append(quality(texture(own, others, SIZE).shown(TARGET, SIZE)[0], sprite, TARGET))
+        found.append(quality(texture(own, others).shown(TARGET, SIZE)[0], sprite, TARGET))
     assert found == sorted(found)
 
 
