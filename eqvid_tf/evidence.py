@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.matting import box_from_frame, move, spread
+from eqvid_tf.matting import box_from_frame, box_of, move, spread
 from eqvid_tf.plate import novelty, usual
 
 NOISE = 2.0             # grey levels off the line that every frame is given
@@ -95,11 +95,10 @@ def gather(frames: Iterable[tuple[np.ndarray, np.ndarray, float]], background: n
         frames: (frame uint8 [H, W, 3], forward motion [2, 3] from the reference frame to it, weight), one at a time.
     """
     size = presence.shape
-    rows, columns = np.flatnonzero((presence > 0.5).any(1)), np.flatnonzero((presence > 0.5).any(0))
-    if not len(rows):
+    place = box_of(presence > 0.5, MARGIN)
+    if place is None:
         return None
-    top, left = max(rows[0] - MARGIN, 0), max(columns[0] - MARGIN, 0)
-    box = min(rows[-1] + 1 + MARGIN, size[0]) - top, min(columns[-1] + 1 + MARGIN, size[1]) - left
+    top, left, *box = place
     frame_from_box = np.linalg.inv(box_from_frame(size, top, left, *box))
     behind = np.concatenate([background, ~spread(~seen, 2)[..., None]], -1).astype(np.float32)
     sums = np.zeros((7, *box, 3))

@@ -118,6 +118,18 @@ def taken_from(motion: np.ndarray, size: tuple[int, int], new: tuple[int, int]) 
     return np.linalg.inv(normalized(*size)) @ np.linalg.inv(homogeneous(motion)) @ normalized(*new)
 
 
+def box_of(mask: np.ndarray, margin: int = 0) -> tuple[int, int, int, int] | None:
+    """Top, left, height and width in pixels of what of a frame holds a mask [H, W] and `margin` pixels around it; None where it is empty."""
+    edges = []
+    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
+        at = np.flatnonzero(mask.any(axis))
+        if not len(at):
+            return None
+        edges.append((max(at[0] - margin, 0), min(at[-1] + 1 + margin, length)))
+    (top, bottom), (left, right) = edges
+    return int(top), int(left), int(bottom - top), int(right - left)
+
+
 def box_from_frame(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
     """[3, 3]: normalized coordinates of a frame of `size` to those of a box in it, which is given in pixels."""
     return np.array([[size[1] / width, 0, (size[1] - 2 * left) / width - 1],

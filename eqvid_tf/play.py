@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf import cycle
 from eqvid_tf.data.fitting import resize
-from eqvid_tf.matting import box_from_frame, move, over
+from eqvid_tf.matting import box_from_frame, box_of, move, over
 from eqvid_tf.render import centre, decoded
 from eqvid_tf.separate import ClipLayers, straight, unshown
 from eqvid_tf.superresolution import Textures
@@ -141,9 +141,8 @@ class Kept:
 
 def cut(layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of a layer that holds something, and what carries the frame's coordinates to those of that box."""
-    rows, columns = (np.flatnonzero(layer[..., 3].any(axis)) for axis in (1, 0))
-    top, left, bottom, right = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if len(rows) else (0, 0, 1, 1)
-    return layer[top:bottom, left:right].astype(np.float16), box_from_frame(layer.shape[:2], top, left, bottom - top, right - left)
+    top, left, height, width = box = box_of(layer[..., 3] != 0) or (0, 0, 1, 1)
+    return layer[top:top + height, left:left + width].astype(np.float16), box_from_frame(layer.shape[:2], *box)
 
 
 def set_down(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, slice]]:

@@ -15,10 +15,10 @@ import numpy as np
 
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.evidence import witnesses
-from eqvid_tf.matting import box_from_frame, move, window_sum
+from eqvid_tf.matting import box_from_frame, box_of, move, window_sum
 from eqvid_tf.plate import spread
 from eqvid_tf.separate import ClipLayers
-from eqvid_tf.steady import SteadyClip
+from eqvid_tf.steady import SteadyClip, between
 
 FINER = 2               # times, by which the picture is finer than the frames
 FINEST = 8              # samples of it a pixel and side at most, where it is drawn smaller
@@ -70,11 +70,12 @@ def texture(own: View, others: list[View]) -> Texture:
         own: the frame's own view; it is trusted everywhere.
         others: with the motion from that frame to theirs in `box_from_frame`.
     """
-    (height, width), back = own.part.shape[:2], np.linalg.inv(own.box_from_frame)
+    height, width = own.part.shape[:2]
     wide = (height + 2 * MARGIN, width + 2 * MARGIN)            # a character at the border goes on beyond it in other frames
-    frame_from_box = back @ np.diag([wide[1] / width, wide[0] / height, 1])
+    part_from_box = np.diag([wide[1] / width, wide[0] / height, 1])
+    frame_from_box = np.linalg.inv(own.box_from_frame) @ part_from_box
     finer = (FINER * wide[0], FINER * wide[1])
-    picture = move(own.part, np.linalg.inv(own.box_from_frame @ frame_from_box), finer)
+    picture = move(own.part, np.linalg.inv(part_from_box), finer)
     for _ in range(PASSES):
         total = np.zeros((*finer, 5), np.float32)
         for view in (own, *others):
@@ -97,12 +98,9 @@ def pixels(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], sampl
 
 def cut(layer: np.ndarray) -> View:
     """The box of a frame in which its character lies, within the frame; all of the frame, where it is nowhere."""
-    size, edges = layer.shape[:2], []
-    for axis in (1, 0):
-        at = np.flatnonzero((layer[..., 3] > OUTLINE).any(axis))
-        edges.append((max(at[0] - MARGIN, 0), min(at[-1] + 1 + MARGIN, size[1 - axis])) if len(at) else (0, size[1 - axis]))
-    (top, bottom), (left, right) = edges
-    return View(layer[top:bottom, left:right] * AS_GREY, box_from_frame(size, top, left, bottom - top, right - left), 1.0)
+    size = layer.shape[:2]
+    top, left, height, width = box = box_of(layer[..., 3] > OUTLINE, MARGIN) or (0, 0, *size)
+    return View(layer[top:top + height, left:left + width] * AS_GREY, box_from_frame(size, *box), 1.0)
 
 
 class Textures:
@@ -125,12 +123,13 @@ class Textures:
         motions, confidences = self.layers.estimate([(index, k) for k in others]) if others else ((), ())
         views = [View(view.part, view.box_from_frame @ self.filmed(motion, index, k), news * confidence)
                  for k, motion, confidence in zip(others, motions, confidences) for view, news in [self.views[k]]]
-        return texture(self.view(index), [view for view in views if view.trust > LEAST])
+        own = self.views[index][0] if index in self.views else self.view(index)
+        return texture(own, [view for view in views if view.trust > LEAST])
 
     def filmed(self, motion: np.ndarray, first: int, second: int) -> np.ndarray:
         """A motion between two frames of the clip [2, 3], as it is between the frames as they were filmed [3, 3]."""
         clip = self.layers.clip
         if not isinstance(clip, SteadyClip):
             return homogeneous(motion)
-        start, end = (homogeneous(clip.camera.poses[index]) for index in (first, second))
-        return np.linalg.inv(end) @ homogeneous(motion) @ start
+        as_filmed = np.linalg.inv(homogeneous(clip.camera.poses[[first, second]]))[:, :2]
+        return homogeneous(between(as_filmed, motion[None])[0])
