@@ -1,10 +1,13 @@
-"""The character of a frame as finely as its whole clip shows it: multi-frame super-resolution by iterated back-projection.
+"""The character of a frame as finely as its whole clip shows it: motions, colours and coverage found together from the frames' own pixels.
 
 Why: every frame samples the character at other places, and together they tell what lies between the pixels of each. Sought is a picture
-finer than the frames which, carried into each by the motion there and averaged over its pixels, is what that frame shows. What a frame
-shows otherwise, a limb that moves by itself, hardly counts there.
+finer than the frames, colour C and coverage A, which, carried into each by the motion there, laid over the background B behind it and
+averaged over its pixels, is what that frame shows: C + (1 - A) B. What a frame shows otherwise, a limb that moves by itself, hardly
+counts there. T^z's motions are where the search for the motions starts; the coverage is that of the cut-outs as far as no background
+passes behind it that tells otherwise.
 
-Source: M. Irani and S. Peleg, Improving Resolution by Image Registration, CVGIP 1991.
+Source: M. Irani and S. Peleg, Improving Resolution by Image Registration, CVGIP 1991 (iterated back-projection); B. D. Lucas and T. Kanade,
+An Iterative Image Registration Technique, IJCAI 1981 (the motions).
 """
 from __future__ import annotations
 
@@ -15,31 +18,48 @@ import numpy as np
 
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.evidence import witnesses
-from eqvid_tf.matting import box_from_frame, box_of, move, window_sum
-from eqvid_tf.plate import spread
+from eqvid_tf.matting import box_from_frame, box_of, move, spread, window_sum
+from eqvid_tf.plate import spread as evenly
 from eqvid_tf.separate import ClipLayers
 from eqvid_tf.steady import SteadyClip, between
 
 FINER = 2               # times, by which the picture is finer than the frames
 FINEST = 8              # samples of it a pixel and side at most, where it is drawn smaller
+FITS, FEW = 3, 2        # times that the motions are fitted, each to a picture begun anew, of so many passes: one that was told from wrong
+                        # motions through many passes agrees with them
 STEP = 1.6              # times the mean of what is left: more leaps, less creeps
 PASSES = 8              # over the frames
 MOST = 48               # frames that it is told from
 KEPT = 64               # textures of a clip that stay at hand
 LEAST = 0.05            # trust: a frame below it is left out
-ALIKE = 25.0            # grey levels off what a frame shows, at which it counts a third there
+ALIKE = 25.0            # grey levels off what a frame shows, at which it counts a third there, ...
+SAME = 10.0             # ... and where its motion is fitted
+CUT = 50.0              # of 255, by which the coverage of a cut-out may be wrong
 OUTLINE = 0.03          # coverage from which a pixel is of the character
 MARGIN = 4              # pixels around it that are looked at too
 AS_GREY = np.array([1, 1, 1, 255], np.float32)      # coverage on the scale of the colours
 
 
 class View(NamedTuple):
-    """A character as a frame shows it: premultiplied RGBA of its box [h, w, 4] in [0, 255], what carries the coordinates of the frame it
-    is compared with to those of the box [3, 3], and how far that can be trusted, in [0, 1]."""
+    """A character as a frame shows it, in a box around it.
 
-    part: np.ndarray
+    Attributes: shown and behind [h, w, 3] in [0, 255], the frame and its background; coverage [h, w, 1] of the cut-out in [0, 255];
+        box_from_frame [3, 3], which carries the coordinates of the frame that it is compared with to the box's; trust in [0, 1].
+    """
+
+    shown: np.ndarray
+    behind: np.ndarray
+    coverage: np.ndarray
     box_from_frame: np.ndarray
     trust: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.coverage.shape[:2]
+
+    def apart(self, picture: np.ndarray) -> np.ndarray:
+        """What the frame shows but a premultiplied RGBA picture [h, w, 4] on its background does not, [h, w, 3]."""
+        return self.shown - picture[..., :3] - (1 - picture[..., 3:] / 255) * self.behind
 
 
 class Texture(NamedTuple):
@@ -68,26 +88,83 @@ def texture(own: View, others: list[View]) -> Texture:
 
     Args:
         own: the frame's own view; it is trusted everywhere.
-        others: with the motion from that frame to theirs in `box_from_frame`.
+        others: with the motion from that frame to theirs in `box_from_frame`, about right.
     """
-    height, width = own.part.shape[:2]
+    height, width = own.size
     wide = (height + 2 * MARGIN, width + 2 * MARGIN)            # a character at the border goes on beyond it in other frames
-    part_from_box = np.diag([wide[1] / width, wide[0] / height, 1])
-    frame_from_box = np.linalg.inv(own.box_from_frame) @ part_from_box
-    finer = (FINER * wide[0], FINER * wide[1])
-    picture = move(own.part, np.linalg.inv(part_from_box), finer)
-    for _ in range(PASSES):
-        total = np.zeros((*finer, 5), np.float32)
-        for view in (own, *others):
-            there = view.box_from_frame @ frame_from_box
-            apart = view.part - pixels(picture, there, view.part.shape[:2], FINER)
-            off = window_sum(np.square(apart).max(-1)) / 9
-            weight = (view.trust * (np.exp(-off / ALIKE ** 2) if view is not own else np.ones_like(off)))[..., None]
-            total += move(np.concatenate([apart * weight, weight], -1), np.linalg.inv(there), finer)
-        support = np.maximum(total[..., 4:], 0)
-        picture = np.clip(picture + STEP * total[..., :4] / (support + 0.5), 0, 255)
+    box_from_wide = np.diag([wide[1] / width, wide[0] / height, 1])
+    frame_from_wide = np.linalg.inv(own.box_from_frame) @ box_from_wide
+    layer = np.concatenate([own.shown - (1 - own.coverage / 255) * own.behind, own.coverage], -1)
+    start = move(layer, np.linalg.inv(box_from_wide), (FINER * wide[0], FINER * wide[1]))
+    views = [own, *others]
+    for _ in range(FITS if others else 0):
+        picture = projected(start, frame_from_wide, views, FEW)[0]
+        views = [fitted(view, picture, frame_from_wide) for view in views]
+        # all others can be off by the same, and the picture with them; then it is the own frame that does not fit
+        back = np.linalg.inv(views[0].box_from_frame) @ own.box_from_frame
+        views = [view._replace(box_from_frame=view.box_from_frame @ back) for view in views]
+    return Texture(*projected(start, frame_from_wide, views, PASSES), frame_from_wide)
+
+
+def projected(picture: np.ndarray, frame_from_picture: np.ndarray, views: list[View], passes: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture premultiplied RGBA [h, w, 4], brought nearer to what all views show, and how many of them tell each place [h, w, 1].
+
+    Coverage is where the residuals e go with the background: C + (1 - A) B + e, and e = s B is a coverage less by s.
+    """
+    for _ in range(passes):
+        total = np.zeros((*picture.shape[:2], 10), np.float32)
+        for k, view in enumerate(views):
+            there = view.box_from_frame @ frame_from_picture
+            seen, b = pixels(picture, there, view.size, FINER), view.behind / 255
+            e = view.apart(seen)
+            weight = view.trust * (agreement(e, ALIKE) if k else np.ones(view.size, np.float32))[..., None]
+            both = np.stack([(e * b).sum(-1), (b * b).sum(-1)], -1)
+            told = np.concatenate([e, view.coverage - seen[..., 3:], b, both, np.ones_like(weight)], -1)
+            total += move(told * weight, np.linalg.inv(there), picture.shape[:2])
+        e, cover, b, covariance, variance, support = np.split(total, [3, 4, 7, 8, 9], -1)
+        support = np.maximum(support, 0)
+        b = np.clip(b / (support + 1e-3), 0, 1)
+        covariance = covariance - (e * b).sum(-1, keepdims=True)
+        variance = np.maximum(variance - support * (b * b).sum(-1, keepdims=True), 0)
+        off = STEP * cover / (support + 0.5)                # half a frame of nothing: at the edge hardly any holds the picture
+        slope = (covariance / ALIKE ** 2 - off / CUT ** 2) / (variance / ALIKE ** 2 + 1 / CUT ** 2) * support / (support + 0.5)
+        picture = np.clip(picture + np.concatenate([STEP * e / (support + 0.5) - slope * b, -slope], -1), 0, 255)
         picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
-    return Texture(picture, support, frame_from_box)
+    return picture, support
+
+
+def fitted(view: View, picture: np.ndarray, frame_from_picture: np.ndarray) -> View:
+    """The view with the motion one step of Gauss-Newton from its own, where that lays a picture better over what it shows."""
+    near, best, least = spread(view.coverage[..., 0] > 255 * OUTLINE, 1), view.box_from_frame, np.inf
+    picture, motion = np.concatenate([picture, np.ones((*picture.shape[:2], 1), np.float32)], -1), best
+    for _ in range(2):
+        seen = pixels(picture, motion @ frame_from_picture, view.size, FINER)
+        apart, within = view.apart(seen[..., :4]), near & (seen[..., 4] > 0.99)
+        weight = within * agreement(apart, SAME)
+        cost = (within.sum() - weight.sum()) / (within.sum() + 1)
+        if cost < least:
+            best, least = motion, cost
+        motion = newton(seen[..., :4], view.behind, weight, apart) @ motion
+    return view._replace(box_from_frame=best)
+
+
+def newton(picture: np.ndarray, behind: np.ndarray, weight: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """The motion [3, 3] of a picture [h, w, 4] on its background that takes away most of what is apart [h, w, 3]."""
+    height, width = weight.shape
+    places = np.stack([*np.meshgrid((2 * np.arange(width) + 1) / width - 1, (2 * np.arange(height) + 1) / height - 1),
+                       np.ones(weight.shape)], -1)[:, :, None]
+    down, right = (slope[..., :3] - slope[..., 3:] / 255 * behind for slope in np.gradient(picture, axis=(0, 1)))
+    slopes = np.concatenate([right[..., None] * places * (width / 2), down[..., None] * places * (height / 2)], -1)
+    weighted = (slopes * weight[..., None, None]).reshape(-1, 6).T
+    curvature = weighted @ slopes.reshape(-1, 6)
+    damped = curvature + (0.01 * np.trace(curvature) / 6 + 1e-3) * np.eye(6)
+    step = np.linalg.solve(damped, weighted @ apart.reshape(-1)).reshape(2, 3)
+    return np.linalg.inv(homogeneous(np.eye(2, 3) + step))
+
+
+def agreement(apart: np.ndarray, alike: float) -> np.ndarray:
+    """How far what is apart [h, w, 3] is nothing, [h, w] in [0, 1], over 3 x 3 pixels; a third where it is `alike` grey levels."""
+    return np.exp(-window_sum(np.square(apart).max(-1)) / (9 * alike ** 2))
 
 
 def pixels(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], samples: int) -> np.ndarray:
@@ -96,11 +173,15 @@ def pixels(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], sampl
     return fine.reshape(size[0], samples, size[1], samples, -1).mean((1, 3))
 
 
-def cut(layer: np.ndarray) -> View:
-    """The box of a frame in which its character lies, within the frame; all of the frame, where it is nowhere."""
+def cut(layer: np.ndarray, frame: np.ndarray, background: np.ndarray) -> View:
+    """The box of a frame in which its character lies; all of the frame, where it is nowhere.
+
+    Shapes: layer premultiplied RGBA [H, W, 4] with coverage in [0, 1], frame and background [H, W, 3] in [0, 255].
+    """
     size = layer.shape[:2]
     top, left, height, width = box = box_of(layer[..., 3] > OUTLINE, MARGIN) or (0, 0, *size)
-    return View(layer[top:top + height, left:left + width] * AS_GREY, box_from_frame(size, *box), 1.0)
+    parts = (array[top:top + height, left:left + width].astype(np.float32) for array in (frame, background, 255 * layer[..., 3:]))
+    return View(*parts, box_from_frame(size, *box), 1.0)
 
 
 class Textures:
@@ -112,16 +193,17 @@ class Textures:
         self.of = functools.lru_cache(KEPT)(self._of)
         if layers.clip.count > 1 and layers.model.T.learned and layers.remembered:
             news = witnesses(layers.small, layers.presence)[1]      # a rest shown thirty times is one view, not thirty
-            self.views = {int(i): (self.view(i), news[i]) for i in spread(layers.clip.count, MOST)}
+            self.views = {int(i): (self.view(i), news[i]) for i in evenly(layers.clip.count, MOST)}
 
     def view(self, index: int) -> View:
-        return cut(self.layers.own_layer(index, self.layers.filmed.at(index)))
+        frame = self.layers.filmed.at(index)
+        return cut(self.layers.own_layer(index, frame), frame, self.layers.own_background(index))
 
     def _of(self, index: int) -> Texture:
         """The texture of the character in a frame."""
         others = [k for k in self.views if k != index]
         motions, confidences = self.layers.estimate([(index, k) for k in others]) if others else ((), ())
-        views = [View(view.part, view.box_from_frame @ self.filmed(motion, index, k), news * confidence)
+        views = [view._replace(box_from_frame=view.box_from_frame @ self.filmed(motion, index, k), trust=news * confidence)
                  for k, motion, confidence in zip(others, motions, confidences) for view, news in [self.views[k]]]
         own = self.views[index][0] if index in self.views else self.view(index)
         return texture(own, [view for view in views if view.trust > LEAST])

@@ -9,13 +9,14 @@ from eqvid_tf import affine, superresolution
 from eqvid_tf.camera import Camera
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.data.frames import read_image
-from eqvid_tf.matting import box_from_frame, move
+from eqvid_tf.matting import box_from_frame, move, over
 from eqvid_tf.render import Frames, read_shots, take
 from eqvid_tf.scorecard import character_box, psnr
 from eqvid_tf.steady import SteadyClip
 from eqvid_tf.superresolution import AS_GREY, Textures, View, cut, pixels, texture
 
 SIZE = (32, 44)
+BACKGROUND = move(np.random.default_rng(2).uniform(0, 255, (5, 7, 3)).astype("float32"), np.eye(2, 3), SIZE).clip(0, 255)
 FRAME_FROM_SPRITE = np.linalg.inv(box_from_frame(SIZE, 8, 12, 16, 16))
 
 
@@ -44,9 +45,10 @@ def motions():
     return np.stack([np.eye(2, 3), *found[1:]]).astype("float64")
 
 
-def views(layers, motions, trust=1.0) -> list[View]:
-    cuts = [cut(layer) for layer in layers]
-    return [View(view.part, view.box_from_frame @ homogeneous(motion), trust) for view, motion in zip(cuts, motions)]
+def views(layers, motions, cuts=None) -> list[View]:
+    """Of frames in which the layers lie on a background, and of what was cut out of them: by default just that."""
+    found = [cut(layer if cuts is None else cuts[k], over(layer, BACKGROUND), BACKGROUND) for k, layer in enumerate(layers)]
+    return [view._replace(box_from_frame=view.box_from_frame @ homogeneous(motion)) for view, motion in zip(found, motions)]
 
 
 def quality(layer, sprite, motion) -> float:
@@ -78,6 +80,28 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
     assert moved[1][arm_only].mean() < 0.6 * moved[1][(moved[0][..., 3:] > 0.99) & ~arm_only].mean()
 
 
+def test_motions_that_are_off_by_half_a_pixel_are_put_right(sprite, motions):
+    """Also where all others are off alike, and only the own frame does not fit."""
+    layers, random = [shown(sprite, motion) for motion in motions], np.random.default_rng(3)
+    away = [affine.build(shift=[shift]) for shift in random.uniform(-0.4, 0.4, (len(motions), 2)) * 2 / SIZE[0] + 0.5 / SIZE[0]]
+    about = [np.asarray(off)[0] @ homogeneous(motion) for off, motion in zip(away, motions)]
+    own, *others = views(layers, [motions[0], *about[1:]])
+    exact = texture(own, views(layers, motions)[1:]).shown(TARGET, SIZE)[0]
+    assert quality(texture(own, others).shown(TARGET, SIZE)[0], sprite, TARGET) > quality(exact, sprite, TARGET) - 1
+
+
+def test_coverage_is_told_by_what_shows_through(sprite, motions):
+    """Of glass, cut out as if it were opaque, before other places of the background."""
+    glass = sprite * [1, 1, 1, 0.5]
+    layers = [shown(glass, motion) for motion in motions]
+    cuts = [shown(sprite, motion) for motion in motions]
+    own, *others = views(layers, motions, cuts)
+    through, wrong = shown(glass, TARGET), shown(sprite, TARGET)
+    found = texture(own, others).shown(TARGET, SIZE)[0]
+    inside = wrong[..., 3] > 0.99
+    assert np.abs(found - through)[inside, 3].mean() < 0.6 * np.abs(wrong - through)[inside, 3].mean()
+
+
 def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions[[0, *range(len(motions) - 1, 0, -1)]])
@@ -95,7 +119,7 @@ def test_a_frame_set_down_as_it_is_or_smaller_does_not_alias(sprite, zoom):
 
 
 def test_a_frame_without_a_character_has_an_empty_texture():
-    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32")), []).shown(TARGET, SIZE)
+    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32"), BACKGROUND, BACKGROUND), []).shown(TARGET, SIZE)
     assert not layer.any() and support.max() > 0
 
 
