@@ -29,7 +29,7 @@ from eqvid_tf.steady import SteadyClip, steadied
 
 YOUNG = 100         # steps before which an estimator that stands still has not collapsed, but hardly begun
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
-NEW = 0.75          # of the pairs are of what is learned, where something old is shown beside it
+NEW = 0.9           # of the pairs are of what is learned, where something old is shown beside it
 LARGEST = 64        # shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
 
 

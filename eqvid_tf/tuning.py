@@ -21,7 +21,7 @@ def finetune(source: str | Path, clips: Sequence[Clip], folder: str | Path | Non
              callbacks: Sequence[keras.callbacks.Callback] = (), log: Callable[[str], None] = lambda line: None) -> dict:
     """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
 
-    A quarter of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
     without them it forgets; see docs/finetuning.md.
 
     Args:
