@@ -139,11 +139,11 @@ class Level:
         return pose
 
 
-def solved(slopes: np.ndarray, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Weighted least squares, held down where the places do not tell."""
+def solved(slopes: np.ndarray, values: np.ndarray, weight: np.ndarray, damping: float = 1e-9) -> np.ndarray:
+    """Weighted least squares, held down where the places do not tell: by `damping` times the trace of the normal matrix."""
     weighted = slopes * weight[:, None]
     normal = weighted.T @ slopes
-    return np.linalg.solve(normal + np.diag(1e-9 * np.trace(normal) + 1e-6 * np.ones(len(normal))), weighted.T @ values)
+    return np.linalg.solve(normal + np.diag(damping * np.trace(normal) + 1e-6 * np.ones(len(normal))), weighted.T @ values)
 
 
 def strongest(edges: np.ndarray, most: int) -> np.ndarray:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqvid_tf import plate
 from eqvid_tf.data.fitting import homogeneous
 from eqvid_tf.evidence import witnesses
-from eqvid_tf.matting import box_from_frame, box_of, move, spread, window_sum
-from eqvid_tf.plate import spread as evenly
+from eqvid_tf.matting import box_from_frame, box_of, lifted, move, spread, window_sum
+from eqvid_tf.registration import solved
 from eqvid_tf.separate import ClipLayers
 from eqvid_tf.steady import SteadyClip, between
 
@@ -34,6 +35,7 @@ KEPT = 64               # textures of a clip that stay at hand
 LEAST = 0.05            # trust: a frame below it is left out
 ALIKE = 25.0            # grey levels off what a frame shows, at which it counts a third there, ...
 SAME = 10.0             # ... and where its motion is fitted
+DAMPING = 0.01 / 6      # of the trace of a fit's curvature
 CUT = 50.0              # of 255, by which the coverage of a cut-out may be wrong
 OUTLINE = 0.03          # coverage from which a pixel is of the character
 MARGIN = 4              # pixels around it that are looked at too
@@ -94,8 +96,8 @@ def texture(own: View, others: list[View]) -> Texture:
     wide = (height + 2 * MARGIN, width + 2 * MARGIN)            # a character at the border goes on beyond it in other frames
     box_from_wide = np.diag([wide[1] / width, wide[0] / height, 1])
     frame_from_wide = np.linalg.inv(own.box_from_frame) @ box_from_wide
-    layer = np.concatenate([own.shown - (1 - own.coverage / 255) * own.behind, own.coverage], -1)
-    start = move(layer, np.linalg.inv(box_from_wide), (FINER * wide[0], FINER * wide[1]))
+    layer = lifted(own.shown, own.behind, own.coverage[..., 0] / 255)
+    start = move(layer * AS_GREY, np.linalg.inv(box_from_wide), (FINER * wide[0], FINER * wide[1]))
     views = [own, *others]
     for _ in range(FITS if others else 0):
         picture = projected(start, frame_from_wide, views, FEW)[0]
@@ -135,17 +137,19 @@ def projected(picture: np.ndarray, frame_from_picture: np.ndarray, views: list[V
 
 def fitted(view: View, picture: np.ndarray, frame_from_picture: np.ndarray) -> View:
     """The view with the motion one step of Gauss-Newton from its own, where that lays a picture better over what it shows."""
-    near, best, least = spread(view.coverage[..., 0] > 255 * OUTLINE, 1), view.box_from_frame, np.inf
-    picture, motion = np.concatenate([picture, np.ones((*picture.shape[:2], 1), np.float32)], -1), best
-    for _ in range(2):
+    near = spread(view.coverage[..., 0] > 255 * OUTLINE, 1)
+    picture = np.concatenate([picture, np.ones((*picture.shape[:2], 1), np.float32)], -1)
+
+    def laid(motion: np.ndarray) -> tuple:
+        """How badly the picture lies after a motion, and what tells the way to a better one."""
         seen = pixels(picture, motion @ frame_from_picture, view.size, FINER)
         apart, within = view.apart(seen[..., :4]), near & (seen[..., 4] > 0.99)
         weight = within * agreement(apart, SAME)
-        cost = (within.sum() - weight.sum()) / (within.sum() + 1)
-        if cost < least:
-            best, least = motion, cost
-        motion = newton(seen[..., :4], view.behind, weight, apart) @ motion
-    return view._replace(box_from_frame=best)
+        return (within.sum() - weight.sum()) / (within.sum() + 1), seen[..., :4], weight, apart
+
+    cost, seen, weight, apart = laid(view.box_from_frame)
+    motion = newton(seen, view.behind, weight, apart) @ view.box_from_frame
+    return view._replace(box_from_frame=motion) if laid(motion)[0] < cost else view
 
 
 def newton(picture: np.ndarray, behind: np.ndarray, weight: np.ndarray, apart: np.ndarray) -> np.ndarray:
@@ -155,10 +159,7 @@ def newton(picture: np.ndarray, behind: np.ndarray, weight: np.ndarray, apart: n
                        np.ones(weight.shape)], -1)[:, :, None]
     down, right = (slope[..., :3] - slope[..., 3:] / 255 * behind for slope in np.gradient(picture, axis=(0, 1)))
     slopes = np.concatenate([right[..., None] * places * (width / 2), down[..., None] * places * (height / 2)], -1)
-    weighted = (slopes * weight[..., None, None]).reshape(-1, 6).T
-    curvature = weighted @ slopes.reshape(-1, 6)
-    damped = curvature + (0.01 * np.trace(curvature) / 6 + 1e-3) * np.eye(6)
-    step = np.linalg.solve(damped, weighted @ apart.reshape(-1)).reshape(2, 3)
+    step = solved(slopes.reshape(-1, 6), apart.reshape(-1), np.repeat(weight, 3), DAMPING).reshape(2, 3)
     return np.linalg.inv(homogeneous(np.eye(2, 3) + step))
 
 
@@ -193,7 +194,7 @@ class Textures:
         self.of = functools.lru_cache(KEPT)(self._of)
         if layers.clip.count > 1 and layers.model.T.learned and layers.remembered:
             news = witnesses(layers.small, layers.presence)[1]      # a rest shown thirty times is one view, not thirty
-            self.views = {int(i): (self.view(i), news[i]) for i in evenly(layers.clip.count, MOST)}
+            self.views = {int(i): (self.view(i), news[i]) for i in plate.spread(layers.clip.count, MOST)}
 
     def view(self, index: int) -> View:
         frame = self.layers.filmed.at(index)

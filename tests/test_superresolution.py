@@ -92,7 +92,7 @@ def test_motions_that_are_off_by_half_a_pixel_are_put_right(sprite, motions):
 
 def test_coverage_is_told_by_what_shows_through(sprite, motions):
     """Of glass, cut out as if it were opaque, before other places of the background."""
-    glass = sprite * [1, 1, 1, 0.5]
+    glass = sprite * 0.5
     layers = [shown(glass, motion) for motion in motions]
     cuts = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions, cuts)
