@@ -11,6 +11,7 @@ the character is has little to lose.
 Trains two models (L_c with its weight, and with weight 0) for each structure and seed, with --steps each. Stop it when you
 like: it goes on where it was, from --work.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,11 +25,11 @@ import numpy as np
 from measured import on_a_page, rounded
 
 from eqvid_tf.config import LossConfig
-from eqvid_tf.sheets import text_table
+from eqvid_tf.pixels.sheets import text_table
 
 SCENE = {"seed": 6, "size": (64, 64), "frames": 48}
 FRAMES = 8
-BORDER = {"whole frame": 0.15, "character": 0.05}       # of the map, left out at each edge
+BORDER = {"whole frame": 0.15, "character": 0.05}  # of the map, left out at each edge
 KINDS = {
     "shift": [{"shift": (x, y)} for x, y in ((0.1, 0.0), (-0.07, 0.12), (0.25, 0.2))],
     "turn": [{"turn": np.deg2rad(angle)} for angle in (5, -15, 40)],
@@ -36,25 +37,29 @@ KINDS = {
     "shear": [{"shear": shear} for shear in (0.1, -0.2, 0.3)],
 }
 STRUCTURES = ("partition", "plain")
-MODELS = {"untrained": None, "trained with L_c": LossConfig().character, "trained without L_c": 0.0}     # weight of the character loss
+MODELS = {
+    "untrained": None,
+    "trained with L_c": LossConfig().character,
+    "trained without L_c": 0.0,
+}  # weight of the character loss
 
 
 def trained(structure: str, weight: float, scene: Path, folder: Path, steps: int, seed: int):
     """The model of a folder, trained now if it is not there; a training that was stopped goes on."""
-    from eqvid_tf import train as training
     from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
-    from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.export import load
+    from eqvid_tf.data.clips import open_clip
+    from eqvid_tf.model_folder import load
+    from eqvid_tf.training import train as training
 
     if not (folder / "model.keras").is_file():
         clip = open_clip(scene / "frames", cache=None)
-        settings = TrainConfig(steps=steps, seed=seed, doctor="watch")     # a remedy would put the weight back
+        settings = TrainConfig(steps=steps, seed=seed, doctor="watch")  # a remedy would put the weight back
         config = Config(model=ModelConfig(structure=structure), loss=LossConfig(character=weight), train=settings)
         begun = (folder / "checkpoint.keras").is_file()
         print(f"training {folder.name}", flush=True)
         try:
             training.train(training.configure(config, [clip]), [clip], folder, resume=begun, log=print)
-        except training.Collapsed as error:         # the model is written; how equivariant it is can be measured all the same
+        except training.Collapsed as error:  # the model is written; how equivariant it is can be measured all the same
             print(error)
     return load(folder)
 
@@ -74,7 +79,7 @@ def measure(f, parts: dict) -> dict:
     """By what is moved and by kind of motion: least, mean and largest error over the motions; and where |f| lies."""
     import tensorflow as tf
 
-    from eqvid_tf import affine
+    from eqvid_tf.core import affine
     from eqvid_tf.testing import assert_equivariant
 
     found: dict = {}
@@ -96,11 +101,11 @@ def run(args: argparse.Namespace) -> dict:
     import keras
 
     from eqvid_tf.config import ModelConfig
-    from eqvid_tf.data.scenes import draw_scene, write_scene
-    from eqvid_tf.model import EquivariantVideoModel
+    from eqvid_tf.core.model import EquivariantVideoModel
+    from eqvid_tf.synthetic.scenes import draw_scene, write_scene
 
     folder, scene = args.work / "scene", draw_scene(**SCENE)
-    if not (folder / "shots.json").is_file():           # which is written last
+    if not (folder / "shots.json").is_file():  # which is written last
         write_scene(folder, scene, shots=0, overwrite=True)
     parts, models = moved_parts(scene), {}
     for seed in range(args.seeds):
@@ -109,28 +114,46 @@ def run(args: argparse.Namespace) -> dict:
                 keras.utils.set_random_seed(seed)
                 model = EquivariantVideoModel(ModelConfig(structure=structure), seed=seed)
             else:
-                model = trained(structure, weight, folder, args.work / f"{structure}-{weight}-{args.steps}-{seed}", args.steps, seed)
+                model = trained(
+                    structure, weight, folder, args.work / f"{structure}-{weight}-{args.steps}-{seed}", args.steps, seed
+                )
             models.setdefault(f"{structure}, {name}", []).append(rounded(measure(model.f, parts)))
             print(f"{structure}, {name}, seed {seed}: measured", flush=True)
     covered = float(np.mean(np.asarray(parts["character"][0])[..., 3]))
-    return {"scene": SCENE, "steps": args.steps, "seeds": args.seeds, "frames": FRAMES, "border": BORDER,
-            "share of the frame that is character": round(covered, 4), "models": models}
+    return {
+        "scene": SCENE,
+        "steps": args.steps,
+        "seeds": args.seeds,
+        "frames": FRAMES,
+        "border": BORDER,
+        "share of the frame that is character": round(covered, 4),
+        "models": models,
+    }
 
 
 def table(figures: dict) -> str:
     """The figures in Markdown: means over the seeds, and half of the way from the least to the largest."""
     header = ["f", "moved", *KINDS, "share of f on the character"]
     cell = lambda values: f"{np.mean(values):.2f} ± {np.ptp(values) / 2:.2f}"
-    rows = [[name, what, *(cell([one[what][kind]["mean"] for one in seeds]) for kind in KINDS),
-             cell([one["share on the character"] for one in seeds])]
-            for name, seeds in figures["models"].items() for what in BORDER]
+    rows = [
+        [
+            name,
+            what,
+            *(cell([one[what][kind]["mean"] for one in seeds]) for kind in KINDS),
+            cell([one["share on the character"] for one in seeds]),
+        ]
+        for name, seeds in figures["models"].items()
+        for what in BORDER
+    ]
     return text_table(rows, header) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300, help="of training, each model (default: 300)")
-    parser.add_argument("--seeds", type=int, default=2, help="of weights and pairs: each model so many times (default: 2)")
+    parser.add_argument(
+        "--seeds", type=int, default=2, help="of weights and pairs: each model so many times (default: 2)"
+    )
     return on_a_page(parser, "equivariance", run, table)
 
 

@@ -7,6 +7,7 @@ another model learns those frames from nothing. The figures are the scorecard's,
 is done is kept in --work, so that a benchmark that was stopped goes on where it was. The page gets the figures as a table between
 <!-- table --> and <!-- /table -->.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,16 +21,16 @@ from unittest import mock
 from measured import kept, on_a_page, rounded, shown
 
 from eqvid_tf.config import Config, TrainConfig
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.evaluate import scored
-from eqvid_tf.export import load
-from eqvid_tf.sheets import text_table
-from eqvid_tf.train import compiled, configure, train
-from eqvid_tf.tuning import finetune
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.evaluation.comparison import scored
+from eqvid_tf.model_folder import load
+from eqvid_tf.pixels.sheets import text_table
+from eqvid_tf.training.finetuning import finetune
+from eqvid_tf.training.train import compile_model, configure, train
 
-COLUMNS = {"bg_psnr": 1, "iou": 3, "corner_px": 2, "move_char": 1}      # and how many digits of each are shown
-FRAMES = 12, 36         # of the new scene, that are learned
-WAYS = {                # what of a model folder does not come along, and which networks do not learn
+COLUMNS = {"bg_psnr": 1, "iou": 3, "corner_px": 2, "move_char": 1}  # and how many digits of each are shown
+FRAMES = 12, 36  # of the new scene, that are learned
+WAYS = {  # what of a model folder does not come along, and which networks do not learn
     "fine-tuned": ("", ()),
     "the same, no frames kept": ("kept", ()),
     "the same, f and h frozen": ("", ("f", "h")),
@@ -39,12 +40,13 @@ WAYS = {                # what of a model folder does not come along, and which 
 
 def frozen(*names: str):
     """A patch with which these networks do not learn while a model is fine-tuned."""
+
     def with_some_frozen(model, settings):
         for name in names:
             getattr(model, name).trainable = False
-        return compiled(model, settings)
+        return compile_model(model, settings)
 
-    return mock.patch("eqvid_tf.tuning.compiled", with_some_frozen)
+    return mock.patch("eqvid_tf.training.finetuning.compiled", with_some_frozen)
 
 
 def means(run: Path, place: Path, **scenes: list[Path]) -> dict:
@@ -64,7 +66,9 @@ def tuned(source: Path, clip, run: Path, minutes: float, seed: int, way: str, **
     """The figures of a model that is fine-tuned in one of the ways."""
     left_out, names = WAYS[way]
     with tempfile.TemporaryDirectory() as place, frozen(*names):
-        copy = shutil.copytree(source, Path(place) / "source", ignore=shutil.ignore_patterns("logs", "layers", left_out))
+        copy = shutil.copytree(
+            source, Path(place) / "source", ignore=shutil.ignore_patterns("logs", "layers", left_out)
+        )
         finetune(copy, [clip], run, train=TrainConfig(minutes=minutes, seed=seed))
     return means(run, run / "layers", **scenes)
 
@@ -75,13 +79,23 @@ def with_one_new(new: Path, old: list[Path], args: argparse.Namespace) -> dict:
     clips, source = [open_clip(scene / "frames", cache=None) for scene in old], work / "source"
     settings = {"old": [scene.name for scene in old], "frames": FRAMES, "seed": args.seed}
     # `kept` makes again what was made by other code, with other settings, or of another source
-    once = lambda name, of, minutes, make: kept(work, name.replace(" ", "-"), of, {**settings, "minutes": minutes}, make)
-    found = {"before": once("before", work, args.minutes, partial(learned, clips, source, args.minutes, args.seed, old=old))}
+    once = lambda name, of, minutes, make: kept(
+        work, name.replace(" ", "-"), of, {**settings, "minutes": minutes}, make
+    )
+    found = {
+        "before": once("before", work, args.minutes, partial(learned, clips, source, args.minutes, args.seed, old=old))
+    }
     for way in WAYS:
         run = work / way.replace(" ", "-")
-        found[way] = once(way, source, args.tune, partial(tuned, source, clip, run, args.tune, args.seed, way, new=[new], old=old))
-    found["from nothing"] = once("from nothing", work, args.alone, partial(
-        learned, [clip], work / "from-nothing", args.alone, args.seed, new=[new]))
+        found[way] = once(
+            way, source, args.tune, partial(tuned, source, clip, run, args.tune, args.seed, way, new=[new], old=old)
+        )
+    found["from nothing"] = once(
+        "from nothing",
+        work,
+        args.alone,
+        partial(learned, [clip], work / "from-nothing", args.alone, args.seed, new=[new]),
+    )
     return found
 
 
@@ -91,21 +105,37 @@ def run(args: argparse.Namespace) -> dict:
         (new,), old = ([scene for scene in args.scenes if (scene.name == name) == wanted] for wanted in (True, False))
         rows[name] = with_one_new(new, old, args)
         print(name, rows[name], flush=True)
-    return {"frames": FRAMES, "minutes": {"before": args.minutes, "fine-tuned": args.tune, "from nothing": args.alone}, "new": rows}
+    return {
+        "frames": FRAMES,
+        "minutes": {"before": args.minutes, "fine-tuned": args.tune, "from nothing": args.alone},
+        "new": rows,
+    }
 
 
 def table(figures: dict) -> str:
     groups = ("new", "old")
-    rows = [[new, f"{way}, {figures['minutes'][way]:g} min" if way in figures["minutes"] else way,
-             *(shown(found.get(group, {}).get(column), digits) for group in groups for column, digits in COLUMNS.items())]
-            for new, ways in figures["new"].items() for way, found in ways.items()]
+    rows = [
+        [
+            new,
+            f"{way}, {figures['minutes'][way]:g} min" if way in figures["minutes"] else way,
+            *(
+                shown(found.get(group, {}).get(column), digits)
+                for group in groups
+                for column, digits in COLUMNS.items()
+            ),
+        ]
+        for new, ways in figures["new"].items()
+        for way, found in ways.items()
+    ]
     return text_table(rows, ["new", "way", *(f"{column}, {group}" for group in groups for column in COLUMNS)]) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", type=Path, metavar="SCENE", help="scenes with ground truth")
-    parser.add_argument("--new", nargs="+", default=[], metavar="NAME", help="those of the scenes that are new, each in its turn")
+    parser.add_argument(
+        "--new", nargs="+", default=[], metavar="NAME", help="those of the scenes that are new, each in its turn"
+    )
     parser.add_argument("--minutes", type=float, default=15.0, help="of training on the old scenes (default: 15)")
     parser.add_argument("--tune", type=float, default=2.0, help="minutes of fine-tuning (default: 2)")
     parser.add_argument("--alone", type=float, default=8.0, help="minutes of training from nothing (default: 8)")

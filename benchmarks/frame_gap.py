@@ -21,6 +21,7 @@ composition   corner distance of T from the product of the k gap-1 estimates bet
 Masks are the scene's own where it has them, else the model's. A pair counts where the character is in view throughout (at least
 a quarter of its middle area in every frame from x to x').
 """
+
 from __future__ import annotations
 
 import argparse
@@ -35,52 +36,62 @@ from measured import between, kept, page_with, pixels, rounded, save
 from motion_error import GAPS
 from record import write
 
-from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.output import write_text
-from eqvid_tf.sheets import text_table
+from eqvid_tf.data.output import write_text
+from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.sheets import text_table
 
 BATCH = 16
-SEEN = 0.25         # of the clip's middle mask area: what a frame must show of the character
-COLUMNS = {"frame": "scene loss, frame", "character": "character", "given": "true motion", "unmoved": "no motion", "still": "gap 0",
-           "explained": "explained", "residual": "residual", "residual given": "true motion", "overlap": "overlap",
-           "error": "error, px", "composition": "composition, px"}
+SEEN = 0.25  # of the clip's middle mask area: what a frame must show of the character
+COLUMNS = {
+    "frame": "scene loss, frame",
+    "character": "character",
+    "given": "true motion",
+    "unmoved": "no motion",
+    "still": "gap 0",
+    "explained": "explained",
+    "residual": "residual",
+    "residual given": "true motion",
+    "overlap": "overlap",
+    "error": "error, px",
+    "composition": "composition, px",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
     """A clip as a model sees it, on its canvas, with what is known of it."""
 
-    layers: object                  # eqvid_tf.ClipLayers
-    frames: np.ndarray              # [T, h, w, 3] uint8
-    masks: np.ndarray               # [T, h, w] in [0, 1]
-    steps: np.ndarray | None        # true motions [T - 1, 2, 3] in the clip's coordinates
-    centre: np.ndarray              # [T, 2], of the character, in the clip's coordinates
-    own_masks: bool                 # whether the masks are the scene's
+    layers: object  # eqvid_tf.ClipLayers
+    frames: np.ndarray  # [T, h, w, 3] uint8
+    masks: np.ndarray  # [T, h, w] in [0, 1]
+    steps: np.ndarray | None  # true motions [T - 1, 2, 3] in the clip's coordinates
+    centre: np.ndarray  # [T, 2], of the character, in the clip's coordinates
+    own_masks: bool  # whether the masks are the scene's
 
     def on_canvas(self, motions) -> np.ndarray:
         """Motions [N, 2, 3] in the clip's coordinates, in those of the canvas, float32."""
-        from eqvid_tf.data.fitting import canvas_from_clip
+        from eqvid_tf.pixels.canvas import canvas_from_clip
 
         there = canvas_from_clip(self.layers.clip.size, self.layers.canvas)
         return (there @ homogeneous(motions) @ np.linalg.inv(there))[:, :2].astype(np.float32)
 
 
 def see(model, path: Path) -> Seen:
-    from eqvid_tf.data.fitting import canvas_from_clip, fit
-    from eqvid_tf.data.frames import open_clip, read_image
-    from eqvid_tf.separate import ClipLayers
-    from eqvid_tf.steady import laid
+    from eqvid_tf.camera.stabilization import move_with_validity
+    from eqvid_tf.data.clips import open_clip, read_image
+    from eqvid_tf.pixels.canvas import canvas_from_clip, fit
+    from eqvid_tf.separation.layers import ClipLayers
 
     clip = open_clip(path, cache=None)
     layers = ClipLayers(model, clip)
     own = path.is_dir() and (path / "masks").is_dir()
     if own:
         masks = [read_image(file)[..., 0] for file in sorted((path / "masks").iterdir())]
-        if camera := getattr(layers.clip, "camera", None):          # the camera sways: layers has the clip without that
-            masks = [laid(mask, pose, clip.size)[0] for mask, pose in zip(masks, camera.poses)]
+        if camera := getattr(layers.clip, "camera", None):  # the camera sways: layers has the clip without that
+            masks = [move_with_validity(mask, pose, clip.size)[0] for mask, pose in zip(masks, camera.poses)]
         masks = np.stack([fit(mask, layers.canvas) for mask in masks])
     else:
-        masks = layers.presence
+        masks = layers.coverage
     masks = masks.astype(np.float32) / 255
     truth = json.loads((path / "motion.json").read_text(encoding="utf-8")) if clip.has_motion else {}
     if "pose_centre" in truth:
@@ -88,7 +99,7 @@ def see(model, path: Path) -> Seen:
     else:
         back = np.linalg.inv(canvas_from_clip(clip.size, layers.canvas))
         centre = np.stack([(back @ [*centroid(mask), 1])[:2] for mask in masks])
-    return Seen(layers, layers.small, masks, clip.motion() if clip.has_motion else None, centre, own)
+    return Seen(layers, layers.canvas_frames, masks, clip.motion() if clip.has_motion else None, centre, own)
 
 
 def centroid(mask: np.ndarray) -> np.ndarray:
@@ -110,8 +121,8 @@ def drawing(model):
     """A compiled function of x, its mask and a motion: g(T f(x) + h(x)), and T of the masked frame and of the mask."""
     import tensorflow as tf
 
-    from eqvid_tf import affine
-    from eqvid_tf.layers import warp
+    from eqvid_tf.core import affine
+    from eqvid_tf.core.sampler import warp
 
     @tf.function(autograph=False, reduce_retracing=True)
     def draw(x, mask, motion):
@@ -128,7 +139,7 @@ def measure(model, path: Path, gaps: tuple[int, ...], most: int) -> dict:
     chained = {}
     for sign in (1, -1):
         steps = [(i, i + 1)[::sign] for i in range(len(seen.frames) - 1)]
-        chained[sign] = seen.layers.estimate(steps)[0]
+        chained[sign] = seen.layers.estimate_motions(steps)[0]
     found = {}
     for gap in gaps:
         forward = visible_pairs(seen.masks.sum((1, 2)), gap, most)
@@ -136,12 +147,18 @@ def measure(model, path: Path, gaps: tuple[int, ...], most: int) -> dict:
         if pairs:
             found[str(gap)] = {"pairs": len(pairs), **of_gap(seen, draw, pairs, chained)}
     fps = seen.layers.clip.fps
-    return {"frames": len(seen.frames), "fps": fps, "canvas": list(seen.layers.canvas), "true masks": seen.own_masks,
-            "true motion": seen.steps is not None, "gaps": found}
+    return {
+        "frames": len(seen.frames),
+        "fps": fps,
+        "canvas": list(seen.layers.canvas),
+        "true masks": seen.own_masks,
+        "true motion": seen.steps is not None,
+        "gaps": found,
+    }
 
 
 def of_gap(seen: Seen, draw, pairs, chained: dict[int, np.ndarray]) -> dict:
-    motions, confidences = seen.layers.estimate(pairs)
+    motions, confidences = seen.layers.estimate_motions(pairs)
     still = np.tile(np.eye(2, 3), (len(pairs), 1, 1))
     columns = {"confidence": confidences, **appearance(seen, draw, pairs, motions)}
     columns["unmoved"] = appearance(seen, draw, pairs, still)["character"]
@@ -173,10 +190,10 @@ def appearance(seen: Seen, draw, pairs, motions) -> dict[str, np.ndarray]:
     out: dict[str, list] = {"frame": [], "character": [], "residual": [], "overlap": []}
     motions = seen.on_canvas(motions)
     for start in range(0, len(pairs), BATCH):
-        first, second = (list(side) for side in zip(*pairs[start:start + BATCH]))
+        first, second = (list(side) for side in zip(*pairs[start : start + BATCH]))
         x, x2 = (seen.frames[side].astype(np.float32) / 255 for side in (first, second))
         mask, mask2 = seen.masks[first][..., None], seen.masks[second][..., None]
-        rendered, moved = (np.asarray(value) for value in draw(x, mask, motions[start:start + BATCH]))
+        rendered, moved = (np.asarray(value) for value in draw(x, mask, motions[start : start + BATCH]))
         apart = 255 * np.abs(rendered - x2).mean(-1, keepdims=True)
         cover = moved[..., 3:]
         both = ((cover > 0.5) & (mask2 > 0.5)).astype(np.float32)
@@ -191,12 +208,13 @@ def appearance(seen: Seen, draw, pairs, motions) -> dict[str, np.ndarray]:
 
 # -- a model for each gap
 
+
 def trained_at(path: Path, gap: int, folder: Path, steps: int, seed: int) -> Path:
     """A model folder trained on pairs of this one gap; a training that was stopped goes on."""
-    from eqvid_tf import train as training
     from eqvid_tf.config import Config, TrainConfig
-    from eqvid_tf.data.frames import open_clip
+    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.pairs import pairs
+    from eqvid_tf.training import train as training
 
     if not (folder / "model.keras").is_file():
         clip = open_clip(path / "frames" if (path / "frames").is_dir() else path, cache=None)
@@ -205,15 +223,16 @@ def trained_at(path: Path, gap: int, folder: Path, steps: int, seed: int) -> Pat
         with mock.patch.object(training, "pairs", functools.partial(pairs, gaps=(gap,))):
             try:
                 training.train(config, [clip], folder, resume=(folder / "checkpoint.keras").is_file(), log=print)
-            except training.Collapsed as error:         # the model is written, and measured like any other
+            except training.Collapsed as error:  # the model is written, and measured like any other
                 print(error)
     return folder
 
 
 # -- all groups
 
+
 def mean_of(clips: dict[str, dict]) -> dict:
-    """gap -> figures, the mean over the clips of a group that are long enough for all of the gaps.
+    """Gap -> figures, the mean over the clips of a group that are long enough for all of the gaps.
 
     Why: a clip that drops out between two gaps would bend the curve.
     """
@@ -242,21 +261,31 @@ def report(groups: dict) -> str:
 
 def table(groups: dict) -> str:
     """The figures in Markdown."""
-    rows = [[name, int(gap), *map(row.get, COLUMNS)] for name, group in groups.items() for gap, row in group["mean"].items()]
+    rows = [
+        [name, int(gap), *map(row.get, COLUMNS)] for name, group in groups.items() for gap, row in group["mean"].items()
+    ]
     return text_table(rows, ["", "gap", *COLUMNS.values()], digits=2) + "\n"
 
 
-LINES = {       # rows of the plot: key -> (label, style)
-    "scene loss, grey levels": {"character": ("character, estimated motion", "C0o-"), "given": ("character, true motion", "C2s--"),
-                                "unmoved": ("character, no motion", "C7:"), "still": ("character, gap 0", "C1-."),
-                                "frame": ("whole frame", "k-")},
-    "residual after alignment,\ngrey levels": {"residual": ("estimated motion", "C0o-"),
-                                               "residual given": ("true motion", "C2s--")},
-    "motion, px of a frame 64 px high": {"error": ("error against the truth", "C3o-"),
-                                         "composition": ("distance from the product\nof gap-1 estimates", "C4s--")},
+LINES = {  # rows of the plot: key -> (label, style)
+    "scene loss, grey levels": {
+        "character": ("character, estimated motion", "C0o-"),
+        "given": ("character, true motion", "C2s--"),
+        "unmoved": ("character, no motion", "C7:"),
+        "still": ("character, gap 0", "C1-."),
+        "frame": ("whole frame", "k-"),
+    },
+    "residual after alignment,\ngrey levels": {
+        "residual": ("estimated motion", "C0o-"),
+        "residual given": ("true motion", "C2s--"),
+    },
+    "motion, px of a frame 64 px high": {
+        "error": ("error against the truth", "C3o-"),
+        "composition": ("distance from the product\nof gap-1 estimates", "C4s--"),
+    },
 }
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-FLAT = ("motion, px of a frame 64 px high",)       # the others are on a logarithmic scale
+FLAT = ("motion, px of a frame 64 px high",)  # the others are on a logarithmic scale
 
 
 def draw_plot(groups: dict, path: Path) -> None:
@@ -266,17 +295,28 @@ def draw_plot(groups: dict, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(LINES), len(groups), figsize=(3.6 + 2.7 * len(groups), 7.8), sharex=True, sharey="row",
-                                   squeeze=False, layout="constrained")
+    figure, axes = pyplot.subplots(
+        len(LINES),
+        len(groups),
+        figsize=(3.6 + 2.7 * len(groups), 7.8),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
     for row, (title, lines) in zip(axes, LINES.items()):
         for place, (name, group) in zip(row, groups.items()):
             for key, (label, style) in lines.items():
                 points = [(int(gap), figures[key]) for gap, figures in group["mean"].items() if key in figures]
                 if points:
                     place.plot(*zip(*points), style, label=label, lw=1.4, ms=4)
-                    clips = [clip["gaps"] for clip in group["clips"].values() if len(clip["gaps"]) == len(group["mean"])]
+                    clips = [
+                        clip["gaps"] for clip in group["clips"].values() if len(clip["gaps"]) == len(group["mean"])
+                    ]
                     ends = [[end(clip[str(gap)][key] for clip in clips) for gap, _ in points] for end in (min, max)]
-                    place.fill_between([gap for gap, _ in points], *ends, color=place.lines[-1].get_color(), alpha=0.1, lw=0)
+                    place.fill_between(
+                        [gap for gap, _ in points], *ends, color=place.lines[-1].get_color(), alpha=0.1, lw=0
+                    )
             place.set_xscale("log", base=2)
             place.set_xticks(GAPS, [str(gap) for gap in GAPS])
             place.grid(alpha=0.25)
@@ -299,22 +339,36 @@ def draw_plot(groups: dict, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--group", nargs="+", action="append", default=[], metavar=("NAME", "RUN CLIP"),
-                        help="a model, and clips it knows")
-    parser.add_argument("--each-gap", nargs="+", action="append", default=[], metavar=("NAME", "CLIP"),
-                        help="clips with a model for each gap")
+    parser.add_argument(
+        "--group",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "RUN CLIP"),
+        help="a model, and clips it knows",
+    )
+    parser.add_argument(
+        "--each-gap",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "CLIP"),
+        help="clips with a model for each gap",
+    )
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page that gets the table")
     parser.add_argument("--most", type=int, default=40, help="pairs of each gap and direction, a clip (default: 40)")
     parser.add_argument("--steps", type=int, default=250, help="of training, for each gap of --each-gap (default: 250)")
     parser.add_argument("--seed", type=int, default=0, help="of the models of --each-gap")
-    parser.add_argument("--work", type=Path, default=Path("build/frame_gap"), help="what is done (default: build/frame_gap)")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/frame_gap"), help="what is done (default: build/frame_gap)"
+    )
     args = parser.parse_args()
     short = any(len(group) < 3 for group in args.group) or any(len(group) < 2 for group in args.each_gap)
     if short or not args.group + args.each_gap:
         parser.error("give --group NAME RUN CLIP... or --each-gap NAME CLIP...")
-    from eqvid_tf.export import load
+    from eqvid_tf.model_folder import load
 
     load = functools.cache(load)
     groups: dict = {}
@@ -332,8 +386,13 @@ def main() -> None:
         clips = {}
         for path in map(Path, paths):
             place = lambda gap, path=path: args.work / f"{path.stem}-gap-{gap}-{args.steps}-{args.seed}"
-            made = {gap: figures(trained_at(path, gap, place(gap), args.steps, args.seed), path, (gap,)) for gap in GAPS}
-            clips[path.stem] = {**made[1], "gaps": {gap: row for one in made.values() for gap, row in one["gaps"].items()}}
+            made = {
+                gap: figures(trained_at(path, gap, place(gap), args.steps, args.seed), path, (gap,)) for gap in GAPS
+            }
+            clips[path.stem] = {
+                **made[1],
+                "gaps": {gap: row for one in made.values() for gap, row in one["gaps"].items()},
+            }
         groups[name] = {"model": f"one for each gap, {args.steps} steps", "clips": clips, "mean": mean_of(clips)}
     write(args.json, {"unit": "grey levels of 255; px of a frame 64 px high", "groups": rounded(groups)})
     print(report(groups))

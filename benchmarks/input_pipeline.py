@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import record
 
-from eqvid_tf.data.frames import canvas_for, open_clip
+from eqvid_tf.data.clips import canvas_for, open_clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.data.readers import examine
-from eqvid_tf.data.video import write_video
+from eqvid_tf.data.writers import write_video
 
 RESULTS = Path(__file__).parent / "results" / "input_pipeline.json"
 SIZE, COUNT = (480, 640), 200
@@ -32,7 +32,7 @@ def drawn(seed: int) -> Iterator[np.ndarray]:
     background, square = (texture.repeat(8, axis=0).repeat(8, axis=1) for texture in (background, square))
     for k in range(COUNT):
         frame = background.copy()
-        frame[100:260, 2 * k:2 * k + 160] = square
+        frame[100:260, 2 * k : 2 * k + 160] = square
         yield frame
 
 

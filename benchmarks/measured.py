@@ -1,4 +1,5 @@
 """What the benchmarks of motion share: errors in pixels, ranks, what is done already, and pages that hold their figures."""
+
 from __future__ import annotations
 
 import argparse
@@ -13,12 +14,12 @@ import numpy as np
 from record import write
 
 import eqvid_tf
-from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.output import write_text
-from eqvid_tf.scorecard import corner_error
+from eqvid_tf.data.output import write_text
+from eqvid_tf.evaluation.scorecard import corner_error
+from eqvid_tf.pixels.coordinates import homogeneous
 
 ROOT = Path(__file__).parents[1]
-HEIGHT = 64             # pixels are those of a frame of this height
+HEIGHT = 64  # pixels are those of a frame of this height
 MARKS = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)
 
 
@@ -51,7 +52,7 @@ def roc(positive, negative) -> tuple[np.ndarray, np.ndarray]:
 def between(steps, first: int, second: int) -> np.ndarray:
     """The forward motion [2, 3] from one frame to another, later or earlier, as the product of the steps [T - 1, 2, 3]."""
     motion = np.eye(3)
-    for step in homogeneous(steps)[min(first, second):max(first, second)]:
+    for step in homogeneous(steps)[min(first, second) : max(first, second)]:
         motion = step @ motion
     return (np.linalg.inv(motion) if second < first else motion)[:2]
 
@@ -90,15 +91,19 @@ def on_a_page(parser: argparse.ArgumentParser, name: str, run: Callable, table: 
         run: gives the figures, from the arguments.
         table: makes Markdown of them.
     """
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / name, help=f"what is made on the way (default: build/{name})")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / name, help=f"what is made on the way (default: build/{name})"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / f"benchmarks/results/{name}.json", metavar="FILE")
     parser.add_argument("--page", type=Path, default=ROOT / f"docs/{name}.md", metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where the page is not what the figures say"
+    )
     args = parser.parse_args()
     text = args.page.read_text(encoding="utf-8")
     if args.check:
         return int(page_with(table(json.loads(args.json.read_text(encoding="utf-8"))), text) != text)
-    page_with("", text)             # before minutes of training
+    page_with("", text)  # before minutes of training
     figures = run(args)
     write(args.json, figures)
     args.page.write_text(page_with(table(figures), text), encoding="utf-8")
@@ -114,7 +119,12 @@ def save(figure, path: Path) -> None:
 
 def kept(work: Path, name: str, run: Path, settings: dict, make: Callable[[], dict]) -> dict:
     """What `make` gives, from work/NAME-DIGEST.json if it was made before of this model, with these settings and this code."""
-    read = [run / "model.keras", Path(sys.argv[0]), Path(__file__), *sorted(Path(eqvid_tf.__file__).parent.glob("*.py"))]
+    read = [
+        run / "model.keras",
+        Path(sys.argv[0]),
+        Path(__file__),
+        *sorted(Path(eqvid_tf.__file__).parent.glob("*.py")),
+    ]
     parts = [path.read_bytes() for path in read if path.is_file()] + [json.dumps(settings, sort_keys=True).encode()]
     path = work / f"{name}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}.json"
     if not path.is_file():

@@ -4,20 +4,21 @@
 
 eqvid_tf/motions/NAME.json and docs/motions.png. Lengths are half-heights of the frame, times are seconds, turns are radians.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
 
-from eqvid_tf import catalog
-from eqvid_tf.data.video import write_png
-from eqvid_tf.ghosts import picture
-from eqvid_tf.output import write_text
-from eqvid_tf.sheets import contact_sheet
+from eqvid_tf.data.output import write_text
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.motions import catalog
+from eqvid_tf.motions.previews import picture
+from eqvid_tf.pixels.sheets import contact_sheet
 
 FPS = 25
-STANDS = 0.4            # from a character's centre down to its feet, where they stay on the ground
+STANDS = 0.4  # from a character's centre down to its feet, where they stay on the ground
 DIGITS = 9
 PICTURE = Path(__file__).parents[1] / "docs/motions.png"
 
@@ -25,7 +26,7 @@ PICTURE = Path(__file__).parents[1] / "docs/motions.png"
 def ease(t: np.ndarray) -> np.ndarray:
     """From 0 to 1 within t in [0, 1], at rest at both ends."""
     t = np.clip(t, 0, 1)
-    return t ** 3 * (10 + t * (6 * t - 15))
+    return t**3 * (10 + t * (6 * t - 15))
 
 
 def still(t: np.ndarray) -> dict:
@@ -74,7 +75,7 @@ def figure_of_eight(t: np.ndarray) -> dict:
     return still(t) | {"x": 0.8 * np.sin(at), "y": -0.4 * np.sin(2 * at), "turn": np.radians(8) * np.sin(at)}
 
 
-MOTIONS = {     # name -> formula, seconds, what it does
+MOTIONS = {  # name -> formula, seconds, what it does
     "walk-across": (walk_across, 4, "walks to the right, with a bob and a slight lean"),
     "jump": (jump, 2, "jumps on the spot, with squash and stretch"),
     "spin": (spin, 2, "turns once clockwise on the spot"),
@@ -93,7 +94,7 @@ def template(name: str) -> catalog.Template:
     poses[:, 1] = np.stack([sin * parts["wide"], cos * parts["high"], parts["y"]], -1)
     poses[:, 2, 2] = 1
     steps = (poses[1:] @ np.linalg.inv(poses[:-1]))[:, :2]
-    steps = steps.round(DIGITS) + 0.0                           # no -0.0
+    steps = steps.round(DIGITS) + 0.0  # no -0.0
     return catalog.Template(name=name, fps=FPS, steps=steps, source={"by": "hand", "does": does})
 
 
@@ -101,8 +102,10 @@ def overview() -> np.ndarray:
     """All of them, two in a row."""
     cells = [picture(template(name)) for name in MOTIONS]
     names = [f"{name}: {does}" for name, (_, _, does) in MOTIONS.items()]
-    rows = [cells[k:k + 2] for k in range(0, len(cells), 2)]
-    return contact_sheet(rows, column_titles=["", ""], captions=[names[k:k + 2] for k in range(0, len(names), 2)], scale=1)
+    rows = [cells[k : k + 2] for k in range(0, len(cells), 2)]
+    return contact_sheet(
+        rows, column_titles=["", ""], captions=[names[k : k + 2] for k in range(0, len(names), 2)], scale=1
+    )
 
 
 def main() -> None:

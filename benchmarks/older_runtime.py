@@ -37,7 +37,10 @@ def answers(saved: Path) -> dict:
     for name, signature in sorted(module.signatures.items()):
         for size in SIZES:
             rng = np.random.default_rng(0)
-            inputs = {key: example(key, spec, size, rng) for key, spec in sorted(signature.structured_input_signature[1].items())}
+            inputs = {
+                key: example(key, spec, size, rng)
+                for key, spec in sorted(signature.structured_input_signature[1].items())
+            }
             for key, value in signature(**inputs).items():
                 made[f"{name}/{size[0]}x{size[1]}/{key}"] = pixels(value) if value.dtype == tf.string else value.numpy()
     return made
@@ -60,7 +63,9 @@ def compare(saved: Path, older: str) -> dict:
     """The largest difference between the two runtimes, of numbers and of pictures' levels, and the older one's versions."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "answers.npz"
-        done = subprocess.run([older, __file__, str(saved), "--answers", str(file)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [older, __file__, str(saved), "--answers", str(file)], check=True, capture_output=True, text=True
+        )
         there = np.load(file)
         here = answers(saved)
         assert set(here) == set(there.files)

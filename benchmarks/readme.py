@@ -1,16 +1,17 @@
 """Writes the README's table of figures from docs/demo.json, which `eqvid demo` wrote as figures.json.
 
-    python benchmarks/readme.py            rewrites the table
-    python benchmarks/readme.py --check    exits with 1 where the README says something else
+python benchmarks/readme.py            rewrites the table
+python benchmarks/readme.py --check    exits with 1 where the README says something else
 """
+
 import argparse
 import json
 import re
 import sys
 from pathlib import Path
 
-from eqvid_tf.scorecard import COLUMNS
-from eqvid_tf.sheets import text_table
+from eqvid_tf.evaluation.scorecard import COLUMNS
+from eqvid_tf.pixels.sheets import text_table
 
 ROOT = Path(__file__).parents[1]
 MARKS = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- /figures -->)", re.DOTALL)

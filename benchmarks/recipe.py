@@ -6,6 +6,7 @@ Two drawn scenes at 48 px, one of them half at rest; each variant is trained on 
 what the networks alone make of it and what is cut out with their help. Each run leaves a JSON in --work, so that a benchmark that
 was stopped goes on where it was. The page gets the figures as a table between <!-- table --> and <!-- /table -->.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,9 +21,12 @@ from unittest import mock
 import numpy as np
 from measured import kept, on_a_page, rounded
 
-from eqvid_tf.sheets import text_table
+from eqvid_tf.pixels.sheets import text_table
 
-SCENES = {"walks": {"seed": 11, "size": [48, 48], "frames": 32}, "rests": {"seed": 12, "size": [48, 48], "frames": 32, "rest": 0.5}}
+SCENES = {
+    "walks": {"seed": 11, "size": [48, 48], "frames": 32},
+    "rests": {"seed": 12, "size": [48, 48], "frames": 32, "rest": 0.5},
+}
 SHOTS = 6
 COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_char")
 
@@ -31,22 +35,31 @@ def variants() -> dict[str, tuple[dict, list]]:
     """Name -> (what of the config differs, what of the recipe is put out of order)."""
     from eqvid_tf.data.pairs import pairs
 
-    losses = {f"without the {name} loss": ({"loss": {name: 0.0}}, []) for name in ("scene", "character", "background", "label")}
+    losses = {
+        f"without the {name} loss": ({"loss": {name: 0.0}}, [])
+        for name in ("scene", "character", "background", "label")
+    }
     return {
         "the recipe": ({}, []),
         **losses,
         "without hints": ({"loss": {"hint": 0.0}}, []),
-        "without pairs made anew": ({}, [mock.patch("eqvid_tf.model.recomposed", lambda pair, *_: pair)]),
-        "h sees the frame that f sees": ({}, [mock.patch("eqvid_tf.train.pairs", partial(pairs, other=False))]),
+        "without pairs made anew": ({}, [mock.patch("eqvid_tf.core.model.recomposed", lambda pair, *_: pair)]),
+        "h sees the frame that f sees": (
+            {},
+            [mock.patch("eqvid_tf.training.train.pairs", partial(pairs, other=False))],
+        ),
         "what h remembers is learned": ({"model": {"given": False}}, []),
-        "the same, and no median to begin with": ({"model": {"given": False}}, [mock.patch("eqvid_tf.train.remember", lambda *_: None)]),
-        "hints and memory as at first": ({}, [mock.patch("eqvid_tf.callbacks.RECALLS", ())]),
+        "the same, and no median to begin with": (
+            {"model": {"given": False}},
+            [mock.patch("eqvid_tf.training.train.remember", lambda *_: None)],
+        ),
+        "hints and memory as at first": ({}, [mock.patch("eqvid_tf.training.callbacks.RECALLS", ())]),
         "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
     }
 
 
 def scenes(work: Path) -> list[Path]:
-    from eqvid_tf.data.scenes import write_scenes
+    from eqvid_tf.synthetic.scenes import write_scenes
 
     if not (work / "scenes" / [*SCENES][-1] / "shots.json").is_file():
         return write_scenes(work / "scenes", SCENES, shots=SHOTS)
@@ -58,10 +71,10 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
     import keras
 
     from eqvid_tf.config import Config, LossConfig, TrainConfig
-    from eqvid_tf.data.frames import open_clip
-    from eqvid_tf.evaluate import scored
-    from eqvid_tf.export import load, read_metrics
-    from eqvid_tf.train import Collapsed, configure, train
+    from eqvid_tf.data.clips import open_clip
+    from eqvid_tf.evaluation.comparison import scored
+    from eqvid_tf.model_folder import load, read_metrics
+    from eqvid_tf.training.train import Collapsed, configure, train
 
     keras.backend.clear_session()
     clips = [open_clip(folder / "frames", cache=None) for folder in folders]
@@ -71,7 +84,7 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
     with contextlib.ExitStack() as stack:
         for part in broken:
             stack.enter_context(part)
-        with contextlib.suppress(Collapsed):        # it is written all the same; its verdict is in metrics.json
+        with contextlib.suppress(Collapsed):  # it is written all the same; its verdict is in metrics.json
             train(settings, clips, run)
     model, metrics, found = load(run), read_metrics(run), {}
     for kind, alone in (("cut out", False), ("network alone", True)):
@@ -96,8 +109,10 @@ def table(figures: dict) -> str:
     """The figures in Markdown; of both ways, and what the doctor says."""
     rows = []
     for name, found in figures["runs"].items():
-        of = lambda column, found=found: " / ".join(f"{found['figures'][kind].get(column, np.nan):.{2 if column in ('iou', 'corner_px') else 1}f}"
-                                                    for kind in ("cut out", "network alone"))
+        of = lambda column, found=found: " / ".join(
+            f"{found['figures'][kind].get(column, np.nan):.{2 if column in ('iou', 'corner_px') else 1}f}"
+            for kind in ("cut out", "network alone")
+        )
         rows.append([name, found["steps"], *map(of, COLUMNS), "; ".join(found["verdict"]) or "-"])
     return text_table(rows, ["variant", "steps", *COLUMNS, "the doctor"]) + "\n"
 

@@ -21,8 +21,8 @@ import numpy as np
 import record
 import tensorflow as tf
 
-from eqvid_tf import affine
-from eqvid_tf.layers import warp
+from eqvid_tf.core import affine
+from eqvid_tf.core.sampler import warp
 
 SHAPES = ((16, 16, 16, 32), (16, 32, 32, 32), (16, 64, 64, 16))
 

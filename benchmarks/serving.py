@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from record import write
 
-from eqvid_tf.serving import Client, ServingError, png
+from eqvid_tf.serving.client import Client, ServingError, png
 
 ROOT = Path(__file__).parents[1]
 SIZE, DRAG_SIZE, BATCH = 64, 128, 32
@@ -96,8 +96,12 @@ def in_process(folder: Path) -> dict:
     still = lambda count: np.tile(STILL, (count, 1, 1))
     maps = [ask(f"encode_{part}", frame=drag)["features"].numpy() for part in ("character", "background")]
     calls = {
-        "render, 64 px, 1": lambda: ask("render", character_frame=frames[:1], background_frame=frames[:1], motion=still(1)),
-        "render, 64 px, 32": lambda: ask("render", character_frame=frames, background_frame=frames, motion=still(BATCH)),
+        "render, 64 px, 1": lambda: ask(
+            "render", character_frame=frames[:1], background_frame=frames[:1], motion=still(1)
+        ),
+        "render, 64 px, 32": lambda: ask(
+            "render", character_frame=frames, background_frame=frames, motion=still(BATCH)
+        ),
         "render_features, 128 px, 1": lambda: ask(
             "render_features", character_features=maps[0], background_features=maps[1], motion=still(1)
         ),
@@ -105,7 +109,9 @@ def in_process(folder: Path) -> dict:
     }
     if "transfer" in module.signatures:
         calls["estimate_motion, 64 px, 32"] = lambda: ask("estimate_motion", frame=frames, next_frame=frames[::-1])
-        calls["transfer, 64 px, 32"] = lambda: ask("transfer", frame=frames, next_frame=frames[::-1], target_frame=frames)
+        calls["transfer, 64 px, 32"] = lambda: ask(
+            "transfer", frame=frames, next_frame=frames[::-1], target_frame=frames
+        )
     figures = {}
     for name, call in calls.items():
         count = int(name.rsplit(" ", 1)[1])
@@ -143,7 +149,9 @@ class Server:
         self.log = (place / "server.log").open("a")
 
     def start(self) -> None:
-        ports = [word for kind, port in self.ports.items() for word in ("--rest" if kind == "http" else "--grpc", str(port))]
+        ports = [
+            word for kind, port in self.ports.items() for word in ("--rest" if kind == "http" else "--grpc", str(port))
+        ]
         command = [sys.executable, ROOT / "serving/stand_in.py", *ports, "--poll", "0.2", f"model={self.folder}"]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
@@ -176,7 +184,7 @@ def overhead(server: Server, bare: dict) -> dict:
         with server.client(kind) as client:
             for dtype, batch in (("uint8", frames), ("float32", frames / np.float32(255))):
                 for count in (1, BATCH):
-                    took = timed(lambda: client.render(batch[:count], batch[:count], STILL), 30 if count == 1 else 8)  # noqa: B023
+                    took = timed(lambda: client.render(batch[:count], batch[:count], STILL), 30 if count == 1 else 8)
                     model = bare[f"render, 64 px, {count}"]["milliseconds"]["median"]
                     figures[f"{kind}, {dtype}, {count}"] = {
                         "milliseconds": took,
@@ -203,7 +211,8 @@ class Load:
         self.wrong, self.errors, self.going = 0, [], True
         with server.client(kind) as client:
             self.expected = [
-                client.render(frame, self.frames[0], motion).astype(int) for frame, motion in zip(self.frames, self.motions)
+                client.render(frame, self.frames[0], motion).astype(int)
+                for frame, motion in zip(self.frames, self.motions)
             ]
         self.threads = [threading.Thread(target=self.ask, args=(server, kind, index)) for index in range(clients)]
 
@@ -255,7 +264,12 @@ def load(server: Server, kind: str, clients: int, seconds: float) -> dict:
     }
     early, end = statistics.median(memory[10:20]), statistics.median(memory[-10:])
     return figures | {
-        "megabytes": {"after_a_sixth": early, "at_the_end": end, "growth": round(end - early, 1), "every_sixth": memory[::6]}
+        "megabytes": {
+            "after_a_sixth": early,
+            "at_the_end": end,
+            "growth": round(end - early, 1),
+            "every_sixth": memory[::6],
+        }
     }
 
 
@@ -305,7 +319,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results/serving.json")
     args = parser.parse_args()
-    parts = {name: importlib.metadata.version(name) for name in PARTS if name != "kserve" or importlib.util.find_spec(name)}
+    parts = {
+        name: importlib.metadata.version(name) for name in PARTS if name != "kserve" or importlib.util.find_spec(name)
+    }
     figures: dict = {
         "model": args.model.name,
         "server": parts,
@@ -321,7 +337,9 @@ def main() -> None:
             figures["killed_and_restarted"] = {
                 kind: killed(server, kind, args.clients, args.seconds / 3) for kind in server.ports
             }
-            figures["version_2_for_1"] = {kind: versions(server, kind, args.clients, args.seconds / 3) for kind in server.ports}
+            figures["version_2_for_1"] = {
+                kind: versions(server, kind, args.clients, args.seconds / 3) for kind in server.ports
+            }
         finally:
             server.kill()
             server.log.close()

@@ -6,6 +6,7 @@ One drawn scene, made worse in one way at a time, is trained on by itself and ta
 What is done is kept in --work, so that a benchmark that was stopped goes on where it was. The page gets the figures as a table
 between <!-- table --> and <!-- /table -->.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,15 +19,15 @@ import numpy as np
 from measured import kept, on_a_page, rounded
 from PIL import Image, ImageFilter
 
-from eqvid_tf.data.frames import open_clip, read_image
-from eqvid_tf.data.scenes import draw_scene
-from eqvid_tf.data.video import write_png
-from eqvid_tf.sheets import contact_sheet, text_table
+from eqvid_tf.data.clips import open_clip, read_image
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.sheets import contact_sheet, text_table
+from eqvid_tf.synthetic.scenes import draw_scene
 
 ROOT = Path(__file__).parents[1]
 SCENE = {"seed": 21, "frames": 40, "pace": 1.2}
-DARKER, DOWN, AWAY = 0.4, 5, 4      # a shadow: by how much, how many pixels below and beside the character
-GRAIN, DRIFT, QUALITY = 6.0, 0.1, 12    # grey levels; log gain; of a JPEG
+DARKER, DOWN, AWAY = 0.4, 5, 4  # a shadow: by how much, how many pixels below and beside the character
+GRAIN, DRIFT, QUALITY = 6.0, 0.1, 12  # grey levels; log gain; of a JPEG
 SHOWN = (8, 22)
 
 
@@ -39,7 +40,10 @@ def below(mask) -> np.ndarray:
     mask = mask.astype(np.float32) / 255
     fallen = np.zeros_like(mask)
     fallen[DOWN:, AWAY:] = mask[:-DOWN, :-AWAY]
-    soft = np.asarray(Image.fromarray((fallen * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2)), np.float32) / 255
+    soft = (
+        np.asarray(Image.fromarray((fallen * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2)), np.float32)
+        / 255
+    )
     return soft * (1 - mask)
 
 
@@ -54,55 +58,76 @@ def clips(scene) -> dict[str, np.ndarray]:
     rng, frames = np.random.default_rng(0), scene.frames.astype(np.float32)
     shadow = np.stack([darkened(frame, below(mask)) for frame, mask in zip(frames, scene.masks)])
     gain = np.exp(DRIFT * np.sin(np.linspace(0, 3 * np.pi, len(frames))))[:, None, None, None]
-    made = {"clean": frames, "a shadow": shadow, "film grain": frames + rng.normal(0, GRAIN, frames.shape),
-            "exposure that drifts": frames * gain, "compression blocks": np.stack([compressed(frame) for frame in frames])}
+    made = {
+        "clean": frames,
+        "a shadow": shadow,
+        "film grain": frames + rng.normal(0, GRAIN, frames.shape),
+        "exposure that drifts": frames * gain,
+        "compression blocks": np.stack([compressed(frame) for frame in frames]),
+    }
     return {name: np.clip(array, 0, 255).round().astype(np.uint8) for name, array in made.items()}
 
 
 def taken_apart(name: str, frames: np.ndarray, scene, work: Path, minutes: float) -> dict:
     """Trains on a clip, takes it apart into work/NAME/layers, and measures that."""
     from eqvid_tf.config import Config, TrainConfig
-    from eqvid_tf.export import load
-    from eqvid_tf.scorecard import mask_iou, psnr
-    from eqvid_tf.separate import ClipLayers, separate
-    from eqvid_tf.train import configure, train
+    from eqvid_tf.evaluation.scorecard import mask_iou, psnr
+    from eqvid_tf.model_folder import load
+    from eqvid_tf.separation.layers import ClipLayers, write_layers
+    from eqvid_tf.training.train import configure, train
 
     place = work / name.replace(" ", "-")
     for index, frame in enumerate(frames):
         write_png(place / "frames" / f"{index:05d}.png", frame)
     clip = open_clip(place / "frames", cache=None)
     train(configure(Config(train=TrainConfig(minutes=minutes)), [clip]), [clip], place / "run")
-    separate(ClipLayers(load(place / "run"), clip), place / "layers")
+    write_layers(ClipLayers(load(place / "run"), clip), place / "layers")
     masks = np.stack([read_image(path)[..., 0] for path in sorted((place / "layers/masks").iterdir())]) / 255
     shadow = np.stack([below(mask) for mask in scene.masks]) > 0.5
-    return rounded({"iou": mask_iou(scene.masks, masks), "bg_psnr": psnr(scene.background / 255, read_image(place / "layers/background.png") / 255),
-                    "of the shadow's place in the mask": float((masks[shadow] > 0.5).mean())})
+    return rounded(
+        {
+            "iou": mask_iou(scene.masks, masks),
+            "bg_psnr": psnr(scene.background / 255, read_image(place / "layers/background.png") / 255),
+            "of the shadow's place in the mask": float((masks[shadow] > 0.5).mean()),
+        }
+    )
 
 
 def sheet(work: Path, names) -> np.ndarray:
-    from eqvid_tf.evaluate import read_character
+    from eqvid_tf.evaluation.comparison import read_character
 
     rows = []
     for name in names:
         place = work / name.replace(" ", "-")
         row = [read_image(place / "frames" / f"{SHOWN[0]:05d}.png"), read_image(place / "layers/background.png")]
         for index in SHOWN:
-            row += [read_image(place / "layers/masks" / f"{index:05d}.png"),
-                    read_character(place / "layers/character" / f"{index:05d}.png")]
+            row += [
+                read_image(place / "layers/masks" / f"{index:05d}.png"),
+                read_character(place / "layers/character" / f"{index:05d}.png"),
+            ]
         rows.append(row)
-    return contact_sheet(rows, column_titles=["frame", "background", "mask", "character", "mask, later", "character, later"], row_titles=list(names))
+    return contact_sheet(
+        rows,
+        column_titles=["frame", "background", "mask", "character", "mask, later", "character, later"],
+        row_titles=list(names),
+    )
 
 
 def table(figures: dict) -> str:
     columns = list(next(iter(figures["clips"].values())))
-    return text_table([[name, *found.values()] for name, found in figures["clips"].items()], ["clip", *columns], digits=2) + "\n"
+    return (
+        text_table([[name, *found.values()] for name, found in figures["clips"].items()], ["clip", *columns], digits=2)
+        + "\n"
+    )
 
 
 def run(args: argparse.Namespace) -> dict:
     scene, found = draw_scene(**SCENE), {}
     for name, frames in clips(scene).items():
         once = partial(taken_apart, name, frames, scene, args.work, args.minutes)
-        found[name] = kept(args.work, name.replace(" ", "-"), args.work, {"scene": SCENE, "minutes": args.minutes}, once)
+        found[name] = kept(
+            args.work, name.replace(" ", "-"), args.work, {"scene": SCENE, "minutes": args.minutes}, once
+        )
         print(name, found[name], flush=True)
     write_png(args.picture, sheet(args.work, found))
     return {"scene": SCENE, "minutes": args.minutes, "clips": found}

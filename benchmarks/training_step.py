@@ -5,6 +5,7 @@
 Needs torch (2.13 was run). The networks are those of the partition with their defaults: same layers, same shapes, same batch;
 the two take turns, so that what else the machine does falls on both.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,9 +23,11 @@ def ours():
     import tensorflow as tf
 
     from eqvid_tf.config import ModelConfig
-    from eqvid_tf.model import EquivariantVideoModel
+    from eqvid_tf.core.model import EquivariantVideoModel
 
-    model = EquivariantVideoModel(ModelConfig(estimator="known", canvas=(SIZE, SIZE), width=WIDTH, channels=CHANNELS, cubic=False))
+    model = EquivariantVideoModel(
+        ModelConfig(estimator="known", canvas=(SIZE, SIZE), width=WIDTH, channels=CHANNELS, cubic=False)
+    )
     model.compile(optimizer=keras.optimizers.Adam(2e-3))
     step = tf.function(model.train_step, autograph=False)
     batch = {key: tf.constant(value) for key, value in data().items()}
@@ -33,8 +36,12 @@ def ours():
 
 def data() -> dict:
     rng = np.random.default_rng(0)
-    frames = {key: rng.random((BATCH, SIZE, SIZE, 3), np.float32) for key in ("frame", "next_frame", "background_frame")}
-    motion = np.tile(np.eye(2, 3, dtype=np.float32), (BATCH, 1, 1)) + rng.normal(0, 0.1, (BATCH, 2, 3)).astype(np.float32)
+    frames = {
+        key: rng.random((BATCH, SIZE, SIZE, 3), np.float32) for key in ("frame", "next_frame", "background_frame")
+    }
+    motion = np.tile(np.eye(2, 3, dtype=np.float32), (BATCH, 1, 1)) + rng.normal(0, 0.1, (BATCH, 2, 3)).astype(
+        np.float32
+    )
     return frames | {"motion": motion}
 
 
@@ -126,15 +133,22 @@ def main() -> None:
     times: dict = {name: [] for name in steps}
     for turn in range(args.rounds + 3):
         for name, step in steps.items():
-            step()                                  # unmeasured: PyTorch's threads spin on for a while after the other's call
+            step()  # unmeasured: PyTorch's threads spin on for a while after the other's call
             began = time.perf_counter()
             step()
             if turn >= 3:
                 times[name].append((time.perf_counter() - began) * 1e3)
     ratios = np.array(times["eqvid_tf"]) / np.array(times["torch"])
-    quartiles = lambda values: dict(zip(("low", "median", "high"), np.round(np.percentile(values, (25, 50, 75)), 3).tolist()))
-    figures = {"batch": BATCH, "size": SIZE, "rounds": args.rounds, "milliseconds": {k: quartiles(v) for k, v in times.items()},
-               "ratio_to_torch": quartiles(ratios)}
+    quartiles = lambda values: dict(
+        zip(("low", "median", "high"), np.round(np.percentile(values, (25, 50, 75)), 3).tolist())
+    )
+    figures = {
+        "batch": BATCH,
+        "size": SIZE,
+        "rounds": args.rounds,
+        "milliseconds": {k: quartiles(v) for k, v in times.items()},
+        "ratio_to_torch": quartiles(ratios),
+    }
     write(args.output, figures)
     print(figures)
 

@@ -3,8 +3,9 @@
     PYTHONPATH=. python benchmarks/transfer_picture.py [--output docs/transfer.png]
 
 The two scenes and their motions are drawn here and known exactly, so no model is needed: what a shot makes of the motion is
-asked of `eqvid_tf.render.motion_of`, as `eqvid render --shots` does, and drawn from the true layers.
+asked of `eqvid_tf.rendering.shots.shot_motion`, as `eqvid render --shots` does, and drawn from the true layers.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,27 +14,38 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eqvid_tf.data.backgrounds import draw_background
-from eqvid_tf.data.compose import Scene
-from eqvid_tf.data.sprites import draw_character
-from eqvid_tf.data.video import write_png
-from eqvid_tf.render import centre, motion_of
-from eqvid_tf.sheets import contact_sheet
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.coordinates import centroid
+from eqvid_tf.pixels.sheets import contact_sheet
+from eqvid_tf.rendering.shots import shot_motion
+from eqvid_tf.synthetic.backgrounds import draw_background
+from eqvid_tf.synthetic.compose import Scene
+from eqvid_tf.synthetic.sprites import draw_character
 
 SIZE = (192, 256)
 TURN = np.deg2rad(40)
 COLUMNS = ("x", "x'", "x''", "x'' moved, literally", "x'' moved, about the character")
-CAPTIONS = ("", "turned by 40° about itself, away from the frame's centre", "another character, elsewhere, in another scene",
-            "turned about the same point of the frame: carried off",
-            "turned about itself")
+CAPTIONS = (
+    "",
+    "turned by 40° about itself, away from the frame's centre",
+    "another character, elsewhere, in another scene",
+    "turned about the same point of the frame: carried off",
+    "turned about itself",
+)
 RING, POINT = (255, 255, 255), (230, 30, 60)
 
 
 def scene(seed: int, character: str, background: str, *poses: tuple) -> Scene:
     """A scene of a frame for each pose (x, y, turn, zoom)."""
     x, y, turn, zoom = np.array(poses, np.float64).T
-    return Scene(cells=draw_character(seed, character, cells=1), background=draw_background(seed, SIZE, background),
-                 centre=np.stack([x, y], -1), turn=turn, zoom=zoom, cell=np.zeros(len(poses), int))
+    return Scene(
+        cells=draw_character(seed, character, cells=1),
+        background=draw_background(seed, SIZE, background),
+        centre=np.stack([x, y], -1),
+        turn=turn,
+        zoom=zoom,
+        cell=np.zeros(len(poses), int),
+    )
 
 
 class TrueLayers:
@@ -48,7 +60,7 @@ class TrueLayers:
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         return (self.scene.layer(index) * [255, 255, 255, 1]).astype(np.float32)
 
-    own_layer = layer
+    layer_as_filmed = layer
 
     def estimate(self, pairs) -> tuple[np.ndarray, np.ndarray]:
         return np.stack([self.scene.motion(*pair) for pair in pairs]), np.ones(len(pairs))
@@ -80,11 +92,13 @@ def pictures() -> list[np.ndarray]:
     frames = TrueFrames(first=first, other=other)
     shot = {"name": "transfer", "character": "other/0", "background": "other/0", "motion_from": ["first/0", "first/1"]}
     layers = frames.layers["other"]
-    literal, about = (other.picture(0, motion_of(frames, kind, Path(), layers, layers.layer(0, None)))[0]
-                      for kind in (shot, {**shot, "about": "character"}))
+    literal, about = (
+        other.picture(0, shot_motion(frames, kind, Path(), layers, layers.layer(0, None)))[0]
+        for kind in (shot, {**shot, "about": "character"})
+    )
     x, turned, target = first.picture(0)[0], first.picture(1)[0], other.picture(0)[0]
     pivot = first.centre[0]
-    seen, own = (centre(layers.layer(0, None)) for layers in frames.layers.values())        # what motion_of goes by
+    seen, own = (centroid(layers.layer(0, None)) for layers in frames.layers.values())  # what motion_of goes by
     return [x, marked(turned, pivot), target, marked(literal, pivot), marked(about, own + pivot - seen)]
 
 

@@ -1,13 +1,14 @@
 """What a model is and how it is trained, as frozen dataclasses with a JSON round trip; each default has its home here."""
+
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass, field
 
-FORMAT = 1      # of a model folder; a folder written by a later format is refused
+FORMAT = 1  # of a model folder; a folder written by a later format is refused
 
-BEFORE = {"cubic": False}       # what a model was that was written before there was such a field
+BEFORE = {"cubic": False}  # what a model was that was written before there was such a field
 
 
 def option(default, text: str, **metadata):
@@ -20,15 +21,24 @@ class ModelConfig:
     """The networks: everything that is needed to build the model before its weights are loaded."""
 
     estimator: str = option("features", "motion estimator", choices=("known", "frames", "features"))
-    structure: str = option("partition", "partition: f and h cut the frame in two; plain: f, h and g as bare networks",
-                            choices=("partition", "plain"))
+    structure: str = option(
+        "partition",
+        "partition: f and h cut the frame in two; plain: f, h and g as bare networks",
+        choices=("partition", "plain"),
+    )
     stride: int = option(1, "pixels of the frame per cell of a feature map", choices=(1, 2, 4))
     width: int = option(16, "channels of the first level of each network")
     channels: int = option(4, "appearance channels of f beside colour and presence")
-    canvas: tuple[int, int] = option((64, 64), "height and width of the frames the networks are trained on", hidden=True)
+    canvas: tuple[int, int] = option(
+        (64, 64), "height and width of the frames the networks are trained on", hidden=True
+    )
     memory: int = option(1, "backgrounds that h can hold; training sets it to the number of clips", hidden=True)
-    cubic: bool = option(True, "the sampler reads between a map's pixels by a cubic, which blurs less than bilinearly", hidden=True)
-    given: bool = option(False, "the backgrounds in memory are given, not learned; training from clips sets it", hidden=True)
+    cubic: bool = option(
+        True, "the sampler reads between a map's pixels by a cubic, which blurs less than bilinearly", hidden=True
+    )
+    given: bool = option(
+        False, "the backgrounds in memory are given, not learned; training from clips sets it", hidden=True
+    )
 
     def __post_init__(self):
         check_choices(self)
@@ -46,7 +56,9 @@ class LossConfig:
     character: float = option(2.0, "weight of the character loss L_c")
     background: float = option(2.0, "weight of the background loss L_b")
     label: float = option(0.3, "weight of the motion loss on pairs the model labels itself")
-    hint: float = option(1.0, "weight of the hints at the start of training; it falls to a third, and late grows eightfold")
+    hint: float = option(
+        1.0, "weight of the hints at the start of training; it falls to a third, and late grows eightfold"
+    )
 
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
@@ -64,10 +76,14 @@ class TrainConfig:
     batch_size: int = option(12, "pairs a step")
     learning_rate: float = option(2e-3, "peak of the cosine schedule")
     precision: str = option("float32", "precision policy", choices=("float32", "mixed_float16", "mixed_bfloat16"))
-    doctor: str = option("treat", "of trivial solutions: treat them, or only name them (watch)", choices=("treat", "watch"))
+    doctor: str = option(
+        "treat", "of trivial solutions: treat them, or only name them (watch)", choices=("treat", "watch")
+    )
     seed: int = option(0, "seed of weights, pairs and random motions")
     checkpoint_seconds: float = option(60.0, "time from one checkpoint to the next", hidden=True)
-    keep_frames: bool = option(False, "keep a few frames of each clip in the model folder, for fine-tuning", hidden=True)
+    keep_frames: bool = option(
+        False, "keep a few frames of each clip in the model folder, for fine-tuning", hidden=True
+    )
 
     def __post_init__(self):
         check_choices(self)
@@ -87,7 +103,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     clips: tuple[str, ...] = ()
-    frames: tuple[int | None, int | None] | None = None     # the cut of them that it saw, (A, B)
+    frames: tuple[int | None, int | None] | None = None  # the cut of them that it saw, (A, B)
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1)
@@ -100,7 +116,9 @@ class Config:
         if type(version) is not int:
             raise ValueError("config.json has no format number; it is not the config of a model folder")
         if version > FORMAT:
-            raise ValueError(f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf")
+            raise ValueError(
+                f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf"
+            )
         parts = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
         values["model"] = {**BEFORE, **values.get("model", {})}
         return from_dict(cls, {k: from_dict(parts[k], v) if k in parts else v for k, v in values.items()})

@@ -1,7 +1,6 @@
 """Assertions for layers and for equivariance, ours and yours.
 
 Example:
-
 >>> def halved(frame):
 ...     return keras.ops.average_pool(frame, 2)
 >>> x = np.random.default_rng(0).uniform(size=(1, 32, 32, 3)).astype("float32")
@@ -23,8 +22,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops, tree
 
-from eqvid_tf import affine
-from eqvid_tf.layers import warp
+from eqvid_tf.core import affine
+from eqvid_tf.core.sampler import warp
 
 
 def assert_equivariant(
@@ -38,10 +37,12 @@ def assert_equivariant(
 
     Convention: motion is forward, in normalized coordinates. Compared at the resolution of the features.
     Shapes: x [b, h, w, 3], motion [b, 2, 3]; fn to [b, h', w', c'].
+
     Args:
         border: a fraction of the map's height and width, left out at each of its four edges. The reach of `fn`
             (half its receptive field) is a good one.
         atol: the largest error that passes.
+
     Raises:
         AssertionError: where the error is above `atol`, or the features are 0 throughout.
         ValueError: where nothing is left to compare.
@@ -95,6 +96,7 @@ def run_layer_test(
             arrays) its one argument.
         expected_output_shape: the shape of the output with its batch, or a structure of them.
         mixed_tolerance: the largest difference under a mixed policy, over the largest value.
+
     Raises:
         AssertionError: where any of this is not so, saying which.
     """

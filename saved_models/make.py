@@ -5,6 +5,7 @@
 Each is trained from two seeds on the frames alone; the first ships, the second says how far a figure may be off by chance. Runs
 that are done are kept in --work, so that a command that was stopped goes on where it was.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -15,15 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from eqvid_tf.config import Config, TrainConfig
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.scenes import write_scenes
-from eqvid_tf.data.video import write_png
-from eqvid_tf.evaluate import evaluate, scored
-from eqvid_tf.export import load, read_config, read_metrics
-from eqvid_tf.output import new_folder, write_text
-from eqvid_tf.scissors import has_opencv
-from eqvid_tf.sheets import text_table
-from eqvid_tf.train import configure, train
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.output import new_folder, write_text
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.evaluation.baseline import has_opencv
+from eqvid_tf.evaluation.comparison import evaluate, scored
+from eqvid_tf.model_folder import load, read_config, read_metrics
+from eqvid_tf.pixels.sheets import text_table
+from eqvid_tf.synthetic.scenes import write_scenes
+from eqvid_tf.training.train import configure, train
 
 HERE = Path(__file__).parent
 RECIPE = HERE.parent / "datasets/drawn/recipe.json"
@@ -37,7 +38,9 @@ SHOTS, SEEDS = 6, (0, 1)
 def scenes(names: list[str], folder: Path) -> list[Path]:
     """The named scenes of datasets/drawn, drawn into a folder; they are the same wherever they are drawn."""
     recipe = json.loads(RECIPE.read_text(encoding="utf-8"))
-    return write_scenes(folder, {name: recipe["scenes"][name] for name in names}, shots=SHOTS, seed=recipe["seed"], overwrite=True)
+    return write_scenes(
+        folder, {name: recipe["scenes"][name] for name in names}, shots=SHOTS, seed=recipe["seed"], overwrite=True
+    )
 
 
 def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarray]:
@@ -64,7 +67,10 @@ def make(name: str, minutes: float | None, work: Path) -> None:
     folders = scenes(names, work / "scenes")
     runs = [trained(name, seed, folders, minutes or usual, work) for seed in SEEDS]
     (found, sheet), (other, _) = (figures(run, folders, work / f"{run.name}-layers") for run in runs)
-    spread = {row: {column: round(abs(value - other[row][column]), 4) for column, value in found[row].items()} for row in found}
+    spread = {
+        row: {column: round(abs(value - other[row][column]), 4) for column, value in found[row].items()}
+        for row in found
+    }
     metrics = {**read_metrics(runs[0]), "scenes": names, "figures": found, "spread": spread, "seeds": list(SEEDS)}
     with new_folder(HERE / name, overwrite=True) as draft:
         for part in ("1", "config.json", "kept", "model.keras"):
@@ -84,22 +90,35 @@ def table(metrics: dict) -> str:
 
 def card(text: str, metrics: dict) -> str:
     """The model card that training wrote, with figures and a picture."""
-    return text + "\n".join([
-        "", "## How good it is", "",
-        f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it was trained on, from their",
-        "frames alone, beside the temporal-median scissors refined by ECC; ± how far a model trained from another seed is off. Written by",
-        "`python saved_models/make.py`.", "", table(metrics), "",
-        "![Frames, layers and renders, beside the truth and the scissors](picture.png)", ""])
+    return text + "\n".join(
+        [
+            "",
+            "## How good it is",
+            "",
+            f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it was trained on, from their",
+            "frames alone, beside the temporal-median scissors refined by ECC; ± how far a model trained from another seed is off. Written by",
+            "`python saved_models/make.py`.",
+            "",
+            table(metrics),
+            "",
+            "![Frames, layers and renders, beside the truth and the scissors](picture.png)",
+            "",
+        ]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *MODELS], metavar="NAME", help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *MODELS], metavar="NAME", help=f"of {', '.join(MODELS)} (default: all)"
+    )
     parser.add_argument("--minutes", type=float, help="of training, instead of the model's own")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build/saved_models")
     args = parser.parse_args()
     if not has_opencv():
-        parser.error("the scissors refine their motions by OpenCV, which is not installed. Install eqvid_tf[baselines].")
+        parser.error(
+            "the scissors refine their motions by OpenCV, which is not installed. Install eqvid_tf[baselines]."
+        )
     for name in args.names or MODELS:
         make(name, args.minutes, args.work)
 

@@ -10,10 +10,10 @@ import keras
 import pytest
 
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.scenes import write_scenes
-from eqvid_tf.export import load
-from eqvid_tf.train import configure, train
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.synthetic.scenes import write_scenes
+from eqvid_tf.model_folder import load
+from eqvid_tf.training.train import configure, train
 
 RECIPE = {
     "first": {"seed": 3, "size": [32, 48], "frames": 24, "resolution": 64},

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqvid_tf import affine
+from eqvid_tf.core import affine
 
 FLOAT32 = 2e-5
 FLOAT64 = 1e-11

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import affine
-from eqvid_tf.alignment import align, confidence_of, standard_error
+from eqvid_tf.core import affine
+from eqvid_tf.core.alignment import align, standard_error
 
 SIZE = (48, 64)
 RNG = np.random.default_rng(5)
@@ -42,7 +42,9 @@ def test_a_motion_that_is_nearly_right_becomes_right(centre):
 def test_what_is_right_stays_and_what_is_empty_rests():
     still, moved = drawn(np.eye(2, 3)), affine.build(shift=(0.3, 0.0)).numpy()[None]
     assert apart(align(still, still, np.eye(2, 3, dtype="float32")[None]), np.eye(2, 3)) < 1e-3
-    np.testing.assert_allclose(align(0 * still, 0 * still, moved)[0], np.eye(2, 3), atol=1e-6)  # nothing there: no motion
+    np.testing.assert_allclose(
+        align(0 * still, 0 * still, moved)[0], np.eye(2, 3), atol=1e-6
+    )  # nothing there: no motion
 
 
 def test_it_is_the_same_compiled_and_beside_pairs_that_take_longer():
@@ -56,7 +58,7 @@ def test_it_is_the_same_compiled_and_beside_pairs_that_take_longer():
 
 def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a_character():
     still, moved, right = drawn(np.eye(2, 3)), drawn(TRUE), TRUE[None].astype("float32")
-    confidence = lambda there, back, a=still, b=moved: float(confidence_of(a, b, there, back)[0])
+    confidence = lambda there, back, a=still, b=moved: float(confidence(a, b, there, back)[0])
     for wrong_way_back in (False, True):
         found = []
         for error in (0.0, 0.02, 0.05, 0.1, 0.3):
@@ -70,7 +72,7 @@ def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a
 def test_a_motion_is_surer_where_the_maps_agree_and_have_slopes_both_ways():
     rest, still = np.eye(2, 3, dtype="float32")[None], drawn(np.eye(2, 3))
     bar = np.zeros_like(still)
-    bar[:, :, 28:36] = 1        # from edge to edge: nothing says how far along it a motion goes
+    bar[:, :, 28:36] = 1  # from edge to edge: nothing says how far along it a motion goes
     error = lambda maps, apart: float(standard_error(maps, maps + np.float32(apart), rest)[0])
     assert error(still, 0) == 0
     np.testing.assert_allclose(error(still, 0.04), 2 * error(still, 0.02), rtol=1e-3)

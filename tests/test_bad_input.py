@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from eqvid_tf import cli, export
-from eqvid_tf.callbacks import Checkpoint, NotFinite
-from eqvid_tf.data.video import write_png, write_video
-from eqvid_tf.output import put
+from eqvid_tf import cli
+from eqvid_tf.data.output import put
+from eqvid_tf.data.writers import write_png, write_video
+from eqvid_tf.serving import saved_model
+from eqvid_tf.training.callbacks import Checkpoint, NotFinite
 
 MOVE = [[1, 0, 0.2], [0, 1, 0]]
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -107,8 +108,13 @@ def test_a_clip_that_is_none(clip, text, bad, run, tmp_path, refused):
 
 @pytest.mark.parametrize(
     "scene_, text",
-    {"short": "a matrix for each step", "singular": "step 0", "nan": "step 0", "words": "none that can be read",
-     "missing": "no motion.json"}.items(),
+    {
+        "short": "a matrix for each step",
+        "singular": "step 0",
+        "nan": "step 0",
+        "words": "none that can be read",
+        "missing": "no motion.json",
+    }.items(),
 )
 def test_a_motion_json_that_does_not_fit(scene_, text, bad, tmp_path, refused):
     words = ("train", bad / scene_, "--output", tmp_path / "out", "--estimator", "known", "--cache", "none")
@@ -119,11 +125,23 @@ def test_a_motion_json_that_does_not_fit(scene_, text, bad, tmp_path, refused):
 @pytest.mark.parametrize(
     "flags, text",
     {
-        "--minutes 0": "minutes", "--minutes nan": "minutes", "--minutes -1": "minutes", "--steps -1": "steps",
-        "--image-size -1": "image_size", "--stride 3": "--stride", "--seed text": "--seed", "--seed -1": "seed",
-        "--batch-size 0": "batch_size", "--learning-rate nan": "learning_rate", "--weight-scene -1": "scene",
-        "--estimator magic": "--estimator", "--frames 5:5": "5:5", "--frames 3": "A:B", "--frames 0:999": "0:999",
-        "--walk": "--walk", "--resume": "no checkpoint",
+        "--minutes 0": "minutes",
+        "--minutes nan": "minutes",
+        "--minutes -1": "minutes",
+        "--steps -1": "steps",
+        "--image-size -1": "image_size",
+        "--stride 3": "--stride",
+        "--seed text": "--seed",
+        "--seed -1": "seed",
+        "--batch-size 0": "batch_size",
+        "--learning-rate nan": "learning_rate",
+        "--weight-scene -1": "scene",
+        "--estimator magic": "--estimator",
+        "--frames 5:5": "5:5",
+        "--frames 3": "A:B",
+        "--frames 0:999": "0:999",
+        "--walk": "--walk",
+        "--resume": "no checkpoint",
     }.items(),
 )
 def test_a_flag_that_cannot_be(flags, text, scene, tmp_path, refused):
@@ -163,7 +181,9 @@ def test_a_shots_file_with_something_wrong(text, said, scene, run, tmp_path, ref
     (tmp_path / "shots.json").write_text(text)
     for name in ("frames", "motion.json"):
         (tmp_path / name).symlink_to(scene / name)
-    assert said in refused("render", run, "--shots", tmp_path / "shots.json", "--output", tmp_path / "out", "--cache", "none")
+    assert said in refused(
+        "render", run, "--shots", tmp_path / "shots.json", "--output", tmp_path / "out", "--cache", "none"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -193,8 +213,16 @@ def broken(kind, run, folder):
 
 @pytest.mark.parametrize(
     "kind, text",
-    {"future": "newer", "no format": "no format", "unknown key": "walk", "cut config": "config.json", "no model": "model.keras",
-     "in training": "--resume", "cut model": "damaged", "changed model": "damaged"}.items(),
+    {
+        "future": "newer",
+        "no format": "no format",
+        "unknown key": "walk",
+        "cut config": "config.json",
+        "no model": "model.keras",
+        "in training": "--resume",
+        "cut model": "damaged",
+        "changed model": "damaged",
+    }.items(),
 )
 def test_a_model_folder_with_something_wrong(kind, text, run, scene, tmp_path, refused):
     broken(kind, run, tmp_path / "run")
@@ -216,7 +244,11 @@ def test_an_output_that_cannot_be(run, scene, bad, tmp_path, refused, monkeypatc
     assert "is a file" in refused(*separate_, tmp_path / "file" / "deep" / "out")
     assert "is a file" in refused("train", copy, "--output", tmp_path / "file" / "out")
     assert "is a file" in refused("evaluate", run, copy, "--json", tmp_path / "file" / "one.json")
-    for command in (separate_, ("train", copy, "--output"), ("render", run, "--shots", copy / "shots.json", "--output")):
+    for command in (
+        separate_,
+        ("train", copy, "--output"),
+        ("render", run, "--shots", copy / "shots.json", "--output"),
+    ):
         for there in (copy, tmp_path / "file"):
             assert "--overwrite" in refused(*command, there)
     assert "--overwrite" in refused("demo", "--output", copy)
@@ -229,7 +261,9 @@ def test_an_output_that_cannot_be(run, scene, bad, tmp_path, refused, monkeypatc
         protected.setattr(os, "access", lambda *_: False)
         assert "write-protected" in refused(*separate_, "out")
         assert "write-protected" in refused("evaluate", run, copy)
-    assert "decoded frames cannot be kept" in refused("separate", run, copy, "--output", "out", "--cache", tmp_path / "file")
+    assert "decoded frames cannot be kept" in refused(
+        "separate", run, copy, "--output", "out", "--cache", tmp_path / "file"
+    )
 
 
 def after(count, error, write):
@@ -249,8 +283,8 @@ def test_a_disk_that_fills_up_keeps_the_old_output(run, scene, tmp_path, refused
     out.mkdir()
     (out / "background.png").write_text("the old one")
     for module, words in (
-        ("eqvid_tf.separate", ("separate", run, scene)),
-        ("eqvid_tf.render", ("render", run, "--shots", scene / "shots.json")),
+        ("eqvid_tf.separation.layers", ("separate", run, scene)),
+        ("eqvid_tf.rendering.shots", ("render", run, "--shots", scene / "shots.json")),
     ):
         with monkeypatch.context() as full:
             full.setattr(f"{module}.write_png", after(3, FULL, write_png))
@@ -270,8 +304,8 @@ def test_an_export_that_fails_keeps_the_old_one(run, tmp_path, refused, monkeypa
         os.makedirs(path)
         raise tf.errors.ResourceExhaustedError(None, None, f"{path}/saved_model.pb; No space left on device")
 
-    every = export.endpoints
-    monkeypatch.setattr(export, "endpoints", lambda model: {"decode": every(model)["decode"]})
+    every = saved_model.endpoints
+    monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": every(model)["decode"]})
     monkeypatch.setattr(tf.saved_model, "save", full)
     assert "the disk is full" in refused("export", folder)
 
@@ -333,6 +367,8 @@ def test_a_rename_that_fails_puts_the_old_one_back(tmp_path, monkeypatch):
 
 def test_a_mistake_is_all_that_stderr_says(tmp_path):
     words = [sys.executable, "-m", "eqvid_tf.cli", "export", str(tmp_path)]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "none"})
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "none"}
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr

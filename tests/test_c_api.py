@@ -15,9 +15,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from eqvid_tf.export import read_config
-from eqvid_tf.models import CHECKOUT, folders
-from eqvid_tf.serving import png
+from eqvid_tf.model_folder import CHECKOUT, folders_on, read_config
+from eqvid_tf.serving.client import png
 
 SOURCE = Path(__file__).parent / "saved_model.c"
 LIBRARIES = Path(tf.sysconfig.get_lib())
@@ -26,7 +25,9 @@ RUN_LIMIT_S = 120
 STILL = np.eye(2, 3, dtype=np.float32)
 
 
-@pytest.fixture(scope="module", params=[None, *folders(CHECKOUT)], ids=lambda folder: folder.name if folder else "trained here")
+@pytest.fixture(
+    scope="module", params=[None, *folders_on(CHECKOUT)], ids=lambda folder: folder.name if folder else "trained here"
+)
 def folder(request):
     """A model folder."""
     return request.param or request.getfixturevalue("run")
@@ -113,8 +114,13 @@ def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(prog
     jobs = [job(of_tensors[name], values[name], tmp_path, number) for number, name in enumerate(values)]
     wrong, _ = job(of_tensors["separate"], {"frame": np.full((1, 32, 48, 3), np.nan, np.float32)}, tmp_path, len(jobs))
     (tmp_path / "jobs").write_text("\n".join([jobs[0][0], wrong, *(text for text, _ in jobs[1:])]))
-    with subprocess.Popen([program, folder / "1", tmp_path / "jobs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        python = {name: signatures[name](**{key: tf.constant(value) for key, value in values[name].items()}) for name in values}
+    with subprocess.Popen(
+        [program, folder / "1", tmp_path / "jobs"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        python = {
+            name: signatures[name](**{key: tf.constant(value) for key, value in values[name].items()})
+            for name in values
+        }
         stdout, stderr = process.communicate(timeout=RUN_LIMIT_S)
     assert process.returncode == 0, stderr[-3000:]
     assert stdout == "10 runs, 1 failed\n" and "frame must be finite" in stderr
@@ -125,9 +131,13 @@ def test_the_c_api_gives_the_numbers_of_python_and_survives_a_wrong_request(prog
 
 
 def test_the_warm_up_file_replays(folder, signatures):
-    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2", reason="tensorflow-serving-api is not installed")
+    logs = pytest.importorskip(
+        "tensorflow_serving.apis.prediction_log_pb2", reason="tensorflow-serving-api is not installed"
+    )
     seen, canvas = set(), read_config(folder).model.canvas
-    for record in tf.data.TFRecordDataset(str(folder / "1/assets.extra/tf_serving_warmup_requests")).as_numpy_iterator():
+    for record in tf.data.TFRecordDataset(
+        str(folder / "1/assets.extra/tf_serving_warmup_requests")
+    ).as_numpy_iterator():
         log = logs.PredictionLog.FromString(record)
         assert log.WhichOneof("log_type") == "predict_log" and not log.FindInitializationErrors() and len(record) < 2000
         request = log.predict_log.request

@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from eqvid_tf.data import cache, frames, readers
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.video import write_png, write_video
+from eqvid_tf.data import cache, clips, readers
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.writers import write_png, write_video
 
 CANVAS = (16, 24)
 
@@ -37,7 +37,7 @@ def never(*_):
 def test_decoded_once(tmp_path, clip, monkeypatch):
     first = clip.arrays(CANVAS)
     assert isinstance(first, np.memmap) and not first.flags.writeable
-    np.testing.assert_array_equal(first, [frames.fit(frame, CANVAS) for frame in clip])
+    np.testing.assert_array_equal(first, [clips.fit(frame, CANVAS) for frame in clip])
     np.testing.assert_array_equal(np.load(entries(tmp_path)[0], mmap_mode="r", allow_pickle=False), first)
     monkeypatch.setattr(readers.ImageReader, "read", never)
     np.testing.assert_array_equal(clip.arrays(CANVAS), first)
@@ -48,7 +48,7 @@ def test_a_video_is_examined_once(tmp_path, monkeypatch):
     write_video(tmp_path / "walk.mp4", walk(), 25)
     clip = open_clip(tmp_path / "walk.mp4", cache=tmp_path / "cache")
     expected = list(clip)
-    monkeypatch.setattr(frames, "examine", never)
+    monkeypatch.setattr(clips, "examine", never)
     again = open_clip(tmp_path / "walk.mp4", cache=tmp_path / "cache")
     assert repr(again) == repr(clip)
     np.testing.assert_array_equal(list(again), expected)
@@ -65,7 +65,7 @@ def test_other_content_canvas_or_cut_is_another_entry(tmp_path, clip):
     write_png(tmp_path / "walk" / "3.png", walk(shade=50)[3])
     changed = open_clip(tmp_path / "walk", cache=tmp_path / "cache").arrays(CANVAS)
     assert len(entries(tmp_path)) == 4
-    np.testing.assert_array_equal(changed[3], frames.fit(walk(shade=50)[3], CANVAS))
+    np.testing.assert_array_equal(changed[3], clips.fit(walk(shade=50)[3], CANVAS))
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eqvid_tf import affine, catalog, cli
-from eqvid_tf.catalog import Template, TemplateError, available, extract, find, read, to_json, write
+from eqvid_tf import cli
+from eqvid_tf.core import affine
 from eqvid_tf.data.images import ClipError
-from eqvid_tf.ghosts import picture
-from eqvid_tf.output import OutputError
+from eqvid_tf.data.output import OutputError
+from eqvid_tf.motions import catalog
+from eqvid_tf.motions.catalog import Template, TemplateError, available, extract, find, read, to_json, write
+from eqvid_tf.motions.previews import picture
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHIPPED = ("figure-of-eight", "grow", "jump", "shake", "spin", "walk-across")
@@ -56,7 +58,10 @@ def test_poses_are_the_products_of_the_steps():
     poses = Template(name="a", fps=1, steps=[quarter, [[1, 0, 2], [0, 1, 0]], quarter], source={}).poses()
     assert poses[0].tolist() == np.eye(3).tolist()
     assert poses[2, :2].tolist() == [[0, -1, 2], [1, 0, 0.5]]  # first turned, then pushed to the right
-    assert poses[3, :2].tolist() == [[-1, 0, -0.5], [0, -1, 2.5]]  # the last turn is about the start, and swings the centre
+    assert poses[3, :2].tolist() == [
+        [-1, 0, -0.5],
+        [0, -1, 2.5],
+    ]  # the last turn is about the start, and swings the centre
 
 
 seeds = st.integers(0, 10**6)
@@ -125,7 +130,7 @@ def test_a_loop_ends_where_it_began_and_nothing_jumps(seed):
     assert size(loop) <= size(way) + 1.5 * turn  # the drift is carried along by the shape, which is not quite a turn
     thrice = way.looped(3)
     assert thrice.seconds == pytest.approx(3 * way.seconds)
-    assert np.allclose(thrice.poses()[: -1].reshape(3, -1, 3, 3), loop.poses()[:-1], atol=1e-8)
+    assert np.allclose(thrice.poses()[:-1].reshape(3, -1, 3, 3), loop.poses()[:-1], atol=1e-8)
 
 
 def test_a_loop_brings_a_turn_to_whole_turns():
@@ -172,7 +177,7 @@ def test_then_goes_on_about_the_character_where_it_is():
     walk, spin = find("walk-across"), find("spin")
     both = walk.then(spin)
     assert both.seconds == walk.seconds + spin.seconds
-    assert np.allclose(centres(both)[len(walk.steps):], centres(walk)[-1], atol=1e-6)  # it spins on the spot
+    assert np.allclose(centres(both)[len(walk.steps) :], centres(walk)[-1], atol=1e-6)  # it spins on the spot
     half = spin.amplified(0.5)
     fall = half.then(find("jump"))
     assert np.allclose(centres(fall)[50:], centres(find("jump")), atol=1e-6)  # upside down, it still jumps upwards
@@ -188,13 +193,24 @@ def test_edits_are_remembered():
     assert len(edited.source["edits"]) == 20 and read_back(edited).source == edited.source
 
 
-@pytest.mark.parametrize("call", [
-    lambda t: t.amplified(1e4), lambda t: t.amplified(float("nan")), lambda t: t.smoothed(-1), lambda t: t.smoothed(1e9),
-    lambda t: t.resampled(0), lambda t: t.resampled(float("inf")), lambda t: t.resampled(1e3).resampled(1e-3),
-    lambda t: t.looped(0), lambda t: t.looped(1.5), lambda t: t.looped(10**6), lambda t: t.blended(t, 1.01),
-    lambda t: t.blended(t, float("nan")),
-    lambda t: dataclasses.replace(t, fps=0.01).then(dataclasses.replace(t, fps=0.001)).resampled(1000),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: t.amplified(1e4),
+        lambda t: t.amplified(float("nan")),
+        lambda t: t.smoothed(-1),
+        lambda t: t.smoothed(1e9),
+        lambda t: t.resampled(0),
+        lambda t: t.resampled(float("inf")),
+        lambda t: t.resampled(1e3).resampled(1e-3),
+        lambda t: t.looped(0),
+        lambda t: t.looped(1.5),
+        lambda t: t.looped(10**6),
+        lambda t: t.blended(t, 1.01),
+        lambda t: t.blended(t, float("nan")),
+        lambda t: dataclasses.replace(t, fps=0.01).then(dataclasses.replace(t, fps=0.001)).resampled(1000),
+    ],
+)
 def test_an_operation_out_of_range_is_refused(call):
     with pytest.raises(TemplateError) as error:
         call(find("spin"))
@@ -215,7 +231,9 @@ def test_a_file_holds_the_template_exactly(tmp_path):
     assert np.array_equal(find(path).steps, read(str(path)).steps)
     with pytest.raises(OutputError, match="is there already"):
         write(template, tmp_path / "new")
-    assert write(template.reversed(), tmp_path / "new", overwrite=True) == path and same(read(path), template.reversed())
+    assert write(template.reversed(), tmp_path / "new", overwrite=True) == path and same(
+        read(path), template.reversed()
+    )
     for folder in (catalog.SHIPPED, catalog.SHIPPED / "sub", tmp_path / "new" / ".." / ".." / catalog.SHIPPED):
         with pytest.raises(TemplateError, match="come with the package"):
             write(template, folder)
@@ -224,7 +242,9 @@ def test_a_file_holds_the_template_exactly(tmp_path):
 def test_find_says_what_there_is(tmp_path):
     assert sorted(available([tmp_path / "none"])) == sorted(SHIPPED)
     write(dataclasses.replace(a_template(), name="jump"), tmp_path)
-    assert find("jump", [tmp_path]).source == {"by": "test"} and find("jump").source["by"] == "hand"  # one's own comes first
+    assert (
+        find("jump", [tmp_path]).source == {"by": "test"} and find("jump").source["by"] == "hand"
+    )  # one's own comes first
     with pytest.raises(TemplateError) as error:
         find("jmup", [tmp_path])
     assert all(name in str(error.value) for name in SHIPPED) and "\n" not in str(error.value)
@@ -236,27 +256,56 @@ STEP = [[1, 0, 0], [0, 1, 0]]
 GOOD = {"format": "eqvid-motion", "version": 1, "name": "a", "fps": 25, "steps": [STEP, STEP], "source": {"by": "hand"}}
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"format": "other"}, "no motion template"), ({"format": None}, "no motion template"),
-    ({"version": 2}, "newer"), ({"version": 0}, "version"), ({"version": True}, "version"), ({"version": "1"}, "version"),
-    ({"pixels": []}, "unknown key 'pixels'"), ({"steps": None}, "steps"), ({"steps": []}, "steps"), ({"steps": STEP}, "steps"),
-    ({"steps": [STEP, [[1, 0], [0, 1]]]}, "steps"), ({"steps": [[["1", "0", "0"], ["0", "1", "0"]]]}, "steps"),
-    ({"steps": [[[True] * 3] * 2]}, "steps"), ({"steps": [[[10**400, 0, 0], [0, 1, 0]]]}, "steps"),
-    ({"steps": [STEP, [[1, 0, float("nan")], [0, 1, 0]]]}, "step 1 must be finite"),
-    ({"steps": [[[float("inf"), 0, 0], [0, 1, 0]]]}, "finite"), ({"steps": [[[1, 0, 1e5], [0, 1, 0]]]}, "at most"),
-    ({"steps": [[[-1, 0, 0], [0, 1, 0]]]}, "mirrors"), ({"steps": [[[0, 0, 0], [0, 1, 0]]]}, "flattens"),
-    ({"steps": [[[1e-4, 0, 0], [0, 1e-4, 0]]]}, "scales"), ({"steps": [STEP, [[-1, 0, 0], [0, -1, 0]]]}, "step 1 turns by half"),
-    ({"steps": [[[0.5, 0, 0], [0, 0.5, 0]]] * 60}, "with those before it"),
-    ({"steps": [[[1, 0, 9e3], [0, 1, 0]]] * 2}, "too far"),
-    ({"steps": [STEP] * 10_001}, "at most 10000 steps"),
-    ({"fps": 0}, "fps"), ({"fps": -25}, "fps"), ({"fps": "25"}, "fps"), ({"fps": float("nan")}, "fps"), ({"fps": True}, "fps"),
-    ({"fps": 1e9}, "fps"), ({"name": 3}, "name"),
-    ({"name": ""}, "name"), ({"name": "../a"}, "name"), ({"name": ".a"}, "name"), ({"name": "a\n"}, "name"),
-    ({"name": "a" * 101}, "name"), ({"name": "a.json"}, "name"), ({"name": "-a"}, "name"), ({"name": "a\\b"}, "name"),
-    ({"source": "hand"}, "source"), ({"source": {"by": {}}}, "source"), ({"source": {"by": "x" * 5000}}, "source"),
-    ({"source": {"by": "\x1b[2J"}}, "source"), ({"source": {"edits": "loop"}}, "source"),
-    ({"source": {"n": float("nan")}}, "source"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"format": "other"}, "no motion template"),
+        ({"format": None}, "no motion template"),
+        ({"version": 2}, "newer"),
+        ({"version": 0}, "version"),
+        ({"version": True}, "version"),
+        ({"version": "1"}, "version"),
+        ({"pixels": []}, "unknown key 'pixels'"),
+        ({"steps": None}, "steps"),
+        ({"steps": []}, "steps"),
+        ({"steps": STEP}, "steps"),
+        ({"steps": [STEP, [[1, 0], [0, 1]]]}, "steps"),
+        ({"steps": [[["1", "0", "0"], ["0", "1", "0"]]]}, "steps"),
+        ({"steps": [[[True] * 3] * 2]}, "steps"),
+        ({"steps": [[[10**400, 0, 0], [0, 1, 0]]]}, "steps"),
+        ({"steps": [STEP, [[1, 0, float("nan")], [0, 1, 0]]]}, "step 1 must be finite"),
+        ({"steps": [[[float("inf"), 0, 0], [0, 1, 0]]]}, "finite"),
+        ({"steps": [[[1, 0, 1e5], [0, 1, 0]]]}, "at most"),
+        ({"steps": [[[-1, 0, 0], [0, 1, 0]]]}, "mirrors"),
+        ({"steps": [[[0, 0, 0], [0, 1, 0]]]}, "flattens"),
+        ({"steps": [[[1e-4, 0, 0], [0, 1e-4, 0]]]}, "scales"),
+        ({"steps": [STEP, [[-1, 0, 0], [0, -1, 0]]]}, "step 1 turns by half"),
+        ({"steps": [[[0.5, 0, 0], [0, 0.5, 0]]] * 60}, "with those before it"),
+        ({"steps": [[[1, 0, 9e3], [0, 1, 0]]] * 2}, "too far"),
+        ({"steps": [STEP] * 10_001}, "at most 10000 steps"),
+        ({"fps": 0}, "fps"),
+        ({"fps": -25}, "fps"),
+        ({"fps": "25"}, "fps"),
+        ({"fps": float("nan")}, "fps"),
+        ({"fps": True}, "fps"),
+        ({"fps": 1e9}, "fps"),
+        ({"name": 3}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "../a"}, "name"),
+        ({"name": ".a"}, "name"),
+        ({"name": "a\n"}, "name"),
+        ({"name": "a" * 101}, "name"),
+        ({"name": "a.json"}, "name"),
+        ({"name": "-a"}, "name"),
+        ({"name": "a\\b"}, "name"),
+        ({"source": "hand"}, "source"),
+        ({"source": {"by": {}}}, "source"),
+        ({"source": {"by": "x" * 5000}}, "source"),
+        ({"source": {"by": "\x1b[2J"}}, "source"),
+        ({"source": {"edits": "loop"}}, "source"),
+        ({"source": {"n": float("nan")}}, "source"),
+    ],
+)
 def test_a_file_with_something_wrong_is_refused_in_one_line(change, says, tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({**GOOD, **change}))
@@ -266,9 +315,20 @@ def test_a_file_with_something_wrong_is_refused_in_one_line(change, says, tmp_pa
     assert text.startswith(f"{path}: ") and says in text and "\n" not in text and len(text) < len(str(path)) + 300
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"[1]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 100_000, b" " * (9 << 20), json.dumps(GOOD).encode()[:-9],
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"3",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a": ' * 100_000,
+        b" " * (9 << 20),
+        json.dumps(GOOD).encode()[:-9],
+    ],
+)
 def test_a_damaged_file_is_refused_in_one_line(content, tmp_path):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(TemplateError) as error:
@@ -282,7 +342,9 @@ def test_a_damaged_file_is_refused_in_one_line(content, tmp_path):
 
 def test_the_shipped_files_are_what_their_formulas_say():
     made = runpy.run_path(str(BENCHMARKS / "motions.py"))
-    assert sorted(path.name for path in catalog.SHIPPED.glob("*")) == [f"{name}.json" for name in sorted(made["MOTIONS"])]
+    assert sorted(path.name for path in catalog.SHIPPED.glob("*")) == [
+        f"{name}.json" for name in sorted(made["MOTIONS"])
+    ]
     assert sorted(made["MOTIONS"]) == sorted(SHIPPED)
     for name in SHIPPED:
         found, meant = find(name), made["template"](name)
@@ -307,9 +369,13 @@ def drawn_layers(aspect, learned=True, presence=None, confidence=0.9):
     clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, at=lambda index: None)
     presence = np.full((count, height, width), 255, np.uint8) if presence is None else presence
     return SimpleNamespace(
-        clip=clip, presence=presence, motion=motion, layer=lambda index, frame: layer,
+        clip=clip,
+        presence=presence,
+        motion=motion,
+        layer=lambda index, frame: layer,
         model=SimpleNamespace(T=SimpleNamespace(learned=learned)),
-        estimate=lambda pairs: (motion[[first for first, _ in pairs]], np.full(len(pairs), confidence)))
+        estimate=lambda pairs: (motion[[first for first, _ in pairs]], np.full(len(pairs), confidence)),
+    )
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -325,10 +391,10 @@ def test_extract_gives_the_same_template_at_any_aspect(learned):
 
 def test_extract_takes_the_frames_that_show_a_character_and_counts_guesses():
     layers = drawn_layers(1.0, confidence=0.1)
-    layers.presence[0] = layers.presence[4:] = 0
+    layers.coverage[0] = layers.coverage[4:] = 0
     found = extract(layers, "a")
     assert len(found.steps) == 2 and found.source["frames"] == "1:4" and found.source["unsure"] == 2
-    layers.presence[2:] = 0
+    layers.coverage[2:] = 0
     with pytest.raises(TemplateError, match="drawn: fewer than two frames show a character"):
         extract(layers, "a")
     with pytest.raises(TemplateError, match="plain file name"):
@@ -351,7 +417,9 @@ def test_a_known_model_needs_the_motion_of_the_clip():
 def test_the_picture_shows_the_motion():
     spin, walk = picture(find("spin")), picture(find("walk-across"))
     assert spin.dtype == np.uint8 and spin.shape[1:] == walk.shape[1:] == (768, 3)
-    assert np.abs(picture(find("spin").reversed())[:400].astype(int) - spin[:400]).mean() > 1  # it can be told which way
+    assert (
+        np.abs(picture(find("spin").reversed())[:400].astype(int) - spin[:400]).mean() > 1
+    )  # it can be told which way
     red = np.argwhere((np.abs(walk.astype(int) - (255, 60, 40)) < 12).all(-1)).mean(0)
     assert red[1] > 0.7 * 768  # the end of the path
     one = Template(name="a", fps=1, steps=[STEP], source={})
@@ -381,9 +449,22 @@ def test_the_command_edits_in_the_order_of_the_words(call, tmp_path, monkeypatch
     words = ("--reverse", "--amplify", "-0.5", "--blend", "spin", "--weight", 0.25, "--smooth", 0.1, "--loop", 2)
     assert call("edit", "motions/both.json", *words, "--catalog", "mine", "--output", "new")[0] == 0
     both = find("motions/both.json")
-    assert same(find("mine/new.json"), both.reversed().amplified(-0.5).blended(find("spin"), 0.25).smoothed(0.1).looped(2))
-    other = ("edit", "motions/both.json", "--loop", 2, "--smooth", 0.1, "--blend", "spin", "--reverse",
-             "--output", "mine/other.json")
+    assert same(
+        find("mine/new.json"), both.reversed().amplified(-0.5).blended(find("spin"), 0.25).smoothed(0.1).looped(2)
+    )
+    other = (
+        "edit",
+        "motions/both.json",
+        "--loop",
+        2,
+        "--smooth",
+        0.1,
+        "--blend",
+        "spin",
+        "--reverse",
+        "--output",
+        "mine/other.json",
+    )
     assert call(*other)[0] == 0
     assert same(find("mine/other.json"), both.looped(2).smoothed(0.1).blended(find("spin")).reversed())
     code, _, err = call(*other)
@@ -405,19 +486,28 @@ def test_the_command_lists_and_shows(call, tmp_path, monkeypatch):
     assert code == 2 and "is there already" in err and call("show", "jump", "--overwrite")[0] == 0
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    (("show", "nothing"), "there is no motion 'nothing'"), (("show", "nothing.json"), "no such file"), ((), "ACTION"),
-    (("edit", "spin", "--weight", "0.3", "--output", "a"), "--weight belongs after --blend"),
-    (("edit", "spin", "--blend", "jump", "--weight", "1", "--weight", "1", "--output", "a"), "--weight belongs after --blend"),
-    (("edit", "spin", "--blend", "jmup", "--output", "a"), "there is no motion 'jmup'"),
-    (("edit", "spin", "--loop", "0", "--output", "a"), "loop must be"),
-    (("edit", "spin", "--fps", "nan", "--output", "a"), "fps must be"),
-    (("edit", "spin", "--output", "../a"), "plain file name"), (("edit", "spin", "--output", ".json"), "plain file name"),
-    (("edit", "spin", "--output", catalog.SHIPPED / "a.json"), "come with the package"),
-    (("edit", "spin", "--output", "a", "--catalog", catalog.SHIPPED), "come with the package"),
-    (("extract", "run", "clip", "--name", "a/b"), "plain file name"),
-    (("extract", "run", "clip", "--name", "a"), "no such file or folder"),
-])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("show", "nothing"), "there is no motion 'nothing'"),
+        (("show", "nothing.json"), "no such file"),
+        ((), "ACTION"),
+        (("edit", "spin", "--weight", "0.3", "--output", "a"), "--weight belongs after --blend"),
+        (
+            ("edit", "spin", "--blend", "jump", "--weight", "1", "--weight", "1", "--output", "a"),
+            "--weight belongs after --blend",
+        ),
+        (("edit", "spin", "--blend", "jmup", "--output", "a"), "there is no motion 'jmup'"),
+        (("edit", "spin", "--loop", "0", "--output", "a"), "loop must be"),
+        (("edit", "spin", "--fps", "nan", "--output", "a"), "fps must be"),
+        (("edit", "spin", "--output", "../a"), "plain file name"),
+        (("edit", "spin", "--output", ".json"), "plain file name"),
+        (("edit", "spin", "--output", catalog.SHIPPED / "a.json"), "come with the package"),
+        (("edit", "spin", "--output", "a", "--catalog", catalog.SHIPPED), "come with the package"),
+        (("extract", "run", "clip", "--name", "a/b"), "plain file name"),
+        (("extract", "run", "clip", "--name", "a"), "no such file or folder"),
+    ],
+)
 def test_a_mistake_is_one_line_and_leaves_nothing(words, says, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(*words)
@@ -435,20 +525,25 @@ def test_the_page_runs(call, tmp_path, monkeypatch):
             assert call(*command.split())[0] == 0, command
     assert Path("eight.png").is_file() and find("whirl", ["motions"]).loops
     names: dict = {}
-    exec(compile(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], "catalog.md", "exec"), names)  # noqa: S102 - our own page
+    exec(compile(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], "catalog.md", "exec"), names)
     assert names["both"].seconds == 6 and names["pixels"].shape[1] == 768
     table = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| .*?( loops)?( \|)$", page, re.MULTILINE)
     assert sorted((name, float(seconds), bool(loops)) for name, seconds, loops, _ in table) == [
-        (name, find(name).seconds, find(name).loops) for name in SHIPPED]
+        (name, find(name).seconds, find(name).loops) for name in SHIPPED
+    ]
     formats = (BENCHMARKS.parent / "docs" / "formats.md").read_text(encoding="utf-8")
     Path("step.json").write_text(re.search(r"## Motion templates.*?```json\n(.*?)```", formats, re.DOTALL)[1])
     assert len(find("step.json").steps) == 2
 
 
 def test_list_and_show_need_no_tensorflow(tmp_path):
-    script = "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    script = (
+        "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    )
     for words in (["list"], ["show", "jump", "--output", tmp_path / "jump.png"], ["edit", "--help"]):
-        done = subprocess.run([sys.executable, "-c", script, "motion", *words], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script, "motion", *words], check=False, capture_output=True, text=True
+        )
         assert (done.returncode, done.stdout.split()[-1]) == (0, "False")
 
 

@@ -15,17 +15,40 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from eqvid_tf import cli, demo, export
+from eqvid_tf import cli, model_folder
 from eqvid_tf.config import Config, ModelConfig
-from eqvid_tf.data.scenes import write_scenes
-from eqvid_tf.data.video import write_png, write_video
-from eqvid_tf.model import EquivariantVideoModel
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.writers import write_png, write_video
+from eqvid_tf.evaluation import demo
+from eqvid_tf.serving import saved_model
+from eqvid_tf.synthetic.scenes import write_scenes
 
 FLAGS = {
     "demo": ["--output"],
-    "train": ["--output", "--estimator", "--image-size", "--minutes", "--steps", "--seed", "--resume", "--frames", "--cache"],
+    "train": [
+        "--output",
+        "--estimator",
+        "--image-size",
+        "--minutes",
+        "--steps",
+        "--seed",
+        "--resume",
+        "--frames",
+        "--cache",
+    ],
     "separate": ["--output", "--frames", "--cache"],
-    "render": ["--shots", "--output", "--character", "--background", "--motion", "--at", "--zoom", "--pose", "--play", "--transparent"],
+    "render": [
+        "--shots",
+        "--output",
+        "--character",
+        "--background",
+        "--motion",
+        "--at",
+        "--zoom",
+        "--pose",
+        "--play",
+        "--transparent",
+    ],
     "evaluate": ["--json"],
     "export": [],
     "inspect": ["--json", "--frames", "--cache"],
@@ -73,7 +96,9 @@ def test_help_has_an_example_and_every_flag(command, call):
 
 
 def test_help_and_a_wrong_word_are_answered_without_tensorflow():
-    script = "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    script = (
+        "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
+    )
     for words, code in ((["--help"], 0), (["train", "nowhere.mp4", "--output", "x"], 0), (["walk"], 2)):
         done = subprocess.run([sys.executable, "-c", script, *words], check=False, capture_output=True, text=True)
         assert (done.returncode, done.stdout.split()[-1]) == (code, "False")
@@ -123,7 +148,9 @@ def test_separate_gives_any_clip_back_at_its_own_size(kind, known, tmp_path, cal
     clip, size = clip_of(kind, tmp_path)
     code, out, _ = call("separate", known, clip, "--output", tmp_path / "layers", "--cache", "none")
     assert code == 0
-    assert "no motion.json" in out and not (tmp_path / "layers" / "motion.json").exists()  # known, and the clip has none
+    assert (
+        "no motion.json" in out and not (tmp_path / "layers" / "motion.json").exists()
+    )  # known, and the clip has none
     for name, mode in (("background.png", "RGB"), ("masks/00002.png", "L"), ("character/00002.png", "RGBA")):
         assert picture(tmp_path / "layers" / name) == (size, mode)
 
@@ -137,10 +164,19 @@ def stage(scene, tmp_path_factory):
     ours = os.path.relpath(scene / "frames", folder)
     shots = [
         {"name": "same", "character": f"{ours}/00003.png", "background": f"{ours}/00009.png", "motion": STILL},
-        {"name": "wide", "character": f"{ours}/00003.png", "background": "wide/frames/00001.png",
-         "motion_from": ["wide/frames/00000.png", "wide/frames/00004.png"]},
-        {"name": "still", "character": "wide/frames/00002.png", "background": str(folder / "still.png"),
-         "motion_from": [f"{ours}/00010.png", f"{ours}/00002.png"], "about": "character"},
+        {
+            "name": "wide",
+            "character": f"{ours}/00003.png",
+            "background": "wide/frames/00001.png",
+            "motion_from": ["wide/frames/00000.png", "wide/frames/00004.png"],
+        },
+        {
+            "name": "still",
+            "character": "wide/frames/00002.png",
+            "background": str(folder / "still.png"),
+            "motion_from": [f"{ours}/00010.png", f"{ours}/00002.png"],
+            "about": "character",
+        },
         {"name": "scene", "character": "still.png", "background": "wide/background.png", "motion": STILL},
     ]
     (folder / "shots.json").write_text(json.dumps(shots))
@@ -153,8 +189,12 @@ def test_render(run, stage, tmp_path, call, monkeypatch):
     code, out, err = call("render", run, "--shots", os.path.relpath(stage / "shots.json"), "--output", "pictures")
     assert (code, out) == (0, "pictures: 4 pictures\n") and "rendering" in err
     sizes = {path.name: picture(path) for path in (tmp_path / "pictures").iterdir()}
-    assert sizes == {"same.png": ((32, 48), "RGB"), "wide.png": ((24, 60), "RGB"), "still.png": ((40, 20), "RGB"),
-                     "scene.png": ((24, 60), "RGB")}
+    assert sizes == {
+        "same.png": ((32, 48), "RGB"),
+        "wide.png": ((24, 60), "RGB"),
+        "still.png": ((40, 20), "RGB"),
+        "scene.png": ((24, 60), "RGB"),
+    }
     plain = np.full((40, 20, 3), 99)
     assert np.abs(np.array(Image.open("pictures/still.png")) - plain).max() > 20  # the character stands before it
 
@@ -182,8 +222,10 @@ def test_evaluate(run, scene, tmp_path, call):
 
 
 def test_export_rewrites_the_saved_model(run, tmp_path, call, monkeypatch):
-    every = export.endpoints
-    monkeypatch.setattr(export, "endpoints", lambda model: {"decode": every(model)["decode"]})  # one will do, and is fast
+    every = saved_model.endpoints
+    monkeypatch.setattr(
+        saved_model, "endpoints", lambda model: {"decode": every(model)["decode"]}
+    )  # one will do, and is fast
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "1" / "saved_model.pb").write_bytes(b"damaged")
     code, out, _ = call("export", folder)
@@ -248,7 +290,7 @@ def test_a_training_survives_kill_ctrl_c_and_a_full_disk(scene, run, tmp_path, c
         process.kill()
     killed, state = steps_of(checkpoint)
     assert killed > 0 and state
-    assert {path: path.read_bytes() for path in before} == before and export.load(folder)
+    assert {path: path.read_bytes() for path in before} == before and model_folder.load(folder)
 
     words = ["train", scene, "--output", folder, "--cache", "none", "--resume"]
     first = checkpoint.stat().st_mtime_ns
@@ -272,7 +314,8 @@ def test_a_training_survives_kill_ctrl_c_and_a_full_disk(scene, run, tmp_path, c
         code, _, err = call(*words, "--steps", stopped + 1)
     assert code == 2
     assert err.splitlines()[-1] == (
-        "eqvid train: error: the disk is full. Make room, or choose another place. --resume goes on from the checkpoint.")
+        "eqvid train: error: the disk is full. Make room, or choose another place. --resume goes on from the checkpoint."
+    )
     assert {path: path.read_bytes() for path in before} == before
     assert steps_of(checkpoint)[0] == stopped + 1
     assert not list(folder.glob(".*"))
@@ -285,7 +328,7 @@ def test_a_training_survives_kill_ctrl_c_and_a_full_disk(scene, run, tmp_path, c
     assert code == 0 and f"{stopped + 2} steps" in out
     names = {"config.json", "model.keras", "metrics.json", "README.md", "1", "logs"}
     assert {path.name for path in folder.iterdir()} == names
-    assert export.load(folder).config.width == 4
+    assert model_folder.load(folder).config.width == 4
     code, _, err = call(*words)
     assert code == 2 and "no checkpoint to resume from" in err
     assert call(*words[:-1])[0] == 2

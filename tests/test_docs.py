@@ -35,13 +35,15 @@ def test_names_resolve_and_links_lead_somewhere(page):
 
 
 def test_math_page_names_every_formula():
-    names = re.findall(r"^\|.*\| `(eqvid_tf[\w.]+)` \|$", (ROOT / "docs/math.md").read_text(encoding="utf-8"), re.MULTILINE)
+    names = re.findall(
+        r"^\|.*\| `(eqvid_tf[\w.]+)` \|$", (ROOT / "docs/math.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert len(names) >= 15 and len(set(names)) == len(names)
 
 
 def test_a_name_that_is_not_there_is_noticed():
     with pytest.raises((AttributeError, ModuleNotFoundError)):
-        resolve("eqvid_tf.model.EquivariantVideoModel.no_such_method")
+        resolve("eqvid_tf.core.model.EquivariantVideoModel.no_such_method")
 
 
 def test_readme_table_is_what_the_command_writes():
@@ -55,6 +57,6 @@ def test_readme_python_runs():
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own page, as a reader would paste it
+        exec(compile(block, "README.md", "exec"), names)
     assert names["picture"].shape == (1, 32, 32, 3)
     assert {"scene_loss", "character_loss", "background_loss"} <= set(names["history"].history)

@@ -6,19 +6,19 @@ import keras
 import numpy as np
 import pytest
 
-from eqvid_tf import doctor
-from eqvid_tf import train as training
-from eqvid_tf.callbacks import Rounds
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
-from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.training import diagnosis
+from eqvid_tf.training import train as training
+from eqvid_tf.training.callbacks import Diagnosis
 
 NAMES = (
-    doctor.F_CARRIES_BACKGROUND,
-    doctor.F_EMPTY,
-    doctor.H_CARRIES_CHARACTER,
-    doctor.MOTION_IDENTITY,
-    doctor.MOTION_UNRELATED,
-    doctor.SCALE_DRIFT,
+    diagnosis.F_CARRIES_BACKGROUND,
+    diagnosis.F_EMPTY,
+    diagnosis.H_CARRIES_CHARACTER,
+    diagnosis.MOTION_IDENTITY,
+    diagnosis.MOTION_UNRELATED,
+    diagnosis.SCALE_DRIFT,
 )
 
 
@@ -65,28 +65,28 @@ class Spoil(keras.callbacks.Callback):
 
 BAD = {  # a bad configuration: (names, of the model, losses, spoil, settings)
     "losses that are not balanced": (
-        (doctor.F_EMPTY, doctor.SCALE_DRIFT, doctor.H_CARRIES_CHARACTER),
+        (diagnosis.F_EMPTY, diagnosis.SCALE_DRIFT, diagnosis.H_CARRIES_CHARACTER),
         {"width": 4, "estimator": "known", "structure": "plain"},
         LossConfig(character=100.0, background=0.0, hint=0.0),
         None,
         {"learning_rate": 1e-2},
     ),
     "no hints, and f begins with everything": (
-        (doctor.F_CARRIES_BACKGROUND,),
+        (diagnosis.F_CARRIES_BACKGROUND,),
         {"estimator": "known"},
         LossConfig(hint=0.0, scene=0.0),
         lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0]),
         {},
     ),
     "no hints, and f begins with nothing": (
-        (doctor.F_EMPTY,),
+        (diagnosis.F_EMPTY,),
         {"estimator": "known"},
         LossConfig(hint=0.0, scene=0.0),
         lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0]),
         {},
     ),
     "no labels, and T begins elsewhere": (
-        (doctor.MOTION_UNRELATED,),
+        (diagnosis.MOTION_UNRELATED,),
         {},
         LossConfig(label=0.0, scene=0.0, character=0.0),
         lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5]),
@@ -108,18 +108,18 @@ def test_a_bad_configuration_is_noticed_and_recovered_from(bad, learn):
 
 
 SPOILT = {
-    doctor.F_CARRIES_BACKGROUND: ("known", lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0])),
-    doctor.F_EMPTY: ("known", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
-    doctor.H_CARRIES_CHARACTER: ("known", lambda model: model.h.head.bias.assign([-20.0])),
-    doctor.MOTION_IDENTITY: ("features", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
-    doctor.MOTION_UNRELATED: ("features", lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5])),
+    diagnosis.F_CARRIES_BACKGROUND: ("known", lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0])),
+    diagnosis.F_EMPTY: ("known", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
+    diagnosis.H_CARRIES_CHARACTER: ("known", lambda model: model.h.head.bias.assign([-20.0])),
+    diagnosis.MOTION_IDENTITY: ("features", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
+    diagnosis.MOTION_UNRELATED: ("features", lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5])),
 }
 
 
 @pytest.mark.parametrize("name", SPOILT)
 def test_each_trivial_solution_has_its_name(name, learn, monkeypatch):
     estimator, spoil = SPOILT[name]
-    start = training.start
+    start = training.new_model
 
     def eagerly(*args):
         model = start(*args)
@@ -130,7 +130,7 @@ def test_each_trivial_solution_has_its_name(name, learn, monkeypatch):
     monkeypatch.setattr(training, "YOUNG", 0)
     metrics, lines = learn({"estimator": estimator}, callbacks=[Spoil(spoil)], steps=1, learning_rate=1e-6)
     assert named(lines, name), lines
-    collapsed = name in (doctor.MOTION_IDENTITY, doctor.MOTION_UNRELATED)
+    collapsed = name in (diagnosis.MOTION_IDENTITY, diagnosis.MOTION_UNRELATED)
     assert (metrics is None) == collapsed
     if collapsed:
         assert f": {name}: " in lines[-1] and "Train longer" in lines[-1]
@@ -155,20 +155,20 @@ HEALTHY = {"share": 0.1, "ghost": 0.1, "travel": 1.0, "agreement": 1.0, "f_scale
     ("change", "names"),
     [
         ({}, []),
-        ({"share": 0.9}, [doctor.F_CARRIES_BACKGROUND]),
-        ({"share": 0.0}, [doctor.F_EMPTY]),
-        ({"ghost": 0.8}, [doctor.H_CARRIES_CHARACTER]),
-        ({"travel": 0.1, "agreement": 0.0}, [doctor.MOTION_IDENTITY]),
-        ({"agreement": -0.9}, [doctor.MOTION_UNRELATED]),
-        ({"h_scale": 11.0}, [doctor.SCALE_DRIFT]),
-        ({"f_scale": 0.05, "share": 0.0}, [doctor.F_EMPTY, doctor.SCALE_DRIFT]),
+        ({"share": 0.9}, [diagnosis.F_CARRIES_BACKGROUND]),
+        ({"share": 0.0}, [diagnosis.F_EMPTY]),
+        ({"ghost": 0.8}, [diagnosis.H_CARRIES_CHARACTER]),
+        ({"travel": 0.1, "agreement": 0.0}, [diagnosis.MOTION_IDENTITY]),
+        ({"agreement": -0.9}, [diagnosis.MOTION_UNRELATED]),
+        ({"h_scale": 11.0}, [diagnosis.SCALE_DRIFT]),
+        ({"f_scale": 0.05, "share": 0.0}, [diagnosis.F_EMPTY, diagnosis.SCALE_DRIFT]),
     ],
 )
 def test_verdict(change, names):
-    assert doctor.verdict({**HEALTHY, **change}, HEALTHY) == names
+    assert diagnosis.verdict({**HEALTHY, **change}, HEALTHY) == names
     assert (
-        doctor.verdict({**HEALTHY, **change}, {**HEALTHY, "f_scale": 0.0, "h_scale": 0.0})[:1]
-        == [name for name in names if name != doctor.SCALE_DRIFT][:1]
+        diagnosis.verdict({**HEALTHY, **change}, {**HEALTHY, "f_scale": 0.0, "h_scale": 0.0})[:1]
+        == [name for name in names if name != diagnosis.SCALE_DRIFT][:1]
     )
 
 
@@ -177,11 +177,11 @@ def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
         of, step, progress = None, 0, 0.0
 
     found, lines = [HEALTHY, {**HEALTHY, "share": 0.9}, {**HEALTHY, "share": 0.8}, HEALTHY, HEALTHY], []
-    monkeypatch.setattr(doctor, "symptoms", lambda *_: found.pop(0))
-    rounds = Rounds(Clock, {}, lines.append, None)
+    monkeypatch.setattr(diagnosis, "symptoms", lambda *_: found.pop(0))
+    rounds = Diagnosis(Clock, {}, lines.append, None)
     for Clock.step, Clock.progress in enumerate(np.linspace(0.1, 0.7, 7)):
         rounds.on_train_batch_end(0)
     assert [line.partition(" (")[0] for line in lines] == [
-        f"step 3: {doctor.F_CARRIES_BACKGROUND}",
-        f"step 5: no longer: {doctor.F_CARRIES_BACKGROUND}",
+        f"step 3: {diagnosis.F_CARRIES_BACKGROUND}",
+        f"step 5: no longer: {diagnosis.F_CARRIES_BACKGROUND}",
     ]

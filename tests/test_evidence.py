@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from eqvid_tf import evidence
-from eqvid_tf.matting import lifted, move
+from eqvid_tf.pixels.resampling import move
+from eqvid_tf.separation import translucency
+from eqvid_tf.separation.cutout import extract_layer
 
 SIZE = (40, 56)
 GLASS = 0.3  # its coverage
@@ -30,7 +31,7 @@ def passing():
 
 def told(background, alpha, frames, motions, seen=None):
     seen = np.ones(SIZE, bool) if seen is None else seen
-    return evidence.gather(((f, m, 1.0) for f, m in zip(frames, motions)), background, seen, alpha[0])
+    return translucency.fit_lines(((f, m, 1.0) for f, m in zip(frames, motions)), background, seen, alpha[0])
 
 
 def opaque(alpha):
@@ -44,13 +45,13 @@ def test_glass_is_told_from_an_opaque_grey(passing):
     inside = np.zeros(SIZE, bool)
     inside[16:26, 8:18] = True
     for k in (0, COUNT // 2):
-        mended = evidence.refined(found, opaque(alpha[k]), frames[k], background, motions[k])
+        mended = translucency.refine_coverage(found, opaque(alpha[k]), frames[k], background, motions[k])
         middle = move(inside[..., None].astype("float32"), motions[k])[..., 0] > 0.99
         assert np.abs(opaque(alpha[k]) - alpha[k])[middle].mean() > 0.3
         assert np.abs(mended - alpha[k])[middle].mean() < 0.06
         heart = middle & (alpha[k] > 0.99)
         assert mended[heart].min() > 0.9
-        layer = lifted(frames[k], background, mended)
+        layer = extract_layer(frames[k], background, mended)
         np.testing.assert_array_equal(layer[..., 3], mended)
         assert np.abs(layer[..., :3] + (1 - layer[..., 3:]) * background - frames[k])[middle].mean() < 3
 
@@ -64,7 +65,9 @@ def test_what_was_never_seen_is_not_believed(passing):
     careless = told(wrong, opaque(alpha), frames, motions)
     careful = told(wrong, opaque(alpha), frames, motions, seen)
     errors = [
-        np.abs(evidence.refined(each, opaque(alpha[0]), frames[0], background, motions[0]) - alpha[0])[middle].mean()
+        np.abs(translucency.refine_coverage(each, opaque(alpha[0]), frames[0], background, motions[0]) - alpha[0])[
+            middle
+        ].mean()
         for each in (careless, careful)
     ]
     assert errors[1] < 0.1 < errors[0]
@@ -75,12 +78,14 @@ def test_a_place_that_was_never_seen_is_looked_at_through_the_glass(passing):
     background, alpha, frames, motions = passing
     wrong, seen = background.copy(), np.ones(SIZE, bool)
     wrong[18:24, 26:34], seen[18:24, 26:34] = (250, 0, 250), False
-    found, mended = evidence.weighed(lambda: zip(frames, motions, np.ones(COUNT)), wrong, seen, opaque(alpha[0]))
+    found, mended = translucency.fit_translucency(
+        lambda: zip(frames, motions, np.ones(COUNT)), wrong, seen, opaque(alpha[0])
+    )
     assert np.abs(wrong - background)[~seen].mean() > 60
     assert np.abs(mended - background)[~seen].max() < 15
     np.testing.assert_array_equal(mended[seen], background[seen])
     k = COUNT // 2
-    coverage = evidence.refined(found, opaque(alpha[k]), frames[k], mended, motions[k])
+    coverage = translucency.refine_coverage(found, opaque(alpha[k]), frames[k], mended, motions[k])
     assert np.abs(coverage - alpha[k])[move(opaque(alpha[0])[..., None], motions[k])[..., 0] > 0.99].mean() < 0.06
 
 
@@ -92,7 +97,9 @@ def test_through_what_is_opaque_nothing_is_seen(passing):
     frames = (solid * 120 + (1 - solid) * background).clip(0, 255).round().astype("uint8")
     seen = solid.min(0)[..., 0] < 0.9
     wrong = np.where(seen[..., None], background, np.array([250, 0, 250], "float32"))
-    found, same = evidence.weighed(lambda: zip(frames, slow, np.ones(COUNT)), wrong, seen, opaque(alpha[0]))
+    found, same = translucency.fit_translucency(
+        lambda: zip(frames, slow, np.ones(COUNT)), wrong, seen, opaque(alpha[0])
+    )
     assert found is not None and not seen.all()
     np.testing.assert_array_equal(same, wrong)
 
@@ -108,7 +115,7 @@ def test_the_reference_shows_the_character_whole_and_in_motion():
     presence = np.zeros((6, 20, 20), "uint8")
     for k, left in enumerate((0, 0, 0, 4, 8, 17)):
         frames[k, 5:12, left : left + 6] = presence[k, 5:12, left : left + 6] = 255
-    best, weights = evidence.witnesses(frames, presence)
+    best, weights = translucency.reference_frame(frames, presence)
     assert best in (3, 4)  # not at rest, not at the border
     assert weights[0] < 0.1 < weights[3] <= 1
 
@@ -118,7 +125,7 @@ def test_a_frame_that_disagrees_keeps_its_own_coverage(passing):
     background, alpha, frames, motions = passing
     found = told(background, opaque(alpha), frames, motions)
     changed = np.where(alpha[5][..., None] > 0.1, np.uint8([0, 255, 0]), frames[5])
-    mended = evidence.refined(found, opaque(alpha[5]), changed, background, motions[5])
+    mended = translucency.refine_coverage(found, opaque(alpha[5]), changed, background, motions[5])
     assert np.abs(mended - opaque(alpha[5])).max() < 0.15
 
 
@@ -128,12 +135,14 @@ def test_what_every_mask_hides_has_to_move_along(passing):
     masks, alike = np.uint8(255 * (alpha > 0.1)), np.ones(COUNT)
     flawed = masks.copy()
     flawed[:, 30:32, 50:52] = 255
-    np.testing.assert_array_equal(evidence.carried(flawed, motions, alike), masks)
-    np.testing.assert_array_equal(evidence.carried(flawed, motions * [1, 1, 4], alike), flawed)  # wrong motions say nothing
+    np.testing.assert_array_equal(translucency.remove_static(flawed, motions, alike), masks)
+    np.testing.assert_array_equal(
+        translucency.remove_static(flawed, motions * [1, 1, 4], alike), flawed
+    )  # wrong motions say nothing
     faint = np.minimum(masks, 60) + np.uint8(40)  # hidden in every frame, and certain in none
-    np.testing.assert_array_equal(evidence.carried(faint, motions, alike), faint)
+    np.testing.assert_array_equal(translucency.remove_static(faint, motions, alike), faint)
     # a place that a slow character itself hides in every frame
     slow = motions * [1, 1, 0.1]
     masks = np.stack([np.uint8(255 * (move(alpha[0][..., None], motion)[..., 0] > 0.1)) for motion in slow])
     assert (masks.min(0) > 127).any()
-    np.testing.assert_array_equal(evidence.carried(masks, slow, alike), masks)
+    np.testing.assert_array_equal(translucency.remove_static(masks, slow, alike), masks)

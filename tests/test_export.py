@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import affine
 from eqvid_tf.config import FORMAT, Config, ModelConfig
-from eqvid_tf.export import export, load, read_config, write_model
-from eqvid_tf.model import EquivariantVideoModel
-from eqvid_tf.output import OutputError
+from eqvid_tf.core import affine
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.output import OutputError
+from eqvid_tf.model_folder import load, read_config, write_model
+from eqvid_tf.serving.saved_model import export
 
 FLOAT32 = 1e-5
 FRAME, MOTION, FEATURES = (None, None, None, 3), (None, 2, 3), (None, None, None, 11)
@@ -24,7 +25,10 @@ TRANSFER = ({"frame": FRAME, "next_frame": FRAME, "target_frame": FRAME}, {"fram
 RENDER = ({"character_frame": FRAME, "background_frame": FRAME, "motion": MOTION}, {"frame"})
 SIGNATURES = {
     "render": RENDER,
-    "render_image": ({"character_frame_bytes": FILE, "background_frame_bytes": FILE, "motion": MOTION}, {"frame_bytes"}),
+    "render_image": (
+        {"character_frame_bytes": FILE, "background_frame_bytes": FILE, "motion": MOTION},
+        {"frame_bytes"},
+    ),
     "render_features": ({"character_features": FEATURES, "background_features": FEATURES, "motion": MOTION}, {"frame"}),
     "separate": ({"frame": FRAME}, {"character", "background", "mask"}),
     "encode_character": ({"frame": FRAME}, {"features"}),
@@ -56,7 +60,11 @@ def test_signatures(run):
 
 
 def test_bare_networks_that_estimate_have_the_same_signatures(tmp_path):
-    check_signatures(export(EquivariantVideoModel(ModelConfig(structure="plain", width=4)), tmp_path), {**SIGNATURES, **LEARNED}, TRANSFER)
+    check_signatures(
+        export(EquivariantVideoModel(ModelConfig(structure="plain", width=4)), tmp_path),
+        {**SIGNATURES, **LEARNED},
+        TRANSFER,
+    )
 
 
 STRANGER = """
@@ -196,7 +204,7 @@ def test_a_known_model_has_nothing_to_estimate_and_is_replaced_whole(known, tmp_
     check_signatures(tmp_path / "1", SIGNATURES, RENDER)
     (tmp_path / "1" / "old").touch()
     before = listing(tmp_path)
-    monkeypatch.setattr("eqvid_tf.export.endpoints", few(known))
+    monkeypatch.setattr("eqvid_tf.serving.saved_model.endpoints", few(known))
     with monkeypatch.context() as patch:
         patch.setattr(tf.saved_model, "save", Full.after(tf.saved_model.save))
         with pytest.raises(Full):
@@ -209,7 +217,7 @@ def test_a_known_model_has_nothing_to_estimate_and_is_replaced_whole(known, tmp_
 
 def few(model):
     """One endpoint, which is exported in a moment."""
-    from eqvid_tf.export import endpoints
+    from eqvid_tf.serving.saved_model import endpoints
 
     one = {"decode": endpoints(model)["decode"]}
     return lambda model: one
@@ -219,7 +227,7 @@ METRICS = {"steps": 3, "seconds": 1.0, "device": "CPU", "losses": {"loss": 1.0},
 
 
 def test_a_folder_is_whole_when_model_keras_is_there(known, tmp_path, monkeypatch):
-    monkeypatch.setattr("eqvid_tf.export.endpoints", few(known))
+    monkeypatch.setattr("eqvid_tf.serving.saved_model.endpoints", few(known))
     config = Config(model=known.config, clips=("walk",))
     with monkeypatch.context() as patch:
         patch.setattr(EquivariantVideoModel, "save", Full.after(EquivariantVideoModel.save))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqvid_tf.data.fitting import canvas_for, canvas_from_clip, fit, fit_box, resize, unfit
+from eqvid_tf.pixels.canvas import canvas_for, canvas_from_clip, fit, fit_box, unfit
+from eqvid_tf.pixels.resampling import resize
 
 SIDES = st.integers(1, 700)
 SIZES = st.tuples(SIDES, SIDES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf.data.frames import ClipError, fit, open_clip, read_image
+from eqvid_tf.data.clips import ClipError, fit, open_clip, read_image
 from eqvid_tf.data.readers import even_steps
 
 SHARED = Path(__file__).parents[2] / "shared" / "clips"
@@ -23,7 +23,7 @@ def drawn(count: int, size=(24, 36)) -> list[np.ndarray]:
     frames = []
     for k in range(count):
         frame = still.copy()
-        frame[2:8, k % (size[1] - 6):][:, :6] = (255, 5 * k % 256, 40)
+        frame[2:8, k % (size[1] - 6) :][:, :6] = (255, 5 * k % 256, 40)
         frames.append(frame)
     return frames
 
@@ -93,7 +93,7 @@ def test_rotation_flag(tmp_path, matrix, displayed):
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 44  # the display matrix of a version 0 track header
     a, b, c, d = (value << 16 for value in matrix)
-    data[at:at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     clip = opened(path)
     assert clip.size == displayed(frames[0]).shape[:2]
@@ -135,7 +135,7 @@ def test_gif_with_disposal_transparency_and_delays(tmp_path):
     frames = []
     for k in range(8):
         frame = np.zeros((32, 32, 4), np.uint8)
-        frame[4:12, k * 2:k * 2 + 8] = 255, 30 * k, 0, 255
+        frame[4:12, k * 2 : k * 2 + 8] = 255, 30 * k, 0, 255
         frames.append(frame)
     images = [Image.fromarray(frame) for frame in frames]
     images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=80, disposal=2, loop=0)
@@ -157,7 +157,7 @@ def test_cut_files_are_refused(tmp_path, suffix, part):
     else:
         make(path, drawn(40), container={"movflags": "faststart"} if suffix in ("mp4", "mov") else None)
     data = path.read_bytes()
-    path.write_bytes(data[:int(len(data) * part)])
+    path.write_bytes(data[: int(len(data) * part)])
     of = "of 40 " if suffix in ("mp4", "mov", "avi") else ""
     refused(path, rf"decoded \d+ {of}frames?; the file is cut or damaged")
 
@@ -166,7 +166,7 @@ def test_cut_lossy_avi_and_cut_mp4_without_its_index(tmp_path):
     for codec in ("mpeg4", "mjpeg"):
         path = make(tmp_path / f"{codec}.avi", drawn(40), codec=codec)
         data = path.read_bytes()
-        path.write_bytes(data[:len(data) * 6 // 10])
+        path.write_bytes(data[: len(data) * 6 // 10])
         refused(path, r"decoded \d+ of 40 frames; the file is cut or damaged")
     path = make(tmp_path / "c.mp4", drawn(40))
     path.write_bytes(path.read_bytes()[:-200])
@@ -177,16 +177,16 @@ def test_cut_lossy_avi_and_cut_mp4_without_its_index(tmp_path):
 def test_a_file_that_lost_its_index_alone_is_good(tmp_path, suffix):
     path = make(tmp_path / f"whole.{suffix}", drawn(40))
     data = path.read_bytes()
-    path.write_bytes(data[:data.rindex(b"idx1" if suffix == "avi" else b"\x1c\x53\xbb\x6b") + 2])
+    path.write_bytes(data[: data.rindex(b"idx1" if suffix == "avi" else b"\x1c\x53\xbb\x6b") + 2])
     np.testing.assert_array_equal(list(opened(path)), drawn(40))
 
 
 def test_an_edit_list_that_hides_frames_is_good(tmp_path):
     path = make(tmp_path / "trimmed.mp4", drawn(40), container={"movflags": "faststart"}, g="10", bf="0")
     data = bytearray(path.read_bytes())
-    at, scale = data.index(b"elst") + 12, struct.unpack(">I", data[(at := data.index(b"mdhd") + 16):at + 4])[0]
+    at, scale = data.index(b"elst") + 12, struct.unpack(">I", data[(at := data.index(b"mdhd") + 16) : at + 4])[0]
     at = data.index(b"elst") + 12  # its one entry: duration in 1/1000 s, start in the track's scale
-    data[at:at + 8] = struct.pack(">Ii", 28 * 40, 12 * scale // 25)
+    data[at : at + 8] = struct.pack(">Ii", 28 * 40, 12 * scale // 25)
     path.write_bytes(data)
     np.testing.assert_array_equal(list(opened(path)), drawn(40)[12:])
 
@@ -215,7 +215,7 @@ def test_damage_in_the_middle(tmp_path):
     path = make(tmp_path / "a.avi", drawn(40), codec="mjpeg")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 1500] = bytes(1500)
+    data[middle : middle + 1500] = bytes(1500)
     path.write_bytes(data)
     refused(path, "cut or damaged")
 
@@ -291,7 +291,7 @@ def test_folders_that_are_no_clip(tmp_path):
     refused(mixed, "not an image")
     cut = folder(tmp_path / "cut", drawn(3))
     data = (cut / "00002.png").read_bytes()
-    (cut / "00002.png").write_bytes(data[:len(data) // 2])
+    (cut / "00002.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(ClipError, match=r"00002.png: the image is cut or damaged"):
         list(opened(cut))
 
@@ -300,13 +300,20 @@ def test_folders_that_are_no_clip(tmp_path):
 @pytest.mark.parametrize(
     ("name", "count", "fps"),
     [
-        ("bbb-bunny/bigbuckbunny.mp4", 132, 25), ("sam2-juggle/05_default_juggle.mp4", 247, 24),
-        ("sam2-cups/02_cups.mp4", 300, 29.97), ("tfjs-squats/pose_squats.mp4", 65, 5),
-        ("dlc-openfield-mouse/m3v1mp4.mp4", 2330, 30), ("intel-one-by-one/one-by-one_0-719.mp4", 720, 10),
-        ("intel-asl-a/again.mkv", 77, 30), ("intel-asl-a/brother.mkv", 65, 29.53),
-        ("gym-rigid/lunar_lander.gif", 301, 20), ("gym-rigid/mountain_car.gif", 298, 19.8),
-        ("movi-a/movi_a_2.gif", 24, 11.98), ("intel-worker-zone/worker-zone-detection.gif", 71, 14.99),
-        ("davis-rollerblade", 35, 25), ("davis-soccerball/frames", 48, 25),
+        ("bbb-bunny/bigbuckbunny.mp4", 132, 25),
+        ("sam2-juggle/05_default_juggle.mp4", 247, 24),
+        ("sam2-cups/02_cups.mp4", 300, 29.97),
+        ("tfjs-squats/pose_squats.mp4", 65, 5),
+        ("dlc-openfield-mouse/m3v1mp4.mp4", 2330, 30),
+        ("intel-one-by-one/one-by-one_0-719.mp4", 720, 10),
+        ("intel-asl-a/again.mkv", 77, 30),
+        ("intel-asl-a/brother.mkv", 65, 29.53),
+        ("gym-rigid/lunar_lander.gif", 301, 20),
+        ("gym-rigid/mountain_car.gif", 298, 19.8),
+        ("movi-a/movi_a_2.gif", 24, 11.98),
+        ("intel-worker-zone/worker-zone-detection.gif", 71, 14.99),
+        ("davis-rollerblade", 35, 25),
+        ("davis-soccerball/frames", 48, 25),
     ],
 )
 def test_real_clips(name, count, fps):

@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from eqvid_tf import cli, suitability
-from eqvid_tf.data.backgrounds import draw_background
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.scenes import draw_scene
-from eqvid_tf.data.video import write_png
+from eqvid_tf import cli
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.evaluation import clip_check
+from eqvid_tf.synthetic.backgrounds import draw_background
+from eqvid_tf.synthetic.scenes import draw_scene
 
 SCENE = draw_scene(3, size=(64, 96), frames=24, background="bricks")
 FRAMES, MASKS = SCENE.frames, SCENE.masks
@@ -24,7 +25,7 @@ def looked(tmp_path):
     def look(frames):
         for index, frame in enumerate(frames):
             write_png(tmp_path / "clip" / f"{index:05d}.png", np.clip(frame, 0, 255).astype(np.uint8))
-        return suitability.inspect(open_clip(tmp_path / "clip", cache=None))
+        return clip_check.check_clip(open_clip(tmp_path / "clip", cache=None))
 
     return look
 
@@ -77,19 +78,22 @@ def test_where_nothing_moves_there_is_nothing_to_learn(looked):
 
 def test_a_pan_does_not_suit(looked):
     wide = draw_background(3, (64, 240), "city")
-    found = looked(np.stack([wide[:, 6 * k: 6 * k + 96] for k in range(24)]))
+    found = looked(np.stack([wide[:, 6 * k : 6 * k + 96] for k in range(24)]))
     assert found.camera == "travels" and found.verdict == "does not suit" and len(found.reasons) == 1
 
 
 def test_a_long_clip_is_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr(suitability, "WATCHED", 8)
+    monkeypatch.setattr(clip_check, "WATCHED", 8)
     for index, frame in enumerate(FRAMES):
         write_png(tmp_path / "clip" / f"{index:05d}.png", frame)
     clip, read = open_clip(tmp_path / "clip", cache=None), []
-    monkeypatch.setattr("eqvid_tf.data.readers.read_image", lambda path, real=open_clip.__globals__["read_image"]: read.append(path) or real(path))
-    found = suitability.inspect(clip)
+    monkeypatch.setattr(
+        "eqvid_tf.data.readers.read_image",
+        lambda path, real=open_clip.__globals__["read_image"]: read.append(path) or real(path),
+    )
+    found = clip_check.check_clip(clip)
     assert found.frames == 24 and found.movers == 1 and found.step == 0
-    assert len(read) <= 2 * 8 + suitability.PAIRS + 1
+    assert len(read) <= 2 * 8 + clip_check.PAIRS + 1
 
 
 def test_the_command_says_it_in_lines_and_in_json(tmp_path, capsys):
@@ -109,6 +113,10 @@ def test_tensorflow_is_not_needed(tmp_path):
     for index, frame in enumerate(FRAMES[:6]):
         write_png(tmp_path / "clip" / f"{index:05d}.png", frame)
     script = "import sys; from eqvid_tf import cli; code = cli.main(sys.argv[1:]); print(code, 'tensorflow' in sys.modules, 'keras' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script, "inspect", str(tmp_path / "clip"), "--cache", "none"], check=False,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "inspect", str(tmp_path / "clip"), "--cache", "none"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.splitlines()[-1] == "0 False False", done.stderr

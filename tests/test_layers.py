@@ -9,8 +9,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqvid_tf import affine
-from eqvid_tf.layers import SpatialTransformer, coverage, warp
+from eqvid_tf.core import affine
+from eqvid_tf.core.sampler import SpatialTransformer, coverage, warp
 from eqvid_tf.testing import run_layer_test
 
 FLOAT32 = 1e-5
@@ -221,7 +221,10 @@ def test_interior_agrees_with_the_samplers_that_clamp(name, key):
 @pytest.mark.parametrize("seed", range(3))
 def test_coverage_is_the_warp_of_ones_and_so_is_its_gradient(seed, size):
     features, theta, _ = random_case(seed)
-    ones, upstream = tf.ones_like(features[..., :1]), tf.random.stateless_normal([2, *size, 1], [seed, 1], dtype=tf.float64)
+    ones, upstream = (
+        tf.ones_like(features[..., :1]),
+        tf.random.stateless_normal([2, *size, 1], [seed, 1], dtype=tf.float64),
+    )
     _, expected = gradients(ones, theta, upstream, size)
     with tf.GradientTape() as tape:
         tape.watch(theta)
@@ -301,7 +304,9 @@ def test_layer_passes_the_suite():
     theta = affine.build(shift=[[0.1, 0.2]] * 2, turn=0.3).numpy()
     frames = np.random.default_rng(0).uniform(size=(2, 6, 8, 3)).astype("float32")
     run_layer_test(SpatialTransformer, {}, (frames, theta), expected_output_shape=(2, 6, 8, 3))
-    run_layer_test(SpatialTransformer, {"size": (5, 4), "cubic": True}, (frames, theta), expected_output_shape=(2, 5, 4, 3))
+    run_layer_test(
+        SpatialTransformer, {"size": (5, 4), "cubic": True}, (frames, theta), expected_output_shape=(2, 5, 4, 3)
+    )
 
 
 @pytest.mark.parametrize(

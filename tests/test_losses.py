@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import affine, losses
+from eqvid_tf.core import affine, losses
 
 FLOAT32 = 5e-6
 A = np.float32([[0.0, 0.5], [1.0, 0.25]]).reshape(1, 2, 2, 1)

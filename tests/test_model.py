@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import affine, losses, recompose
 from eqvid_tf.config import LossConfig, ModelConfig
-from eqvid_tf.data.frames import open_clip, read_image
-from eqvid_tf.layers import warp
-from eqvid_tf.model import EquivariantVideoModel, remember
-from eqvid_tf.recompose import recomposed
+from eqvid_tf.core import affine, augmentation, losses
+from eqvid_tf.core.augmentation import recompose
+from eqvid_tf.core.model import EquivariantVideoModel, remember
+from eqvid_tf.core.sampler import warp
+from eqvid_tf.data.clips import open_clip, read_image
 
 FLOAT32 = 1e-5
 CANVAS = (16, 24)
@@ -227,14 +227,16 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
 
 def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
     """Every second pair: a character where its motion says, over a background in memory; the others stay."""
-    monkeypatch.setattr(recompose, "LIGHT", 0.0)
+    monkeypatch.setattr(augmentation, "LIGHT", 0.0)
     model = make(canvas=(24, 24), memory=2)
     pairs, _ = easy_pairs(8)
-    ramps = np.stack([np.broadcast_to(np.linspace(*ends, 24)[:, None, None], (24, 24, 3)) for ends in ((0.3, 0.5), (0.8, 0.7))])
+    ramps = np.stack(
+        [np.broadcast_to(np.linspace(*ends, 24)[:, None, None], (24, 24, 3)) for ends in ((0.3, 0.5), (0.8, 0.7))]
+    )
     remember(model, ramps.astype("float32"))
     clip = np.array([0, 0, 1, 1, 0, 0, 1, 1])
     pairs["frame"] += (1 - pairs["hint"]) * (ramps[clip] - ramps[0]).astype("float32")
-    made = recomposed(pairs, model.h.recall(pairs["frame"])[0], model.random)
+    made = recompose(pairs, model.h.recall(pairs["frame"])[0], model.random)
     made = {name: np.asarray(value) for name, value in made.items()}
     assert made["made"].tolist() == [1, 0] * 4
     for name in pairs:
@@ -258,10 +260,12 @@ def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
 def test_a_pair_made_anew_has_a_light_of_its_own():
     pairs, _ = easy_pairs(8)
     white = np.ones_like(pairs["frame"])
-    made = recomposed({**pairs, "hint": 0 * pairs["hint"]}, 0.5 * white, keras.random.SeedGenerator(3))
+    made = recompose({**pairs, "hint": 0 * pairs["hint"]}, 0.5 * white, keras.random.SeedGenerator(3))
     lights = np.asarray(made["frame"])[::2] / 0.5
-    assert np.ptp(lights, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(lights[:, 0, 0, 0])     # one for all of a frame, another for each pair
-    assert np.exp(-recompose.LIGHT) <= lights.min() and lights.max() <= np.exp(recompose.LIGHT)
+    assert (
+        np.ptp(lights, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(lights[:, 0, 0, 0])
+    )  # one for all of a frame, another for each pair
+    assert np.exp(-augmentation.LIGHT) <= lights.min() and lights.max() <= np.exp(augmentation.LIGHT)
     np.testing.assert_allclose(made["next_frame"][::2], made["frame"][::2], atol=1e-6)
 
 

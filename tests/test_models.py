@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from eqvid_tf import models
-from eqvid_tf.export import load
-from eqvid_tf.output import OutputError
+from eqvid_tf import model_folder
+from eqvid_tf.data.output import OutputError
+from eqvid_tf.model_folder import load
 
 
 @pytest.fixture
@@ -14,24 +14,24 @@ def shelf(run, tmp_path, monkeypatch):
     """A folder that EQVID_MODELS names, with the model `walk` in it; of a checkout's own there is none."""
     shutil.copytree(run, tmp_path / "shelf" / "walk", ignore=shutil.ignore_patterns("logs", "kept"))
     monkeypatch.setenv("EQVID_MODELS", str(tmp_path / "shelf"))
-    monkeypatch.setattr(models, "CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr(model_folder, "CHECKOUT", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "shelf"
 
 
 def test_a_model_is_found_by_name_and_a_path_goes_first(shelf, tmp_path):
-    assert models.model_folder("walk") == shelf / "walk" and load("walk").config.canvas == (32, 48)
+    assert model_folder.find_model_folder("walk") == shelf / "walk" and load("walk").config.canvas == (32, 48)
     (tmp_path / "walk").mkdir()
-    assert str(models.model_folder("walk")) == "walk"
-    assert models.model_folder(shelf / "walk") == shelf / "walk"
+    assert str(model_folder.find_model_folder("walk")) == "walk"
+    assert model_folder.find_model_folder(shelf / "walk") == shelf / "walk"
 
 
 def test_the_first_shelf_goes_first(shelf, tmp_path, monkeypatch):
     for name in ("walk", "jump"):
         (tmp_path / "checkout" / name).mkdir(parents=True)
         (tmp_path / "checkout" / name / "config.json").touch()
-    monkeypatch.setattr(models, "CHECKOUT", tmp_path / "checkout")
-    assert models.on_the_shelf() == {"walk": shelf / "walk", "jump": tmp_path / "checkout/jump"}
+    monkeypatch.setattr(model_folder, "CHECKOUT", tmp_path / "checkout")
+    assert model_folder.models_by_name() == {"walk": shelf / "walk", "jump": tmp_path / "checkout/jump"}
 
 
 def test_a_name_that_is_not_there_lists_what_is(shelf):
@@ -40,6 +40,6 @@ def test_a_name_that_is_not_there_lists_what_is(shelf):
 
 
 def test_the_newest_version(shelf):
-    assert models.version_of(shelf / "walk") == 1 and models.version_of(shelf) == 0
+    assert model_folder.version_of(shelf / "walk") == 1 and model_folder.version_of(shelf) == 0
     (shelf / "walk" / "12").mkdir()
-    assert models.version_of(shelf / "walk") == 12
+    assert model_folder.version_of(shelf / "walk") == 12

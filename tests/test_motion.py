@@ -6,15 +6,15 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf import affine
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.motion import (
+from eqvid_tf.core import affine
+from eqvid_tf.core.estimators import (
     FeatureMotion,
     FrameMotion,
     KnownMotion,
     MotionEstimator,
-    box,
     build_estimator,
+    character_box,
     moments,
     present,
     random_motions,
@@ -114,7 +114,7 @@ def test_what_the_head_finds_is_in_the_characters_own_square():
     estimator.out.bias.assign([0, 0, 0.5, 0, 0, 0])
     motion = ops.convert_to_numpy(estimator(pair))
     centre, radius, _ = moments(pair["features"])
-    square = ops.convert_to_numpy(box(centre, radius, SIZE))
+    square = ops.convert_to_numpy(character_box(centre, radius, SIZE))
     np.testing.assert_allclose(motion[0, 0, 2], 0.5 * square[0, 0, 0], rtol=0.01)
     np.testing.assert_allclose(motion[0, 1, 2], 0.0, atol=1e-4)
 
@@ -155,7 +155,7 @@ def test_random_motions_land_in_the_frame():
 
 def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
     """What training on the drawn scene made of it: the label loss, and motions that no label told it."""
-    from eqvid_tf.data.frames import open_clip
+    from eqvid_tf.data.clips import open_clip
 
     history = label_losses(run)
     assert history[-1] < 0.5 * history[0], history

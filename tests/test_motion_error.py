@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqvid_tf import affine
-from eqvid_tf.data.scenes import draw_scene
+from eqvid_tf.core import affine
+from eqvid_tf.synthetic.scenes import draw_scene
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))  # as for `python benchmarks/NAME.py`
@@ -137,10 +137,15 @@ def test_pairs_count_where_the_character_is_in_view_throughout():
 
 
 def test_a_clip_too_short_for_a_gap_does_not_bend_the_curve():
-    long, short = ({str(gap): {"pairs": 4, "error": level * gap} for gap in gaps} for level, gaps in ((1.0, (1, 2, 4)), (9.0, (1, 2))))
+    long, short = (
+        {str(gap): {"pairs": 4, "error": level * gap} for gap in gaps}
+        for level, gaps in ((1.0, (1, 2, 4)), (9.0, (1, 2)))
+    )
     mean = frame_gap.mean_of({"long": {"gaps": long}, "short": {"gaps": short}, "other": {"gaps": long}})
     assert {gap: (row["error"], row["clips"], row["pairs"]) for gap, row in mean.items()} == {
-        "1": (1, 2, 8), "2": (2, 2, 8), "4": (4, 2, 8)
+        "1": (1, 2, 8),
+        "2": (2, 2, 8),
+        "4": (4, 2, 8),
     }
 
 
@@ -172,7 +177,9 @@ def test_pages_hold_the_figures_that_were_written(module, page):
 
 def test_equivariance_page_is_what_the_command_writes(tmp_path):
     command = [sys.executable, ROOT / "benchmarks/equivariance.py", "--check"]
-    check = lambda *more: subprocess.run([*command, *more], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+    check = lambda *more: (
+        subprocess.run([*command, *more], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode
+    )
     assert check() == 0
     page = tmp_path / "page.md"
     page.write_text((ROOT / "docs/equivariance.md").read_text(encoding="utf-8").replace("| 0.", "| 1."))

@@ -10,10 +10,11 @@ import tensorflow as tf
 from keras import ops
 
 import eqvid_tf
-from eqvid_tf import affine, layers, model, motion, networks, optimizer
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.data.frames import open_clip, read_image
+from eqvid_tf.core import affine, estimators, model, networks, sampler
+from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.testing import assert_equivariant, run_layer_test
+from eqvid_tf.training import optimizer
 
 FLOAT32 = 2e-5
 RNG = np.random.default_rng(0)
@@ -132,7 +133,7 @@ def test_from_the_ends_the_way_leads_back_and_no_further():
     logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        held = layers.held(logits)
+        held = networks.bounded_logits(logits)
         loss = tf.reduce_sum(held * [-1.0, 1, 1, 1, -1])
     np.testing.assert_array_equal(held, [-6, -6, 0, 6, 6])
     np.testing.assert_array_equal(tape.gradient(loss, logits), [-1, 0, 1, 1, 0])
@@ -254,14 +255,14 @@ DESCRIPTORS = {
     networks.Renderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
     networks.PlainEncoder: ({**SETTINGS, "stride": 4}, frames(16, 24), (2, 4, 6, 9)),
     networks.PlainRenderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
-    motion.KnownMotion: ({}, PAIR, (2, 2, 3)),
-    motion.FeatureMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
-    motion.FrameMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
-    layers.SpatialTransformer: ({"size": (5, 6)}, (MAP, PAIR["motion"]), (2, 5, 6, 9)),
+    estimators.KnownMotion: ({}, PAIR, (2, 2, 3)),
+    estimators.FeatureMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
+    estimators.FrameMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
+    sampler.SpatialTransformer: ({"size": (5, 6)}, (MAP, PAIR["motion"]), (2, 5, 6, 9)),
 }
 ELSEWHERE = {
     model.EquivariantVideoModel: "test_model.py",
-    motion.MotionEstimator: "the contract alone",
+    estimators.MotionEstimator: "the contract alone",
     optimizer.Muon: "test_optimizer.py",
 }
 

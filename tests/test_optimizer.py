@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from eqvid_tf.optimizer import RATE, Muon, orthogonal
+from eqvid_tf.training.optimizer import RATE, Muon, orthogonal
 
 RATE_OF_LEARNING = 1e-2
 
@@ -35,7 +35,9 @@ def test_a_kernel_moves_as_far_in_every_direction():
 
 @pytest.mark.parametrize("shape", [(8,), (12, 8), (3, 3, 4, 8)], ids=["bias", "dense", "head"])
 def test_all_else_is_adams(shape):
-    np.testing.assert_array_equal(stepped(Muon(RATE_OF_LEARNING), shape), stepped(keras.optimizers.Adam(RATE_OF_LEARNING), shape))
+    np.testing.assert_array_equal(
+        stepped(Muon(RATE_OF_LEARNING), shape), stepped(keras.optimizers.Adam(RATE_OF_LEARNING), shape)
+    )
 
 
 def test_its_state_is_saved_with_a_model(tmp_path):
@@ -43,7 +45,9 @@ def test_its_state_is_saved_with_a_model(tmp_path):
     frames, wanted = np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
 
     def fitted(model, epochs):
-        model.fit(frames, wanted[:, :, :, :1] * np.ones((1, 1, 1, 16), "float32"), epochs=epochs, shuffle=False, verbose=0)
+        model.fit(
+            frames, wanted[:, :, :, :1] * np.ones((1, 1, 1, 16), "float32"), epochs=epochs, shuffle=False, verbose=0
+        )
         return model
 
     keras.utils.set_random_seed(0)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf.data.fitting import canvas_from_clip
-from eqvid_tf.data.frames import ClipError, open_clip
+from eqvid_tf.data.clips import ClipError, open_clip
 from eqvid_tf.data.pairs import clip_batches, draw, mapped, pairs
-from eqvid_tf.data.video import write_png
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.canvas import canvas_from_clip
 
 CANVAS = (8, 16)
 
@@ -67,7 +67,11 @@ def test_names_shapes_and_range():
     shapes = {name: (tuple(spec.shape), spec.dtype) for name, spec in dataset.element_spec.items()}
     frame, hint = ((4, 8, 16, 3), tf.float32), ((4, 8, 16, 1), tf.float32)
     assert shapes == {
-        "frame": frame, "next_frame": frame, "background_frame": frame, "hint": hint, "next_hint": hint,
+        "frame": frame,
+        "next_frame": frame,
+        "background_frame": frame,
+        "hint": hint,
+        "next_hint": hint,
         "motion": ((4, 2, 3), tf.float32),
     }
     batch = next(iter(dataset))
@@ -137,7 +141,7 @@ def test_known_motion_is_the_product_of_steps_on_the_canvas(size):
         _, second = origin(batch["next_frame"])
         for k, motion in enumerate(batch["motion"]):
             product = np.eye(3)
-            for step in clips[clip[k]].motion()[min(first[k], second[k]):max(first[k], second[k])]:
+            for step in clips[clip[k]].motion()[min(first[k], second[k]) : max(first[k], second[k])]:
                 product = np.vstack([step, [0, 0, 1]]) @ product
             product = np.linalg.inv(product) if second[k] < first[k] else product
             point = np.array([0.3, -0.2, 1])  # in the clip, then on the canvas

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from eqvid_tf import affine, plate
-from eqvid_tf.data.scenes import draw_scene
-from eqvid_tf.matting import close, cut_out, fill, move, over, spread, window_sum
+from eqvid_tf.core import affine
+from eqvid_tf.pixels import medians
+from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes
+from eqvid_tf.pixels.resampling import move, over
+from eqvid_tf.separation import background as backgrounds
+from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.synthetic.scenes import draw_scene
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (9, 5, 7, 3)).astype(np.uint8)
@@ -26,48 +30,48 @@ def walker(places, size=(32, 48), side=8):
 
 @pytest.mark.parametrize("count", [8, 9])
 def test_median_of_equal_weights_is_the_median(count, monkeypatch):
-    monkeypatch.setattr(plate, "BLOCK", 100)  # several strips of rows
+    monkeypatch.setattr(backgrounds, "BLOCK", 100)  # several strips of rows
     for weights in (np.ones(count), np.full((count, 5, 7), 0.3)):
-        np.testing.assert_array_equal(plate.weighted_median(FRAMES[:count], weights), np.median(FRAMES[:count], 0))
+        np.testing.assert_array_equal(medians.weighted_median(FRAMES[:count], weights), np.median(FRAMES[:count], 0))
 
 
 def test_weights_count_as_repetitions():
     weights = RNG.integers(0, 4, 9) + np.arange(9) % 2
-    np.testing.assert_array_equal(plate.weighted_median(FRAMES, weights), np.median(np.repeat(FRAMES, weights, 0), 0))
+    np.testing.assert_array_equal(medians.weighted_median(FRAMES, weights), np.median(np.repeat(FRAMES, weights, 0), 0))
     one = np.zeros((9, 5, 7))
     one[4] = 1
-    np.testing.assert_array_equal(plate.weighted_median(FRAMES, one), FRAMES[4])
+    np.testing.assert_array_equal(medians.weighted_median(FRAMES, one), FRAMES[4])
 
 
 def test_a_resting_character_does_not_enter_the_plate():
     frames, _ = walker([*range(0, 16, 4), *[16] * 14, *range(20, 40, 4)])
     assert np.abs(np.median(frames, 0) - ROOM).max() > 100
-    assert np.abs(plate.plate(frames) - ROOM).max() <= 1
+    assert np.abs(backgrounds.median_background(frames) - ROOM).max() <= 1
     many = np.repeat(frames, 12, 0)  # more than one median looks at
-    assert len(many) > plate.MOST_FRAMES
-    assert np.abs(plate.plate(many) - ROOM).max() <= 1
+    assert len(many) > backgrounds.MOST_FRAMES
+    assert np.abs(backgrounds.median_background(many) - ROOM).max() <= 1
 
 
 def test_a_still_clip_is_its_own_plate():
-    np.testing.assert_array_equal(plate.plate(np.tile(FRAMES[:1], (4, 1, 1, 1))), FRAMES[0])
+    np.testing.assert_array_equal(backgrounds.median_background(np.tile(FRAMES[:1], (4, 1, 1, 1))), FRAMES[0])
 
 
 def test_with_masks_one_clear_frame_is_enough():
     frames, masks = walker([20] * 9 + [30])
-    assert np.abs(plate.plate(frames, masks) - ROOM).max() <= 1
+    assert np.abs(backgrounds.median_background(frames, masks) - ROOM).max() <= 1
     hidden, masks = walker([20] * 3)
-    made = plate.plate(hidden, masks)  # hidden throughout: filled from around, not with the character
+    made = backgrounds.median_background(hidden, masks)  # hidden throughout: filled from around, not with the character
     hole = masks[0] > 127
     np.testing.assert_array_equal(made[~hole], hidden[0][~hole])
     assert np.abs(made - ROOM).max() <= 30 < np.abs(hidden[0].astype(int) - ROOM).max()
     masks[1] //= 2  # half translucent in one frame
     hidden[1, 12:20, 20:28] = 99
-    assert (plate.plate(hidden, masks)[12:20, 20:28] == 99).all()
+    assert (backgrounds.median_background(hidden, masks)[12:20, 20:28] == 99).all()
 
 
 def test_spread_takes_both_ends():
-    np.testing.assert_array_equal(plate.spread(5), np.arange(5))
-    chosen = plate.spread(1000, 10)
+    np.testing.assert_array_equal(backgrounds.evenly_spaced(5), np.arange(5))
+    chosen = backgrounds.evenly_spaced(1000, 10)
     assert len(chosen) == 10 and chosen[0] == 0 and chosen[-1] == 999
 
 
@@ -75,7 +79,7 @@ def test_hints_are_the_masks_where_the_background_is_known():
     frames, masks = walker([3, 20, 35])
     noisy = np.clip(frames + RNG.normal(0, 2, frames.shape), 0, 255).astype(np.uint8)
     for clip in (frames, noisy):
-        found = plate.hints(clip, ROOM.astype(np.float32), chunk=2)
+        found = backgrounds.difference_masks(clip, ROOM.astype(np.float32), chunk=2)
         assert found.dtype == np.uint8 and np.mean((found > 127) != (masks > 127)) < 0.003
 
 
@@ -85,15 +89,15 @@ def test_hints_are_the_masks_where_the_background_is_known():
 def test_masks_grow_close_and_fill():
     dot = np.zeros((7, 9), bool)
     dot[3, 4] = True
-    np.testing.assert_array_equal(spread(dot, 2).nonzero(), np.mgrid[1:6, 2:7].reshape(2, -1))
-    assert spread(dot, 20).all()
-    np.testing.assert_array_equal(window_sum(dot.astype(np.float32)), spread(dot, 1))
-    ring = spread(dot, 2) & ~spread(dot, 1)
-    np.testing.assert_array_equal(fill(ring), spread(dot, 2))
-    np.testing.assert_array_equal(fill(np.stack([ring, dot])), np.stack([spread(dot, 2), dot]))
-    gap = spread(dot, 1)
+    np.testing.assert_array_equal(dilate(dot, 2).nonzero(), np.mgrid[1:6, 2:7].reshape(2, -1))
+    assert dilate(dot, 20).all()
+    np.testing.assert_array_equal(box_sum(dot.astype(np.float32)), dilate(dot, 1))
+    ring = dilate(dot, 2) & ~dilate(dot, 1)
+    np.testing.assert_array_equal(fill_holes(ring), dilate(dot, 2))
+    np.testing.assert_array_equal(fill_holes(np.stack([ring, dot])), np.stack([dilate(dot, 2), dot]))
+    gap = dilate(dot, 1)
     gap[:, 4] = False
-    assert not fill(gap)[:, 4].any() and close(gap)[3, 4]
+    assert not fill_holes(gap)[:, 4].any() and close(gap)[3, 4]
 
 
 def composite(alpha, colour, background=ROOM):
@@ -104,7 +108,7 @@ def composite(alpha, colour, background=ROOM):
 def test_an_exact_composite_gives_its_alpha_back():
     rows, columns = np.mgrid[:32, :48]
     alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)  # a disc with a soft edge of a pixel
-    presence = spread(alpha > 0.5, 2).astype(np.float32)
+    presence = dilate(alpha > 0.5, 2).astype(np.float32)
     layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, presence, noise=0.0)
     assert layer.dtype == np.float32 and (layer[..., :3] <= 255 * layer[..., 3:] + 1e-3).all() and layer.min() >= 0
     error = np.abs(layer[..., 3] - alpha)
@@ -120,8 +124,10 @@ def test_where_a_camera_sways_an_edge_that_is_off_is_not_cut_out():
     rows, columns = np.mgrid[:32, :48]
     alpha = (np.hypot(rows - 15.2, columns - 22.7) < 7).astype(np.float32)
     frame = composite(alpha, (250, 30, 200), np.roll(ledge, 1, 0))
-    found = {sways: cut_out(frame, ledge, np.ones((32, 48), np.float32), noise=0.0, cell=4.0, sways=sways)[..., 3] > 0.5
-             for sways in (False, True)}
+    found = {
+        sways: cut_out(frame, ledge, np.ones((32, 48), np.float32), noise=0.0, cell=4.0, sways=sways)[..., 3] > 0.5
+        for sways in (False, True)
+    }
     assert found[False][:, 40:].any(), "it would be taken for a thing that moved"
     assert not found[True][:, 34:].any() and not found[True][:, :12].any()
     np.testing.assert_array_equal(found[True] & (alpha > 0), alpha > 0)
@@ -132,7 +138,7 @@ def test_drawn_characters_come_out_whole():
     for seed in range(4):
         scene = draw_scene(seed, frames=2)
         frame, mask = scene.picture(0)
-        presence = spread(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
+        presence = dilate(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
         layer = cut_out(frame, scene.background.astype(np.float32), presence, noise=0.0)
         alpha, true = layer[..., 3], mask / 255
         overlap = ((alpha > 0.5) & (true > 0.5)).sum() / ((alpha > 0.5) | (true > 0.5)).sum()
@@ -150,17 +156,17 @@ def test_nothing_there_cuts_nothing_out():
 
 def test_noise_is_that_of_the_background():
     frames, masks = walker(range(3, 36))
-    assert plate.noise(frames, plate.plate(frames)) == 0.0
-    assert plate.noise(frames, ROOM.astype(np.float32), masks) == 0.0
+    assert backgrounds.background_noise(frames, backgrounds.median_background(frames)) == 0.0
+    assert backgrounds.background_noise(frames, ROOM.astype(np.float32), masks) == 0.0
     uniform = np.clip(frames + RNG.uniform(-4, 4, frames.shape), 0, 255).astype(np.uint8)
-    assert 5.0 < plate.noise(uniform, ROOM.astype(np.float32), masks) < 9.0
+    assert 5.0 < backgrounds.background_noise(uniform, ROOM.astype(np.float32), masks) < 9.0
 
 
 def test_where_the_camera_drifts_each_place_has_its_own_noise():
     wall = RNG.integers(0, 256, (*ROOM.shape[:2], 3)).astype(np.uint8)
     wall[:8] = 90
     frames = np.stack([np.roll(wall, k % 3, 1) for k in range(9)])
-    level = plate.noise(frames, plate.plate(frames))
+    level = backgrounds.background_noise(frames, backgrounds.median_background(frames))
     assert level.shape == ROOM.shape[:2] and np.median(level[8:]) > 30 and not level[:8].any()
 
 
@@ -209,13 +215,15 @@ def test_a_character_that_rests_is_told_by_its_colours():
     frames = np.repeat(background[None], len(columns), 0)
     for frame, left in zip(frames, columns):
         frame[12:28, left : left + 12] = (220, 40, 40)
-    found = plate.resting(frames)
+    found = backgrounds.resting_masks(frames)
     truth = np.zeros(frames.shape[:3], bool)
     for mask, left in zip(truth, columns):
         mask[12:28, left : left + 12] = True
     place = found.any(0)
     assert place[12:28, 20:31].all() and ((found > 127) == truth)[:, place].mean() > 0.95
     seen = place & ~truth.all(0)
-    without, told = (np.abs(plate.plate(frames, masks) - background)[seen].mean() for masks in (None, found))
+    without, told = (
+        np.abs(backgrounds.median_background(frames, masks) - background)[seen].mean() for masks in (None, found)
+    )
     assert told < 0.1 * without, (told, without)
-    assert plate.resting(frames[:14]) is None
+    assert backgrounds.resting_masks(frames[:14]) is None

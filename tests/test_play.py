@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf import cli, cycle, export
-from eqvid_tf import play as playing_module
-from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.scenes import draw_scene
-from eqvid_tf.data.video import write_png
-from eqvid_tf.matting import over
-from eqvid_tf.play import PlayError, play, set_down
-from eqvid_tf.separate import ClipLayers
-from eqvid_tf.template import Template
+from eqvid_tf import cli
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.motions.template import Template
+from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.resampling import over
+from eqvid_tf.rendering import videos as playing_module
+from eqvid_tf.rendering import walk_cycle
+from eqvid_tf.rendering.videos import PlayError, move_into, play
+from eqvid_tf.separation.layers import ClipLayers
+from eqvid_tf.serving import saved_model
+from eqvid_tf.synthetic.scenes import draw_scene
 
 STILL = np.eye(2, 3)
 
@@ -30,11 +32,17 @@ class Layers:
 
     def __init__(self, layers, motions=None, *, fps=10.0, learned=True, noise=0.0):
         self.layers = np.asarray(layers, np.float32) * [255, 255, 255, 1]
-        self.small = np.rint(self.layers[..., :3]).astype(np.uint8)
-        self.presence = np.rint(self.layers[..., 3] * 255).astype(np.uint8)
+        self.canvas_frames = np.rint(self.layers[..., :3]).astype(np.uint8)
+        self.coverage = np.rint(self.layers[..., 3] * 255).astype(np.uint8)
         self.canvas = self.layers.shape[1:3]
-        self.clip = SimpleNamespace(name="drawn", fps=fps, size=self.canvas, count=len(layers), native=lambda: iter(self.small),
-                                    at=lambda index: self.small[index])
+        self.clip = SimpleNamespace(
+            name="drawn",
+            fps=fps,
+            size=self.canvas,
+            count=len(layers),
+            native=lambda: iter(self.canvas_frames),
+            at=lambda index: self.canvas_frames[index],
+        )
         self.model = SimpleNamespace(T=SimpleNamespace(learned=learned))
         self.motion = np.tile(STILL, (len(layers) - 1, 1, 1)) if motions is None else motions
         self.noise, self.random = noise, np.random.default_rng(0)
@@ -74,7 +82,7 @@ def template(*steps, fps=10.0):
 
 def pixels(alpha):
     """Centroid (x, y) of coverage, in pixels from the frame's corner."""
-    y, x = np.mgrid[:alpha.shape[0], :alpha.shape[1]] + 0.5
+    y, x = np.mgrid[: alpha.shape[0], : alpha.shape[1]] + 0.5
     return np.array([(alpha * x).sum(), (alpha * y).sum()]) / alpha.sum()
 
 
@@ -88,13 +96,13 @@ def test_the_centre_is_where_the_pose_says(size, zoom):
     frames = list(play(actor, GO, size=size, at=at, zoom=zoom, pose=0))
     assert len(frames) == len(GO.steps) + 1 and {frame.shape for frame in frames} == {(*size, 4)}
     middle = np.array(size[::-1]) / 2
-    own = pixels(actor.layers[0][..., 3]) / [40, 30] - 1                            # not quite what was asked for: it is sampled
+    own = pixels(actor.layers[0][..., 3]) / [40, 30] - 1  # not quite what was asked for: it is sampled
     for frame, pose in zip(frames, GO.poses(), strict=True):
-        expected = middle * (1 + np.array(at)) + pose[:2, 2] * size[0] / 2          # half-heights
+        expected = middle * (1 + np.array(at)) + pose[:2, 2] * size[0] / 2  # half-heights
         np.testing.assert_allclose(pixels(frame[..., 3] / 255), expected, atol=0.1)
         area = np.linalg.det(pose[:2, :2]) * zoom**2 * (size[0] / 60) ** 2
         assert (frame[..., 3] / 255).sum() == pytest.approx(actor.layers[0][..., 3].sum() * area, rel=0.02)
-    start = next(play(actor, GO, size=size, pose=0, zoom=zoom))                     # by default the same x, y as in its own clip
+    start = next(play(actor, GO, size=size, pose=0, zoom=zoom))  # by default the same x, y as in its own clip
     np.testing.assert_allclose(pixels(start[..., 3] / 255), middle * (1 + own), atol=0.1)
 
 
@@ -106,7 +114,7 @@ def test_no_motion_gives_the_frame_back():
     rgba = next(play(Layers(layers), template(STILL), pose=2))
     assert np.abs(rgba[..., 3] / 255 - layers[2, ..., 3]).max() < 0.01
     opaque = layers[2, ..., 3] > 0.99
-    assert np.abs(rgba[..., :3].astype(int) - np.asarray(scene.frames)[2])[opaque].mean() < 1     # straight alpha
+    assert np.abs(rgba[..., :3].astype(int) - np.asarray(scene.frames)[2])[opaque].mean() < 1  # straight alpha
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -116,12 +124,12 @@ def test_its_own_motion_is_taken_out_before_the_template_is_put_in(learned):
     steps = [[[1, 0, 0.01], [0, 1, -0.02]]] * 23
     frames = np.stack(list(play(actor, template(*steps), at=(0, 0), playing=True)))[..., 3] / 255
     raw = np.stack([pixels(layer[..., 3]) for layer in layers])
-    assert np.ptp(raw, axis=0).max() > 15                                           # it does go somewhere by itself
+    assert np.ptp(raw, axis=0).max() > 15  # it does go somewhere by itself
     for alpha, pose in zip(frames, template(*steps).poses(), strict=True):
         np.testing.assert_allclose(pixels(alpha), [48 + pose[0, 2] * 32, 32 + pose[1, 2] * 32], atol=0.5)
     still = np.stack(list(play(actor, template(*[STILL] * 23), playing=True)))[..., 3] / 255
     apart = np.abs(still - layers[0, ..., 3]).sum((1, 2)) / layers[0, ..., 3].sum()
-    assert apart.max() < 0.2                                                        # turn and size, too, are the start's
+    assert apart.max() < 0.2  # turn and size, too, are the start's
     assert np.abs(layers[..., 3] - layers[0, ..., 3]).sum((1, 2)).max() / layers[0, ..., 3].sum() > 1
 
 
@@ -140,11 +148,11 @@ def test_a_clip_that_plays_its_own_motion_is_itself_again():
 def test_own_motion_does_not_drift_where_a_chain_does():
     scene, layers = walker()
     actor = Layers(layers, scene.motions, noise=0.01)
-    exact = Layers(layers, scene.motions).estimate([(0, t) for t in range(24)])[0]
-    steps, chain = homogeneous(actor.estimate([(t, t + 1) for t in range(23)])[0]), [np.eye(3)]
+    exact = Layers(layers, scene.motions).estimate_motions([(0, t) for t in range(24)])[0]
+    steps, chain = homogeneous(actor.estimate_motions([(t, t + 1) for t in range(23)])[0]), [np.eye(3)]
     for step in steps:
         chain.append(step @ chain[-1])
-    found = cycle.own_motion(actor, 0, 24)
+    found = walk_cycle.own_motion(actor, 0, 24)
     error = lambda motions: np.abs(motions[:, :2] - exact).mean()
     assert error(found) < 0.5 * error(np.stack(chain)) and error(found) < 0.01
     np.testing.assert_allclose(found[0], np.eye(3), atol=1e-12)
@@ -156,37 +164,46 @@ def test_the_clip_goes_on_where_its_ends_join_and_else_turns_back():
     steps = [STILL] * 29
     for layers, joins in ((turning, True), (growing, False)):
         actor = Layers(layers)
-        assert cycle.joined(actor, 0, np.tile(np.eye(3), (12, 1, 1))) == joins
+        assert walk_cycle.loops(actor, 0, np.tile(np.eye(3), (12, 1, 1))) == joins
         areas = [frame[..., 3].sum() for frame in play(actor, template(*steps), playing=True)]
-        own = actor.presence.sum((1, 2))
+        own = actor.coverage.sum((1, 2))
         order = np.arange(30) % 12 if joins else [*range(12), *range(10, -1, -1), *range(1, 8)]
         np.testing.assert_allclose(areas, own[order], rtol=0.02)
-        slower = [frame[..., 3].sum() for frame in play(actor, template(*steps, fps=30.0), playing=True)]    # a third as fast
+        slower = [
+            frame[..., 3].sum() for frame in play(actor, template(*steps, fps=30.0), playing=True)
+        ]  # a third as fast
         np.testing.assert_allclose(slower[:30:3], own[:10], rtol=0.02)
 
 
 def test_the_pose_is_one_that_shows_it_whole_and_large():
-    places = [(-1.4, 0.3), (-0.9, 0.5), (-0.5, 0.3), (0, 0.4), (0.4, 0.38), (0.9, 0.6)]     # outside, cut, whole, ..., cut
+    places = [(-1.4, 0.3), (-0.9, 0.5), (-0.5, 0.3), (0, 0.4), (0.4, 0.38), (0.9, 0.6)]  # outside, cut, whole, ..., cut
     actor = Layers([disc((40, 60), x, 0, radius) for x, radius in places])
-    assert cycle.best_pose(actor) == 3
-    shown, whole = cycle.seen(actor)
-    assert shown.tolist() == [False, True, True, True, True, True] and whole.tolist() == [False, False, True, True, True, False]
-    assert cycle.best_pose(Layers([disc((40, 60), -1, 0, 0.4), disc((40, 60), -1.2, 0, 0.4)])) == 0     # never whole
+    assert walk_cycle.best_pose(actor) == 3
+    shown, whole = walk_cycle.visible_frames(actor)
+    assert shown.tolist() == [False, True, True, True, True, True] and whole.tolist() == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert walk_cycle.best_pose(Layers([disc((40, 60), -1, 0, 0.4), disc((40, 60), -1.2, 0, 0.4)])) == 0  # never whole
     order = []
     actor.layer = lambda index, frame: order.append(index) or actor.layers[index].astype(np.float32)
     list(play(actor, template(*[STILL] * 9), playing=True))
-    assert sorted(set(order)) == [2, 3, 4]                                          # those that show it whole, alone
+    assert sorted(set(order)) == [2, 3, 4]  # those that show it whole, alone
 
 
 def test_a_character_that_shrinks_does_not_alias(monkeypatch):
     stripes = np.ones((96, 96, 4), np.float32)
-    stripes[:, 1::2, :3] = 0                                                        # a pixel white, a pixel black
+    stripes[:, 1::2, :3] = 0  # a pixel white, a pixel black
     stripes *= [255, 255, 255, 1]
     motion = np.diag([0.23, 0.23, 1.0])
 
     def unrest():
-        layer, (rows, columns) = set_down(stripes, motion, (96, 96))
-        assert (rows.start, columns.start) > (30, 30)                               # the part that is touched, no more
+        layer, (rows, columns) = move_into(stripes, motion, (96, 96))
+        assert (rows.start, columns.start) > (30, 30)  # the part that is touched, no more
         inside = layer[4:-4, 4:-4, 0]
         assert inside.mean() == pytest.approx(127.5, abs=6)
         return inside.std()
@@ -215,11 +232,17 @@ def test_frames_are_made_as_they_are_asked_for():
     assert peak < 20 * 480 * 854 * 3
 
 
-@pytest.mark.parametrize(("options", "match"), [
-    ({"pose": 2}, "no frame 2 for a pose; it has frames 0 to 1"), ({"pose": -1}, "frames 0 to 1"),
-    ({"zoom": 0.0}, "zoom must be from"), ({"zoom": float("nan")}, "zoom must be"), ({"at": (0, float("inf"))}, "finite"),
-    ({"pose": 0, "playing": True}, "leave one of them out"),
-])
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"pose": 2}, "no frame 2 for a pose; it has frames 0 to 1"),
+        ({"pose": -1}, "frames 0 to 1"),
+        ({"zoom": 0.0}, "zoom must be from"),
+        ({"zoom": float("nan")}, "zoom must be"),
+        ({"at": (0, float("inf"))}, "finite"),
+        ({"pose": 0, "playing": True}, "leave one of them out"),
+    ],
+)
 def test_wrong_arguments_are_refused_at_once(options, match):
     with pytest.raises(PlayError, match=match):
         play(Layers([disc((40, 60), 0, 0, 0.3)] * 2), GO, **options)
@@ -246,7 +269,7 @@ def test_a_trained_model_plays_a_scene(trained, scene):
 def call(capsys, run, trained, scene, tmp_path, monkeypatch):
     """`eqvid render RUN --character SCENE ...`, in an empty folder with a picture in it: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export, "load", lambda folder: trained)     # loaded and traced once
+    monkeypatch.setattr(saved_model, "load", lambda folder: trained)  # loaded and traced once
     write_png("odd.png", np.full((51, 35, 3), 99, np.uint8))
 
     def call(*words, character=("--character", scene)):
@@ -265,7 +288,7 @@ def test_the_command_makes_videos(call, scene, tmp_path):
     assert (code, out) == (0, "new/a.mp4: first in the pose of frame 3 plays jump; 51 frames of 35 x 51 at 25/s\n")
     assert "drawing" in err
     clip = open_clip("new/a.mp4", cache=None)
-    assert (clip.count, clip.size, clip.fps) == (51, (52, 36), 25)                  # H.264 has even sides; nothing is cut off
+    assert (clip.count, clip.size, clip.fps) == (51, (52, 36), 25)  # H.264 has even sides; nothing is cut off
     frame = clip.at(0).astype(int)
     found = np.abs(frame - 99).max(-1) > 25
     assert found.any() and abs(pixels(found)[0] - 0.25 * 35) < 3 and abs(pixels(found)[1] - 0.6 * 51) < 3
@@ -288,22 +311,31 @@ def test_the_command_makes_videos(call, scene, tmp_path):
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"a.mp4", "b.webp", "frames"}
 
 
-@pytest.mark.parametrize(("words", "match"), [
-    ("--shots shots.json --motion jump --output a", "--shots draws pictures and goes without --character, --motion"),
-    ("--background odd.png --output a.mp4", "a video needs --motion too"),
-    ("--motion jump --output a.mp4", "a video needs --background too"),
-    ("--motion jumpy --background odd.png --output a.mp4", "no motion 'jumpy'. There are: figure-of-eight"),
-    ("--motion jump --background odd.png --output a.mpg", "must end in .mp4, .mov, .mkv, .gif, .webp or .apng"),
-    ("--motion jump --transparent --output a.gif", ".gif holds no transparency. Write .webp or .apng"),
-    ("--motion jump --transparent --output a.mp4", ".mp4 holds no transparency. Write .webp or .apng"),
-    ("--motion jump --transparent --network-only --output a.webp", "is not transparent"),
-    ("--motion jump --background odd.png --pose 24 --output a.mp4", "no frame 24 for a pose; it has frames 0 to 23"),
-    ("--motion jump --background odd.png --pose 1 --play --output a.mp4", "not allowed with argument --pose"),
-    ("--motion jump --background odd.png --at 1 --output a.mp4", "expected X,Y, as in 0.5,-0.2; received '1'"),
-    ("--motion jump --background odd.png --zoom -1 --output a.mp4", "zoom must be from 0.001 to 1000; received -1"),
-    ("--motion jump --background none.png --output a.mp4", "none.png: there is no such file"),
-    ("--motion jump --background odd.png --output odd.png --overwrite", "the video is made from this file"),
-])
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (
+            "--shots shots.json --motion jump --output a",
+            "--shots draws pictures and goes without --character, --motion",
+        ),
+        ("--background odd.png --output a.mp4", "a video needs --motion too"),
+        ("--motion jump --output a.mp4", "a video needs --background too"),
+        ("--motion jumpy --background odd.png --output a.mp4", "no motion 'jumpy'. There are: figure-of-eight"),
+        ("--motion jump --background odd.png --output a.mpg", "must end in .mp4, .mov, .mkv, .gif, .webp or .apng"),
+        ("--motion jump --transparent --output a.gif", ".gif holds no transparency. Write .webp or .apng"),
+        ("--motion jump --transparent --output a.mp4", ".mp4 holds no transparency. Write .webp or .apng"),
+        ("--motion jump --transparent --network-only --output a.webp", "is not transparent"),
+        (
+            "--motion jump --background odd.png --pose 24 --output a.mp4",
+            "no frame 24 for a pose; it has frames 0 to 23",
+        ),
+        ("--motion jump --background odd.png --pose 1 --play --output a.mp4", "not allowed with argument --pose"),
+        ("--motion jump --background odd.png --at 1 --output a.mp4", "expected X,Y, as in 0.5,-0.2; received '1'"),
+        ("--motion jump --background odd.png --zoom -1 --output a.mp4", "zoom must be from 0.001 to 1000; received -1"),
+        ("--motion jump --background none.png --output a.mp4", "none.png: there is no such file"),
+        ("--motion jump --background odd.png --output odd.png --overwrite", "the video is made from this file"),
+    ],
+)
 def test_a_mistake_is_one_line(words, match, call, tmp_path):
     code, out, err = call(*words.split())
     assert (code, out) == (2, "") and match in err.splitlines()[-1]

@@ -40,7 +40,7 @@ def test_public_names():
     assert set(dir(eqvid_tf)) >= NAMES
     for name in NAMES:
         assert getattr(eqvid_tf, name) is not None
-    assert eqvid_tf.affine.build and eqvid_tf.__version__.count(".") == 2
+    assert eqvid_tf.core.affine.build and eqvid_tf.__version__.count(".") == 2
     documented = NAMES - {"__version__"}
     assert not [name for name in documented if not getattr(eqvid_tf, name).__doc__]
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from eqvid_tf.config import FORMAT
-from eqvid_tf.export import load, read_config, read_metrics
-from eqvid_tf.models import CHECKOUT, folders
-from eqvid_tf.scissors import has_opencv
+from eqvid_tf.evaluation.baseline import has_opencv
+from eqvid_tf.model_folder import CHECKOUT, folders_on, load, read_config, read_metrics
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = folders(CHECKOUT)
+FOLDERS = folders_on(CHECKOUT)
 
 
 def maker():
@@ -32,7 +31,9 @@ def test_it_is_as_good_as_its_metrics_say(folder, tmp_path):
     make, metrics = maker(), read_metrics(folder)
     found, _ = make.figures(folder, make.scenes(metrics["scenes"], tmp_path / "scenes"), tmp_path)
     said = metrics["figures"]
-    rows = said if has_opencv() else {"eqvid", "network only"}  # the scissors that it is measured beside refine by OpenCV
+    rows = (
+        said if has_opencv() else {"eqvid", "network only"}
+    )  # the scissors that it is measured beside refine by OpenCV
     off = {
         (row, column): (value, said[row][column])
         for row in rows
@@ -40,7 +41,11 @@ def test_it_is_as_good_as_its_metrics_say(folder, tmp_path):
         if abs(value - said[row][column]) > metrics["spread"][row][column] + 0.01
     }
     assert not off and set(found["eqvid"]) == set(said["eqvid"])
-    better = {column for column, value in found["eqvid"].items() if (value < said["scissors"][column]) == (column == "corner_px")}
+    better = {
+        column
+        for column, value in found["eqvid"].items()
+        if (value < said["scissors"][column]) == (column == "corner_px")
+    }
     assert better >= {"iou", "corner_px", "move_char", "swap_char", "transfer_char"}
     assert make.table(metrics).strip() in (folder / "README.md").read_text(encoding="utf-8")
     assert metrics["verdict"] == [] and sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 10e6

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf import scissors, scorecard
-from eqvid_tf.data.scenes import write_scenes
+from eqvid_tf.evaluation import baseline, scorecard
+from eqvid_tf.synthetic.scenes import write_scenes
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "scorecard" / "baselines.py"
 
@@ -27,13 +27,13 @@ def moving_square(count=6, size=(20, 30)):
 
 def test_the_median_goes_by_blocks(monkeypatch):
     frames = np.random.default_rng(0).integers(0, 256, (6, 7, 5, 3), dtype=np.uint8)
-    monkeypatch.setattr(scissors, "BLOCK", 6 * 5 * 3 * 2)
-    np.testing.assert_array_equal(scissors.median_background(frames), np.median(frames, 0))
+    monkeypatch.setattr(baseline, "BLOCK", 6 * 5 * 3 * 2)
+    np.testing.assert_array_equal(baseline.median_background(frames), np.median(frames, 0))
 
 
 def test_cutting_out_a_moving_square():
     background, frames = moving_square()
-    layers = scissors.cut(frames)
+    layers = baseline.separate_by_median(frames)
     np.testing.assert_array_equal(layers.background, background)
     square = np.zeros((20, 30), bool)
     square[4:10, 8:14] = True
@@ -48,15 +48,15 @@ def test_cutting_out_a_moving_square():
 def test_specks_go_and_gaps_close():
     speck, ring = np.zeros((5, 5), bool), np.ones((5, 5), bool)
     speck[2, 2], ring[2, 2] = True, False
-    assert not scissors.majority(speck).any()
-    assert scissors.majority(ring).all()
-    assert scissors.close(ring).all()
-    np.testing.assert_array_equal(scissors.close(speck), speck)
+    assert not baseline.majority(speck).any()
+    assert baseline.majority(ring).all()
+    assert baseline.close(ring).all()
+    np.testing.assert_array_equal(baseline.close(speck), speck)
 
 
 def test_an_empty_mask_has_no_motion():
     frame, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool)
-    np.testing.assert_array_equal(scissors.estimate_motion(frame, mask, frame, ~mask), np.eye(2, 3))
+    np.testing.assert_array_equal(baseline.estimate_motion(frame, mask, frame, ~mask), np.eye(2, 3))
 
 
 def test_pasting_is_forward_and_exact():
@@ -67,19 +67,19 @@ def test_pasting_is_forward_and_exact():
     expected = np.full((6, 8, 3), 7, np.uint8)
     expected[2:4, 5:7] = frame[1:3, 2:4]
     right_and_down = np.array([[1, 0, 3 * 2 / 8], [0, 1, 1 * 2 / 6]])
-    np.testing.assert_array_equal(scissors.paste(frame, mask, right_and_down, background), expected)
-    half_turn = scissors.paste(frame, mask, -np.eye(2, 3), background)  # about the frame's centre, not a pixel's
+    np.testing.assert_array_equal(baseline.paste(frame, mask, right_and_down, background), expected)
+    half_turn = baseline.paste(frame, mask, -np.eye(2, 3), background)  # about the frame's centre, not a pixel's
     np.testing.assert_array_equal(half_turn[3:5, 4:6], frame[2:0:-1, 3:1:-1])
-    wide = scissors.paste(frame, mask, right_and_down, np.full((6, 12, 3), 7.0))  # keeps its place about the centre
+    wide = baseline.paste(frame, mask, right_and_down, np.full((6, 12, 3), 7.0))  # keeps its place about the centre
     np.testing.assert_array_equal(wide[:, 2:10], expected)
     with pytest.raises(ValueError, match="motion must be invertible"):
-        scissors.paste(frame, mask, np.zeros((2, 3)), background)
+        baseline.paste(frame, mask, np.zeros((2, 3)), background)
 
 
 def test_refinement_needs_opencv(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    layers = scissors.cut(moving_square()[1])
-    assert not scissors.has_opencv()
+    layers = baseline.separate_by_median(moving_square()[1])
+    assert not baseline.has_opencv()
     np.testing.assert_array_equal(layers.motion(0, 1), layers.motion(0, 1, refine=False))
     with pytest.raises(ImportError, match="baselines"):
         layers.motion(0, 1, refine=True)
@@ -91,13 +91,13 @@ def test_cleaning_and_warping_equal_opencv():
     for _ in range(50):
         mask = rng.random(rng.integers(3, 20, 2)) < rng.random()
         grey = mask.astype(np.uint8) * 255
-        np.testing.assert_array_equal(scissors.majority(mask), cv2.medianBlur(grey, 3) > 0)
+        np.testing.assert_array_equal(baseline.majority(mask), cv2.medianBlur(grey, 3) > 0)
         closed = cv2.morphologyEx(grey, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-        np.testing.assert_array_equal(scissors.close(mask), closed > 0)
+        np.testing.assert_array_equal(baseline.close(mask), closed > 0)
     layer = rng.random((20, 30, 4), np.float32)
     target_from_source = np.array([[1.1, 0.3, -2.0], [-0.2, 0.9, 3.0]])
     source_from_target = np.linalg.inv(np.vstack([target_from_source, [0, 0, 1]]))
-    ours = scissors._warp(layer, source_from_target, (20, 30))
+    ours = baseline._warp(layer, source_from_target, (20, 30))
     theirs = cv2.warpAffine(layer, target_from_source, (30, 20), flags=cv2.INTER_LINEAR)
     np.testing.assert_allclose(ours, theirs, atol=2 / 32)  # positions in steps of 1/32 pixel there, exact here
 
@@ -109,9 +109,9 @@ def test_refinement_finds_a_turn():
     mask = np.zeros((40, 40), bool)
     mask[12:28, 8:32] = True
     turned = np.array([[np.cos(0.1), -np.sin(0.1), 0.1], [np.sin(0.1), np.cos(0.1), 0.0]])
-    after = scissors.paste(texture, mask, turned, np.zeros((40, 40, 3)))
+    after = baseline.paste(texture, mask, turned, np.zeros((40, 40, 3)))
     pair = (texture, mask, after, after.max(-1) > 25)
-    refined, shift = (scissors.estimate_motion(*pair, refine=refine) for refine in (True, False))
+    refined, shift = (baseline.estimate_motion(*pair, refine=refine) for refine in (True, False))
     errors = [scorecard.corner_error(turned, got, (0, 0), (40, 40)) for got in (refined, shift)]
     assert errors[0] < 0.3 and errors[1] > 1
 
@@ -127,14 +127,14 @@ def scenes(tmp_path_factory):
 
 
 def test_predictions_of_one_scene_may_need_another(scenes, tmp_path):
-    (folder,) = scissors.write_predictions([scenes / "one"], tmp_path, refine=False)
+    (folder,) = baseline.write_predictions([scenes / "one"], tmp_path, refine=False)
     assert len(list((folder / "shots").iterdir())) == 6
     assert not scorecard.score([scenes / "one"], tmp_path).problems
 
 
 def test_a_clip_without_shots_is_cut_too(scenes, tmp_path):
     shutil.copytree(scenes / "one/frames", tmp_path / "bare/frames")
-    (folder,) = scissors.write_predictions([tmp_path / "bare"], tmp_path / "out", refine=False)
+    (folder,) = baseline.write_predictions([tmp_path / "bare"], tmp_path / "out", refine=False)
     assert np.shape(json.loads((folder / "motion.json").read_text())["motion"]) == (7, 2, 3)
     assert not (folder / "shots").exists()
 
@@ -143,7 +143,7 @@ def test_a_clip_without_shots_is_cut_too(scenes, tmp_path):
 def test_agrees_with_the_reference(scenes, tmp_path):
     pytest.importorskip("cv2")
     subprocess.run([sys.executable, REFERENCE, scenes, tmp_path / "reference"], check=True)
-    scissors.write_predictions(sorted(scenes.iterdir()), tmp_path / "ours", refine=True)
+    baseline.write_predictions(sorted(scenes.iterdir()), tmp_path / "ours", refine=True)
     reference = tmp_path / "reference" / "median"
     for path in sorted(reference.rglob("*.png")):
         theirs, ours = (np.asarray(Image.open(p), int) for p in (path, tmp_path / "ours" / path.relative_to(reference)))

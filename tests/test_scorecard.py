@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf import scissors, scorecard
-from eqvid_tf.data.scenes import write_scenes
+from eqvid_tf.evaluation import baseline, scorecard
+from eqvid_tf.synthetic.scenes import write_scenes
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "scorecard" / "score.py"
 RECIPE = {
@@ -31,7 +31,7 @@ def scenes(tmp_path_factory):
 def predictions(scenes, tmp_path_factory):
     """A method that is complete, and one with a gap in a background, the masks, the motion and a shot."""
     root = tmp_path_factory.mktemp("predictions")
-    scissors.write_predictions(sorted(scenes.iterdir()), root / "whole", refine=False)
+    baseline.write_predictions(sorted(scenes.iterdir()), root / "whole", refine=False)
     shutil.copytree(root / "whole", root / "gaps")
     (root / "gaps/first/background.png").unlink()
     Image.new("L", (31, 24)).save(root / "gaps/second/masks/00003.png")

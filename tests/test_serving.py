@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf.serving import Client, ServingError, Unavailable, png
+from eqvid_tf.serving.client import Client, ServingError, Unavailable, png
 
 ROOT = Path(__file__).parents[1]
 FLOAT32 = 1e-5  # numbers as text keep seven decimals
@@ -48,11 +48,15 @@ def test_wrong_arguments_are_refused_in_one_line():
         "floats from nan to nan": lambda: client.separate(broken),
         "floats from 0 to 255": lambda: client.separate(drawn().astype(np.float32) // 255 * 255),
         "received int64": lambda: client.separate(drawn().astype(np.int64)),
-        "batches must be of one length; received frame 3, next_frame 2": lambda: client.estimate_motion(frames, frames[:2]),
+        "batches must be of one length; received frame 3, next_frame 2": lambda: client.estimate_motion(
+            frames, frames[:2]
+        ),
         "frames must be of one size": lambda: client.estimate_motion(frames, frames[:, :16]),
         "motion must be [2, 3]": lambda: client.render(frames, frames, np.eye(3)),
         "motion must be finite and invertible": lambda: client.render(frames, frames, 0 * STILL),
-        "and more, which is too large (max_body": lambda: Client("http://127.0.0.1:1", max_body=10_000).separate(frames),
+        "and more, which is too large (max_body": lambda: Client("http://127.0.0.1:1", max_body=10_000).separate(
+            frames
+        ),
         "url must be": lambda: Client("127.0.0.1:8501"),
         "batch must be at least 1": lambda: Client("http://127.0.0.1:1", batch=0),
     }
@@ -144,7 +148,10 @@ def test_an_unavailable_server_is_asked_again(scripted):
         np.testing.assert_array_equal(client.render(frame, frame, STILL), frame)
     assert len(scripted.seen) == 5
     scripted.answers = [(503, {"error": "busy"})]
-    with Client(scripted.url, retry_for=0) as client, pytest.raises(Unavailable, match=r"unavailable for 0 s \(.*busy\)"):
+    with (
+        Client(scripted.url, retry_for=0) as client,
+        pytest.raises(Unavailable, match=r"unavailable for 0 s \(.*busy\)"),
+    ):
         client.render(frame, frame, STILL)
     with socket.socket() as free:  # bound, but nobody listens
         free.bind(("127.0.0.1", 0))
@@ -161,7 +168,10 @@ def test_a_bad_answer_is_told_in_one_line_and_not_asked_for_again(scripted):
     nan, other = floats.copy(), {"b64": base64.b64encode(png(frames[0, :16])).decode()}
     nan[0, 0, 0, 0] = np.nan
     by_numbers = {
-        "the server answered 404: Servable not found": (404, {"error": "Servable not found for request: Latest(model)"}),
+        "the server answered 404: Servable not found": (
+            404,
+            {"error": "Servable not found for request: Latest(model)"},
+        ),
         "the server answered 400: bad": (400, {"error": "bad\n\t [[{{node f/Conv2D}}]]"}),
         "answered 500: " + "x" * 300 + " …": (500, {"error": "x" * 10_000}),
         "has no frame in it: <html>": (200, b"<html>\n"),
@@ -217,7 +227,9 @@ class StandIn:
         if kind not in self.ports:
             extra = {"http": "serving-test", "grpc": "serving"}[kind]
             pytest.skip(f"{HAS[kind]} is not installed: python -m pip install -c constraints.txt '.[{extra}]'")
-        return Client(f"{kind}://127.0.0.1:{self.ports[kind]}", "walk", **{"retry_for": UP_S, "timeout": UP_S} | options)
+        return Client(
+            f"{kind}://127.0.0.1:{self.ports[kind]}", "walk", **{"retry_for": UP_S, "timeout": UP_S} | options
+        )
 
 
 def free_port() -> int:
@@ -229,7 +241,9 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def server(run, tmp_path_factory):
     """A stand-in on a copy of the model folder; each test leaves it running."""
-    server = StandIn(shutil.copytree(run, tmp_path_factory.mktemp("served") / "walk", ignore=shutil.ignore_patterns("logs")))
+    server = StandIn(
+        shutil.copytree(run, tmp_path_factory.mktemp("served") / "walk", ignore=shutil.ignore_patterns("logs"))
+    )
     if not server.ports:
         pytest.skip("neither tensorflow-serving-api nor kserve is installed: python -m pip install '.[serving]'")
     server.start()
@@ -245,7 +259,9 @@ def client(request, server):
 
 
 def near(made, expected, tolerance=FLOAT32):
-    for a, b in zip(made if isinstance(made, tuple) else (made,), expected if isinstance(expected, tuple) else (expected,)):
+    for a, b in zip(
+        made if isinstance(made, tuple) else (made,), expected if isinstance(expected, tuple) else (expected,)
+    ):
         np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(b, np.float64), atol=tolerance, rtol=0)
 
 
@@ -273,7 +289,11 @@ def test_answers_are_those_of_the_model(client, expected):
     loose = 10 * FLOAT32  # a motion of rounded frames moves whole edges
     near(client.transfer(floats, floats[1], floats[2]), expected["transfer"], loose)
     near(client.separate(floats), expected["separate"])
-    near(client.estimate_motion(floats[0], floats[1]), tuple(np.asarray(value)[0] for value in expected["transfer"][1:]), loose)
+    near(
+        client.estimate_motion(floats[0], floats[1]),
+        tuple(np.asarray(value)[0] for value in expected["transfer"][1:]),
+        loose,
+    )
     assert [value.dtype for value in client.separate(frames)] == [np.uint8, np.uint8, np.float32]
 
 
@@ -308,7 +328,11 @@ def claiming(width, height) -> bytes:
 def test_a_bad_request_gets_a_clear_error_and_the_next_is_served(client):
     frame = drawn(1)[0]
     floats, good, whole = frame[None] / np.float32(255), png(frame), client.separate(frame)
-    shot = lambda file, motion=STILL: {"character_frame_bytes": [file], "background_frame_bytes": [good], "motion": motion[None]}
+    shot = lambda file, motion=STILL: {
+        "character_frame_bytes": [file],
+        "background_frame_bytes": [good],
+        "motion": motion[None],
+    }
     huge, no_image = claiming(40_000, 36_000), b"no image, but some bytes all the same"  # 4.3 GB of pixels
     raw = {
         "is not compatible with expected shape": ("separate", {"frame": floats[..., :2]}),
@@ -356,7 +380,9 @@ def test_bytes_that_are_no_request_get_an_error_and_the_next_is_served(server):
             assert status in (400, 422, 500) and client.transport.message(answer), body
             near(client.separate(drawn(1)[0]), whole, 0)
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.ports["http"], timeout=5)) as wire:
-            wire.request("POST", "/v1/models/stroll:predict", b'{"instances": [{}]}', {"Content-Type": "application/json"})
+            wire.request(
+                "POST", "/v1/models/stroll:predict", b'{"instances": [{}]}', {"Content-Type": "application/json"}
+            )
             assert wire.getresponse().status == 404
     with server.client("grpc") as client:
         client.transport.model = "stroll"
@@ -367,7 +393,11 @@ def test_bytes_that_are_no_request_get_an_error_and_the_next_is_served(server):
 def test_versions_come_and_go_while_requests_run(server):
     first, second = server.folder / "1", server.folder / "2"
     frame, until = drawn(1)[0], time.monotonic() + UP_S
-    with server.client("grpc") as client, server.client("grpc", version=1) as old, server.client("grpc", version=2) as new:
+    with (
+        server.client("grpc") as client,
+        server.client("grpc", version=1) as old,
+        server.client("grpc", version=2) as new,
+    ):
         whole = client.separate(frame)
         near(old.separate(frame), whole, 0)
         with pytest.raises(ServingError, match=r"Specific\(walk, 2\)"):
@@ -397,13 +427,19 @@ def test_versions_come_and_go_while_requests_run(server):
 def test_the_page_on_serving_is_true(server, tmp_path, kind, language, made):
     page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
     client, bare = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL))
-    text = re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1] if language == "bash" else bare if kind == "grpc" else client
+    text = (
+        re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1]
+        if language == "bash"
+        else bare
+        if kind == "grpc"
+        else client
+    )
     with server.client(kind) as ready:
         ready.separate(drawn(1)[0])
     text = text.replace({"http": ":8501", "grpc": ":8500"}[kind], f":{server.ports[kind]}")
     if language == "python":
         names: dict = {}
-        exec(compile(text, "serving.md", "exec"), names)  # noqa: S102 - our own page
+        exec(compile(text, "serving.md", "exec"), names)
         assert names[made].shape[-3:] == (32, 48, 1)
         return
     if not shutil.which("curl"):
@@ -438,7 +474,9 @@ def test_the_configuration_is_of_what_is_shipped():
 
     read = text_format.Parse((ROOT / "serving/models.config").read_text(), configs.ModelServerConfig())
     shipped = {path.parents[1].name for path in (ROOT / "saved_models").glob("*/*/saved_model.pb")}
-    assert {model.name for model in read.model_config_list.config} == shipped, "write it again: python serving/configure.py"
+    assert {model.name for model in read.model_config_list.config} == shipped, (
+        "write it again: python serving/configure.py"
+    )
     for model in read.model_config_list.config:
         assert model.base_path == f"/models/{model.name}" and model.model_version_policy.latest.num_versions == 2
     compose = (ROOT / "serving/compose.yaml").read_text()
@@ -458,7 +496,15 @@ def test_configure_names_every_model_folder(tmp_path):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "saved_model.pb").touch()
     (tmp_path / "notes").mkdir()
-    command = [sys.executable, ROOT / "serving/configure.py", tmp_path, "--output", tmp_path / "models.config", "--root", "/m"]
+    command = [
+        sys.executable,
+        ROOT / "serving/configure.py",
+        tmp_path,
+        "--output",
+        tmp_path / "models.config",
+        "--root",
+        "/m",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     read = text_format.Parse((tmp_path / "models.config").read_text(), configs.ModelServerConfig())
     assert [(model.name, model.base_path) for model in read.model_config_list.config] == [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eqvid_tf import sheets
+from eqvid_tf.pixels import sheets
 
 
 def test_every_kind_of_picture_becomes_rgb():

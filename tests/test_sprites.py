@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf import scorecard
-from eqvid_tf.data.backgrounds import BACKGROUNDS, draw_background
-from eqvid_tf.data.compose import frame_from_sprite, rasterize
-from eqvid_tf.data.scenes import draw_scene, write_scene, write_scenes
-from eqvid_tf.data.sprites import CHARACTERS, draw_character
+from eqvid_tf.evaluation import scorecard
+from eqvid_tf.synthetic.backgrounds import BACKGROUNDS, draw_background
+from eqvid_tf.synthetic.compose import frame_from_sprite, rasterize
+from eqvid_tf.synthetic.scenes import draw_scene, write_scene, write_scenes
+from eqvid_tf.synthetic.sprites import CHARACTERS, draw_character
 
 DRAWN = Path(__file__).parents[1] / "datasets" / "drawn"
 RECIPE = {

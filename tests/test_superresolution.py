@@ -5,18 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from eqvid_tf import affine, superresolution
-from eqvid_tf.camera import Camera
-from eqvid_tf.data.fitting import homogeneous
-from eqvid_tf.data.frames import read_image
-from eqvid_tf.matting import box_from_frame, move, over
-from eqvid_tf.render import Frames, read_shots, take
-from eqvid_tf.scorecard import character_box, psnr
-from eqvid_tf.steady import SteadyClip
-from eqvid_tf.superresolution import AS_GREY, Textures, View, cut, pixels, texture
+from eqvid_tf.camera.measure import Camera
+from eqvid_tf.camera.stabilization import StabilizedClip
+from eqvid_tf.core import affine
+from eqvid_tf.data.clips import read_image
+from eqvid_tf.evaluation.scorecard import character_box, psnr
+from eqvid_tf.pixels.coordinates import box_from_frame, homogeneous
+from eqvid_tf.pixels.resampling import move, over
+from eqvid_tf.rendering.shots import FrameFinder, read_shots, render_shot
+from eqvid_tf.separation import texture
+from eqvid_tf.separation.texture import AS_GREY, Textures, View, area_average, crop_view, super_resolve
 
 SIZE = (32, 44)
-BACKGROUND = move(np.random.default_rng(2).uniform(0, 255, (5, 7, 3)).astype("float32"), np.eye(2, 3), SIZE).clip(0, 255)
+BACKGROUND = move(np.random.default_rng(2).uniform(0, 255, (5, 7, 3)).astype("float32"), np.eye(2, 3), SIZE).clip(
+    0, 255
+)
 FRAME_FROM_SPRITE = np.linalg.inv(box_from_frame(SIZE, 8, 12, 16, 16))
 
 
@@ -32,7 +35,7 @@ def sprite():
 
 def shown(sprite, motion) -> np.ndarray:
     """The sprite as a frame shows it after a motion, rounded to grey levels; coverage in [0, 1]."""
-    return pixels(sprite, homogeneous(motion) @ FRAME_FROM_SPRITE, SIZE, 8).round().clip(0, 255) / AS_GREY
+    return area_average(sprite, homogeneous(motion) @ FRAME_FROM_SPRITE, SIZE, 8).round().clip(0, 255) / AS_GREY
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +43,29 @@ def motions():
     """Of 20 frames: shifts by parts of pixels, turns and zooms; the first is none."""
     random = np.random.default_rng(1)
     shifts = random.uniform(-0.2, 0.2, (20, 2))
-    found = [np.asarray(affine.build(shift=shift[None], turn=[random.uniform(-0.5, 0.5)], zoom=[random.uniform(0.9, 1.15)], aspect=SIZE[1] / SIZE[0]))[0]
-             for shift in shifts]
+    found = [
+        np.asarray(
+            affine.build(
+                shift=shift[None],
+                turn=[random.uniform(-0.5, 0.5)],
+                zoom=[random.uniform(0.9, 1.15)],
+                aspect=SIZE[1] / SIZE[0],
+            )
+        )[0]
+        for shift in shifts
+    ]
     return np.stack([np.eye(2, 3), *found[1:]]).astype("float64")
 
 
 def views(layers, motions, cuts=None) -> list[View]:
     """Of frames in which the layers lie on a background, and of what was cut out of them: by default just that."""
-    found = [cut(layer if cuts is None else cuts[k], over(layer, BACKGROUND), BACKGROUND) for k, layer in enumerate(layers)]
-    return [view._replace(box_from_frame=view.box_from_frame @ homogeneous(motion)) for view, motion in zip(found, motions)]
+    found = [
+        crop_view(layer if cuts is None else cuts[k], over(layer, BACKGROUND), BACKGROUND)
+        for k, layer in enumerate(layers)
+    ]
+    return [
+        view._replace(box_from_frame=view.box_from_frame @ homogeneous(motion)) for view, motion in zip(found, motions)
+    ]
 
 
 def quality(layer, sprite, motion) -> float:
@@ -61,7 +78,7 @@ TARGET = np.array([[1.2, -0.3, 0.03], [0.4, 1.2, -0.05]])
 def test_many_frames_show_more_than_one(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions)
-    one, many = (texture(own, more).shown(TARGET, SIZE) for more in ([], others))
+    one, many = (super_resolve(own, more).shown(TARGET, SIZE) for more in ([], others))
     bicubic = move(layers[0], TARGET)
     assert quality(one[0], sprite, TARGET) > quality(bicubic, sprite, TARGET) + 3
     assert quality(many[0], sprite, TARGET) > quality(one[0], sprite, TARGET) + 4
@@ -74,7 +91,10 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
     arm = sprite.copy()
     arm[40:56, 20:44, :3] = [250, 20, 20] * (arm[40:56, 20:44, 3:] / 255)
     waving = [shown(arm if k % 2 else sprite, motion) for k, motion in enumerate(motions)]
-    still, moved = (texture(own, others).shown(TARGET, SIZE) for own, *others in (views(layers, motions), views(waving, motions)))
+    still, moved = (
+        super_resolve(own, others).shown(TARGET, SIZE)
+        for own, *others in (views(layers, motions), views(waving, motions))
+    )
     assert quality(moved[0], sprite, TARGET) > quality(still[0], sprite, TARGET) - 2
     arm_only = (np.abs(shown(arm, TARGET) - shown(sprite, TARGET)).max(-1) > 100)[..., None]
     assert moved[1][arm_only].mean() < 0.6 * moved[1][(moved[0][..., 3:] > 0.99) & ~arm_only].mean()
@@ -83,11 +103,16 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
 def test_motions_that_are_off_by_half_a_pixel_are_put_right(sprite, motions):
     """Also where all others are off alike, and only the own frame does not fit."""
     layers, random = [shown(sprite, motion) for motion in motions], np.random.default_rng(3)
-    away = [affine.build(shift=[shift]) for shift in random.uniform(-0.4, 0.4, (len(motions), 2)) * 2 / SIZE[0] + 0.5 / SIZE[0]]
+    away = [
+        affine.build(shift=[shift])
+        for shift in random.uniform(-0.4, 0.4, (len(motions), 2)) * 2 / SIZE[0] + 0.5 / SIZE[0]
+    ]
     about = [np.asarray(off)[0] @ homogeneous(motion) for off, motion in zip(away, motions)]
     own, *others = views(layers, [motions[0], *about[1:]])
-    exact = texture(own, views(layers, motions)[1:]).shown(TARGET, SIZE)[0]
-    assert quality(texture(own, others).shown(TARGET, SIZE)[0], sprite, TARGET) > quality(exact, sprite, TARGET) - 1
+    exact = super_resolve(own, views(layers, motions)[1:]).shown(TARGET, SIZE)[0]
+    assert (
+        quality(super_resolve(own, others).shown(TARGET, SIZE)[0], sprite, TARGET) > quality(exact, sprite, TARGET) - 1
+    )
 
 
 def test_coverage_is_told_by_what_shows_through(sprite, motions):
@@ -97,7 +122,7 @@ def test_coverage_is_told_by_what_shows_through(sprite, motions):
     cuts = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions, cuts)
     through, wrong = shown(glass, TARGET), shown(sprite, TARGET)
-    found = texture(own, others).shown(TARGET, SIZE)[0]
+    found = super_resolve(own, others).shown(TARGET, SIZE)[0]
     inside = wrong[..., 3] > 0.99
     assert np.abs(found - through)[inside, 3].mean() < 0.6 * np.abs(wrong - through)[inside, 3].mean()
 
@@ -105,7 +130,7 @@ def test_coverage_is_told_by_what_shows_through(sprite, motions):
 def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions[[0, *range(len(motions) - 1, 0, -1)]])
-    alone, misled = (texture(own, more).shown(TARGET, SIZE)[0] for more in ([], others))
+    alone, misled = (super_resolve(own, more).shown(TARGET, SIZE)[0] for more in ([], others))
     assert quality(misled, sprite, TARGET) > quality(alone, sprite, TARGET) - 1
 
 
@@ -113,20 +138,24 @@ def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
 def test_a_frame_set_down_as_it_is_or_smaller_does_not_alias(sprite, zoom):
     (own,) = views([shown(sprite, np.eye(2, 3))], [np.eye(2, 3)])
     motion = np.diag([zoom, zoom, 1])[:2]
-    layer, support = texture(own, []).shown(motion, SIZE)
+    layer, support = super_resolve(own, []).shown(motion, SIZE)
     assert layer.shape == (*SIZE, 4) and support.shape == (*SIZE, 1)
     assert quality(layer, sprite, motion) > {0.25: 50, 1.0: 50, 2.0: 28}[zoom]
 
 
 def test_a_frame_without_a_character_has_an_empty_texture():
-    layer, support = texture(cut(np.zeros((*SIZE, 4), "float32"), BACKGROUND, BACKGROUND), []).shown(TARGET, SIZE)
+    layer, support = super_resolve(crop_view(np.zeros((*SIZE, 4), "float32"), BACKGROUND, BACKGROUND), []).shown(
+        TARGET, SIZE
+    )
     assert not layer.any() and support.max() > 0
 
 
 def test_a_camera_that_sways_is_put_back():
     """What rests before the background moves, in the frames as filmed, as the background does."""
-    poses = np.array([[[1, 0, 0], [0, 1, 0]], [[0.99, -0.01, 0.1], [0.01, 0.99, -0.2]], [[1.01, 0.02, 0], [-0.02, 1.01, 0.05]]])
-    clip = object.__new__(SteadyClip)
+    poses = np.array(
+        [[[1, 0, 0], [0, 1, 0]], [[0.99, -0.01, 0.1], [0.01, 0.99, -0.2]], [[1.01, 0.02, 0], [-0.02, 1.01, 0.05]]]
+    )
+    clip = object.__new__(StabilizedClip)
     clip.camera = Camera(kind="sways", poses=poses, reference=0, pixels=3.0, lost=0.0, sure=1.0)
     layers = SimpleNamespace(clip=SimpleNamespace(count=1))
     textures = Textures(layers)
@@ -146,9 +175,9 @@ def test_more_passes_come_closer(sprite, motions, monkeypatch):
     """At the edge of what a frame shows hardly anything holds the picture; it does not run away there."""
     layers, found = [shown(sprite, motion) for motion in motions], []
     for passes in (2, 8, 32):
-        monkeypatch.setattr(superresolution, "PASSES", passes)
+        monkeypatch.setattr(texture, "PASSES", passes)
         own, *others = views(layers, motions)
-        found.append(quality(texture(own, others).shown(TARGET, SIZE)[0], sprite, TARGET))
+        found.append(quality(super_resolve(own, others).shown(TARGET, SIZE)[0], sprite, TARGET))
     assert found == sorted(found)
 
 
@@ -158,11 +187,14 @@ def test_shots_are_drawn_from_the_whole_clip(trained, scene, monkeypatch):
     boxes = [character_box(read_image(scene / "expected_masks" / f"{shot['name']}.png")[..., 0] / 255) for shot in jobs]
 
     def error() -> float:
-        frames = Frames(trained, cache=None)
-        apart = [take(frames, shot, scene)[box] / 255.0 - read_image(scene / "expected" / f"{shot['name']}.png")[box] / 255.0
-                 for shot, box in zip(jobs, boxes)]
+        frames = FrameFinder(trained, cache=None)
+        apart = [
+            render_shot(frames, shot, scene)[box] / 255.0
+            - read_image(scene / "expected" / f"{shot['name']}.png")[box] / 255.0
+            for shot, box in zip(jobs, boxes)
+        ]
         return np.mean([np.square(picture).mean() for picture in apart])
 
     together = error()
-    monkeypatch.setattr(superresolution, "LEAST", 2)
+    monkeypatch.setattr(texture, "LEAST", 2)
     assert together < 0.9 * error()

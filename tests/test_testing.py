@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from eqvid_tf import affine
+from eqvid_tf.core import affine
 from eqvid_tf.testing import assert_equivariant, run_layer_test
 
 FRAME = np.random.default_rng(0).uniform(size=(2, 40, 48, 3)).astype("float32")

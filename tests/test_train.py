@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf import callbacks
-from eqvid_tf import train as training
-from eqvid_tf.callbacks import Checkpoint, Clock, NotFinite, Schedule
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.export import load, read_config, read_metrics
-from eqvid_tf.model import EquivariantVideoModel
-from eqvid_tf.output import OutputError
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.output import OutputError
+from eqvid_tf.model_folder import load, read_config, read_metrics
+from eqvid_tf.training import callbacks
+from eqvid_tf.training import train as training
+from eqvid_tf.training.callbacks import Checkpoint, Clock, NotFinite, Schedule
 
 BARE = {"estimator": "known", "structure": "plain"}
 
@@ -41,7 +41,10 @@ class Note(keras.callbacks.Callback):
 def learn(scene, monkeypatch):
     """Trains on the scene at 16 px, step by step and without an export."""
     monkeypatch.setattr(training, "write_model", lambda *_: None)
-    clip, notes = open_clip(scene, cache=None), {"start": training.start, "load_checkpoint": training.load_checkpoint}
+    clip, notes = (
+        open_clip(scene, cache=None),
+        {"start": training.new_model, "load_checkpoint": training.load_checkpoint},
+    )
 
     def eagerly(make):
         def made(*args):
@@ -113,7 +116,9 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
 
     monkeypatch.setattr(callbacks, "refreshed", refresh)
     monkeypatch.setattr(EquivariantVideoModel, "losses_of", spy)
-    assert len(learn(tmp_path / "run", {}, steps=4).losses) == len(seen) == 4  # the first refresh is due after a quarter
+    assert (
+        len(learn(tmp_path / "run", {}, steps=4).losses) == len(seen) == 4
+    )  # the first refresh is due after a quarter
     assert seen[0] < 0.5 and seen[1:] == [1, 1, 1]
 
 

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from eqvid_tf import kept as keeping
-from eqvid_tf import tuning
 from eqvid_tf.cli import main
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
-from eqvid_tf.data.frames import open_clip
+from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import canvas_motion
-from eqvid_tf.export import load, read_config
-from eqvid_tf.train import look_at
+from eqvid_tf.model_folder import load, read_config
+from eqvid_tf.training import finetuning
+from eqvid_tf.training import material as keeping
+from eqvid_tf.training.train import prepare
 
 SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
 
@@ -29,7 +29,7 @@ def files(folder):
 
 def test_what_is_kept(run, scene):
     """All of a clip of 24 frames, with masks that find the character; a kept clip is a clip."""
-    held = keeping.kept(run, read_config(run).model.canvas)
+    held = keeping.read_kept(run, read_config(run).model.canvas)
     (clip,), (array,), (hint,) = held.clips, held.arrays, held.hints
     np.testing.assert_array_equal(array, open_clip(scene, cache=None).arrays((32, 48)))
     assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 127).mean() < 0.3
@@ -39,8 +39,8 @@ def test_what_is_kept(run, scene):
 def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "FRAMES", 3)
     clip, config = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
-    keeping.keep(look_at([clip], (32, 48), print), config, tmp_path / "kept", first=10)
-    (found,) = keeping.kept(tmp_path, config.canvas).clips
+    keeping.write_kept(prepare([clip], (32, 48), print), config, tmp_path / "kept", first=10)
+    (found,) = keeping.read_kept(tmp_path, config.canvas).clips
     assert found.name == "10" and found.count == 3
     steps = canvas_motion(clip, (32, 48))
     whole = np.eye(3)
@@ -52,24 +52,29 @@ def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, m
 
 def test_a_grown_model_knows_what_it_knew(trained, scene, second):
     x = open_clip(scene, cache=None).arrays((32, 48))[:4].astype(np.float32) / 255
-    plates = look_at([second], (32, 48), print).plates
-    larger = tuning.grown(trained, plates)
+    plates = prepare([second], (32, 48), print).plates
+    larger = finetuning.grow(trained, plates)
     assert larger.config.memory == trained.config.memory + 1 == 2
     for ours, theirs in zip(larger.separate(x), trained.separate(x)):
-        np.testing.assert_allclose(ours, theirs, atol=2e-3)     # the recall weighs one picture more, by nearly nothing
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the recall weighs one picture more, by nearly nothing
     new = second.arrays((32, 48))[:4].astype(np.float32) / 255
     assert np.min(larger.remembers(new)) > 0.5 > np.max(trained.remembers(new))
 
 
 def test_into_a_new_folder(run, second, tmp_path):
     before, lines = files(run), []
-    metrics = tuning.finetune(run, [second], tmp_path / "new", train=SHORT, log=lines.append)
+    metrics = finetuning.finetune(run, [second], tmp_path / "new", train=SHORT, log=lines.append)
     assert files(run) == before and not lines
     assert metrics["finetuned_from"] == run.name and metrics["steps"] == 3
     config = read_config(tmp_path / "new")
     assert config.clips == ("first", "second") and config.model.memory == 2
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        "1", "README.md", "config.json", "kept", "metrics.json", "model.keras"
+        "1",
+        "README.md",
+        "config.json",
+        "kept",
+        "metrics.json",
+        "model.keras",
     }
     assert sorted(path.name for path in (tmp_path / "new" / "kept").iterdir()) == ["0", "1"]
     assert run.name in (tmp_path / "new" / "README.md").read_text()
@@ -88,16 +93,18 @@ def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_pat
     shutil.rmtree(folder / "kept")
     before = files(folder)
     with pytest.raises(KeyboardInterrupt):
-        tuning.finetune(folder, [second], train=SHORT, callbacks=[Stop()])
+        finetuning.finetune(folder, [second], train=SHORT, callbacks=[Stop()])
     assert files(folder) == before
-    tuning.finetune(folder, [second], train=SHORT, log=lines.append)
-    said = [line for line in lines if not line.startswith("step ")]  # beside what the doctor names in so short a training
+    finetuning.finetune(folder, [second], train=SHORT, log=lines.append)
+    said = [
+        line for line in lines if not line.startswith("step ")
+    ]  # beside what the doctor names in so short a training
     assert said == ["model keeps no frames of its clips (eqvid train --keep-frames); it may forget them"]
     assert {path: data for path, data in files(folder).items() if path.parts[0] == "1"} == {
         path: data for path, data in before.items() if path.parts[0] == "1"
     }
     assert (folder / "2" / "saved_model.pb").is_file() and load(folder).config.memory == 2
-    assert [path.name for path in (folder / "kept").iterdir()] == ["1"]     # of the first clip there were none
+    assert [path.name for path in (folder / "kept").iterdir()] == ["1"]  # of the first clip there were none
     assert main(["export", str(folder)]) == 0 and capsys.readouterr().out == f"{folder / '2'}: written\n"
 
 
@@ -123,6 +130,6 @@ def test_mistakes(arguments, said, run, scene, capsys):
 def test_the_config_of_a_grown_model():
     before = Config(train=TrainConfig(image_size=48, precision="mixed_bfloat16"), clips=("walk",))
     clip = type("Clip", (), {"name": "jump"})
-    after = tuning.grown_config(before, [clip], TrainConfig(minutes=2.0))
+    after = finetuning.grow_config(before, [clip], TrainConfig(minutes=2.0))
     assert after.clips == ("walk", "jump") and after.model.memory == 2
     assert (after.train.image_size, after.train.precision, after.train.minutes) == (48, "mixed_bfloat16", 2.0)

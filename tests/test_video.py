@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf.data.frames import open_clip
-from eqvid_tf.data.video import to_uint8, write_png, write_video
+from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.writers import to_uint8, write_png, write_video
 
 
 def frames(count=12, size=(40, 56)) -> np.ndarray:
-    y, x = np.mgrid[:size[0], :size[1]] / 56
+    y, x = np.mgrid[: size[0], : size[1]] / 56
     base = np.stack([x, y, 1 - x / 2], axis=-1)
     return np.stack([to_uint8(np.roll(base, 2 * k, axis=1)) for k in range(count)])
 
@@ -63,7 +63,9 @@ def test_still_frames_of_a_gif_are_kept(tmp_path):
     assert len(read) == 9 and (read == read[0]).all()  # one palette and one dither: nothing flickers
 
 
-@pytest.mark.parametrize(("suffix", "fps", "seconds"), [(".gif", 25, 1.2), (".gif", 60, 0.5), (".webp", 25, 1.2), (".apng", 25, 1.2)])
+@pytest.mark.parametrize(
+    ("suffix", "fps", "seconds"), [(".gif", 25, 1.2), (".gif", 60, 0.5), (".webp", 25, 1.2), (".apng", 25, 1.2)]
+)
 def test_players_show_it_for_as_long_as_it_is(tmp_path, suffix, fps, seconds):
     """The last frame, too, has its time; equal frames are no shorter; no frame of a GIF is shown for less than 20 ms."""
     written = np.repeat(frames(10), 3, axis=0)

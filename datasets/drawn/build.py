@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eqvid_tf.data.scenes import draw_scene, write_scene, write_scenes
-from eqvid_tf.data.video import write_png
-from eqvid_tf.sheets import contact_sheet
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.sheets import contact_sheet
+from eqvid_tf.synthetic.scenes import draw_scene, write_scene, write_scenes
 
 HERE = Path(__file__).parent
 PARTS = ("frames", "masks", "background.png", "expected", "expected_masks")
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="gets one folder per scene")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these scenes alone")
     parser.add_argument("--overwrite", action="store_true", help="replace scenes that are there already")
-    parser.add_argument("--update", action="store_true", help="rewrite sample/, overview.png and manifest.json, for a changed recipe")
+    parser.add_argument(
+        "--update", action="store_true", help="rewrite sample/, overview.png and manifest.json, for a changed recipe"
+    )
     args = parser.parse_args()
     recipe = json.loads((HERE / "recipe.json").read_text())
     if unknown := set(args.only or ()) - set(recipe["scenes"]):

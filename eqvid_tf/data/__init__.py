@@ -1,1 +1,1 @@
-"""Clips, frame pairs and drawn scenes: frames in, `tf.data` out; knows nothing of models."""
+"""Clips: readers, the cache of decoded frames, pairs for training, and writers of pictures and videos."""

@@ -22,7 +22,7 @@ NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, 
 
 
 def cache_folder(cache: str | Path | None) -> Path | None:
-    """"auto" is the user's cache folder, None no cache, anything else the folder itself."""
+    """ "auto" is the user's cache folder, None no cache, anything else the folder itself."""
     if cache is None or str(cache) == "none":
         return None
     return Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
@@ -52,6 +52,7 @@ def remembered(
 
     Args:
         files: what the frames are decoded from; with `name` they identify the entry.
+
     Raises:
         OSError: when the place is full or cannot be written; the message names the remedy.
     """

@@ -53,7 +53,7 @@ def _matroska_end(head: bytes) -> int:
 
     def number(at: int) -> tuple[int, int]:
         width = 9 - head[at].bit_length()
-        value = int.from_bytes(head[at:at + width], "big") & ((1 << 7 * width) - 1)
+        value = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
         return at + width, 0 if value == (1 << 7 * width) - 1 else value
 
     at, skip = number(4)  # the EBML head, then the Segment's four bytes of name

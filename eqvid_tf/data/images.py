@@ -18,6 +18,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Convention:
         16-bit values are scaled to 8 bits, floats taken as [0, 1], grey and palette expanded; what is
         transparent lies on black.
+
     Raises:
         ClipError: when it is missing, no image or damaged.
     """

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.data.fitting import canvas_from_clip, homogeneous
-from eqvid_tf.data.frames import Clip
+from eqvid_tf.data.clips import Clip
+from eqvid_tf.pixels.canvas import canvas_from_clip
+from eqvid_tf.pixels.coordinates import homogeneous
 
 
 def pairs(
@@ -35,6 +36,7 @@ def pairs(
     Shapes:
         frame, next_frame[, background_frame]: [batch, *canvas, 3] float32 in [0, 1];
         motion: [batch, 2, 3]; hint, next_hint: [batch, *canvas, 1] in [0, 1].
+
     Args:
         gaps: steps between the frames of a pair; those that a clip is too short for are left out.
         known: gives `motion`, composed over the gap from the clips' motion.json.
@@ -42,6 +44,7 @@ def pairs(
         hints: uint8 [count, *canvas] for each clip; they are copied.
         shares: of the pairs, for each clip, together 1; None: half of the pairs are spread evenly over the
             clips, half by length, so that neither a short nor a long clip starves.
+
     Raises:
         ValueError: for no clips, a batch size or gap below 1, or hints that do not fit.
     """
@@ -72,7 +75,7 @@ def clip_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """A clip's frames in order, as batches {"frame": [<= batch_size, h, w, 3] float32 in [0, 1]}."""
     frames = mapped(array)
     starts = tf.data.Dataset.range(0, len(array), batch_size)
-    batches = starts.map(lambda start: {"frame": unit(frames[start:start + batch_size])})
+    batches = starts.map(lambda start: {"frame": unit(frames[start : start + batch_size])})
     return as_written(batches.prefetch(2))
 
 
@@ -139,6 +142,7 @@ def compose(steps: Sequence[np.ndarray], at: dict[str, tf.Tensor], longest: int)
 
     Shapes:
         steps: for each clip [count - 1, 3, 3]; gives [batch, 2, 3] float32, composed in float64.
+
     Args:
         longest: no gap is longer.
     """

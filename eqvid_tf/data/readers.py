@@ -15,8 +15,8 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from eqvid_tf.data.containers import cut_short
-from eqvid_tf.data.fitting import resize
 from eqvid_tf.data.images import ClipError, image_size, open_image, over_black, read_image, to_rgb
+from eqvid_tf.pixels.resampling import resize
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".tga"}
 FPS = 25.0  # of a clip that does not say
@@ -81,6 +81,7 @@ class VideoReader:
     Convention:
         A frame at a variable rate is repeated or dropped, by the nearest time, so that there are as many
         frames as the file has, an even step apart. A transparent pixel lies on black.
+
     Args:
         facts: the `facts` of an earlier reader of the same file, which spare decoding it all once.
     """
@@ -127,7 +128,11 @@ def examine(path: Path) -> dict[str, Any]:
         pixel_aspect = float(stream.sample_aspect_ratio or 1)
     fps, pick = even_steps(times, rate)
     return {
-        "count": len(times), "fps": fps, "pick": pick, "coded": [first.height, first.width], "turn": turn_of(first),
+        "count": len(times),
+        "fps": fps,
+        "pick": pick,
+        "coded": [first.height, first.width],
+        "turn": turn_of(first),
         "pixel_aspect": pixel_aspect if 0.1 < pixel_aspect < 10 else 1.0,
         "alpha": any(part.is_alpha for part in first.format.components),
     }

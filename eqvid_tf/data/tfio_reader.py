@@ -16,7 +16,7 @@ from eqvid_tf.data.readers import opened
 
 RUNS_ON = "2.16.", "2.17."  # TensorFlow; on a later one the ops of tensorflow-io 0.37.1 have undefined symbols
 TOO_NEW = {"av1", "vvc"}  # no decoder in FFmpeg 4: its swscale would end the process on an unknown pixel format
-ELSEWHERE = "Use eqvid_tf.data.frames.open_clip, or python -m pip install '.[tfio]' in an environment of its own."
+ELSEWHERE = "Use eqvid_tf.data.clips.open_clip, or python -m pip install '.[tfio]' in an environment of its own."
 # Where tensorflow-io's FFmpeg ops look for shared libraries, from the folder that tensorflow_io lies in.
 RUN_PATH = "_solib_local/_U@ffmpeg_U4_U2_S_S_Cffmpeg___Uexternal_Sffmpeg_U4_U2_Sstub"
 
@@ -29,6 +29,7 @@ def read_tfio(path: str | Path) -> tf.data.Dataset:
 
     Shapes:
         Elements uint8 [H, W, 3], RGB, as coded; H and W are static.
+
     Raises:
         ClipError: when the file is missing, holds no video, or one that FFmpeg 4 does not decode.
         ImportError: when tensorflow-io, a TensorFlow that it runs on, or FFmpeg 4 is missing; it says which.
@@ -46,7 +47,7 @@ def read_tfio(path: str | Path) -> tf.data.Dataset:
     with opened(path) as (_, stream):
         shape, codec = (stream.height, stream.width, 3), stream.codec_context.codec.canonical_name
     if codec in TOO_NEW:
-        raise ClipError(f"{path}: FFmpeg 4 does not decode {codec}. Use eqvid_tf.data.frames.open_clip.")
+        raise ClipError(f"{path}: FFmpeg 4 does not decode {codec}. Use eqvid_tf.data.clips.open_clip.")
     # A decoder is opened inside the flat_map, one for each pass: two passes over one decoder take each other's frames.
     decoder = tf.data.Dataset.from_tensors(str(path))
     frames = decoder.flat_map(lambda name: tfio.IODataset.graph(tf.uint8).from_ffmpeg(name, "v:0"))

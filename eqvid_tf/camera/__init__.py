@@ -1,0 +1,1 @@
+"""The camera: frames registered on a reference, its motion measured, and taken out."""

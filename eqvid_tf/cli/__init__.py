@@ -1,0 +1,74 @@
+"""The command line, `eqvid`. A user's mistake is one line on stderr and exit code 2; nothing here trains or draws itself."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+
+from eqvid_tf.cli import demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli.terminal import say
+
+COMMANDS = {
+    "demo": demo,
+    "inspect": inspect,
+    "train": train,
+    "finetune": finetune,
+    "separate": separate,
+    "render": render,
+    "motion": motion,
+    "evaluate": evaluate,
+    "export": export,
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="eqvid", description="Take a video apart into a character, a background and a motion.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        module.arguments(
+            commands.add_parser(name, help=module.TEXT, description=module.TEXT, epilog=f"example: {module.EXAMPLE}")
+        )
+    return top
+
+
+def in_one_line(error: Exception) -> str:
+    """What a user's mistake, or a full disk, was. Any other error is ours, and goes on with its traceback."""
+    full = (
+        "No space left on device" in str(error) or getattr(error, "errno", None) == errno.EDQUOT
+    )  # TensorFlow's own too
+    if not full and not isinstance(error, ValueError | OSError):
+        raise error
+    text = "the disk is full" if full else str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {text if full else error.strerror.lower()}"
+    return " ".join(text.split()) + (". Make room, or choose another place." if full else "")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if argv is None:  # a process of its own
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for stop in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT is ignored unless asked for
+            signal.signal(stop, signal.default_int_handler)
+    args = parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        say(f"eqvid {args.command}: stopped.{train.RESUME if train.resumable(args) else ''}")
+        return 130
+    except Exception as error:
+        if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":
+            say(f"eqvid {args.command}: failed: {error}")
+            return 1
+        say(f"eqvid {args.command}: error: {in_one_line(error)}{train.RESUME if train.resumable(args) else ''}")
+        return 2

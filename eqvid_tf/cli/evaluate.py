@@ -1,0 +1,53 @@
+"""`eqvid evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from eqvid_tf.cli.terminal import add_cache, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.model_folder import find_model_folder
+
+TEXT = "Measure a model beside the scissors on scenes with ground truth."
+EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_overwrite(parser)
+    add_cache(parser)
+    add_network_only(parser)
+    parser.add_argument("run", type=find_model_folder, metavar="RUN")
+    parser.add_argument("scenes", nargs="+", type=Path, metavar="SCENE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="contact sheet (default: RUN/evaluation.png)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from eqvid_tf.data.output import check_output, write_text
+    from eqvid_tf.data.writers import write_png
+    from eqvid_tf.evaluation.scorecard import figures, table
+
+    if args.json:
+        check_output(args.json, args.overwrite)
+    sheet_file = check_output(args.sheet or args.run / "evaluation.png", args.overwrite or not args.sheet)
+    with quietly():
+        from eqvid_tf.evaluation.comparison import evaluate
+        from eqvid_tf.model_folder import load, read_metrics, verdict_in_words
+    model = load(args.run)
+    verdict = (
+        read_metrics(args.run)["verdict"]
+        if (args.run / "metrics.json").is_file()
+        else ["nothing is known of its training"]
+    )
+    with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
+        cards, sheet = evaluate(
+            model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress
+        )
+    print(table(cards))
+    print(f"trained: {verdict_in_words(verdict)}")
+    if args.json:
+        write_text(args.json, json.dumps(figures(cards), indent=1))
+    write_png(sheet_file, sheet)
+    return 0

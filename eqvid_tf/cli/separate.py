@@ -1,0 +1,41 @@
+"""`eqvid separate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.model_folder import find_model_folder
+
+TEXT = "Take a clip apart: background.png, masks/, character/ and motion.json."
+EXAMPLE = "eqvid separate runs/walk walk.mp4 --output layers"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_overwrite(parser)
+    add_cache(parser)
+    add_frames(parser)
+    add_network_only(parser)
+    parser.add_argument("run", type=find_model_folder, metavar="RUN")
+    parser.add_argument("clip", type=Path, metavar="CLIP")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+
+
+def run(args: argparse.Namespace) -> int:
+    from eqvid_tf.data.clips import open_clip
+    from eqvid_tf.data.output import new_folder
+
+    with new_folder(args.output, args.overwrite, keep=[args.run, args.clip]) as draft:
+        clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+        with quietly():
+            from eqvid_tf.model_folder import load
+            from eqvid_tf.separation.layers import ClipLayers, write_layers
+        write_layers(ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress), draft)
+    steps = (
+        "motion.json"
+        if (args.output / "motion.json").is_file()
+        else ("no motion.json: the model was trained with the 'known' estimator, and the clip has none")
+    )
+    print(f"{args.output}: background.png, {clip.count} masks and characters, {steps}")
+    return 0

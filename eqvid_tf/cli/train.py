@@ -1,0 +1,130 @@
+"""`eqvid train`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Container
+from pathlib import Path
+
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
+from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+
+TEXT = "Train one model on all clips."
+EXAMPLE = "eqvid train walk.mp4 --output runs/walk --minutes 10"
+RESUME = " --resume goes on from the checkpoint."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_overwrite(parser)
+    add_cache(parser)
+    add_frames(parser)
+    parser.add_argument(
+        "clips", nargs="+", type=Path, metavar="CLIP", help="video, animated GIF, folder of images, or scene"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="the model folder")
+    parser.add_argument("--resume", action="store_true", help="go on from RUN's checkpoint")
+    parser.add_argument(
+        "--keep-frames",
+        action="store_true",
+        help="keep a few frames of each clip in RUN, so that eqvid finetune does not forget them",
+    )
+    for kind, prefix in ((ModelConfig, ""), (TrainConfig, ""), (LossConfig, "weight-")):
+        add_fields(parser, kind, prefix)
+
+
+def add_fields(parser: argparse.ArgumentParser, kind: type, prefix: str, leave_out: Container[str] = ()) -> None:
+    """A flag for each field of a config dataclass; only those given are in the namespace."""
+    for field in dataclasses.fields(kind):
+        if field.metadata.get("hidden") or field.name in leave_out:
+            continue
+        parser.add_argument(
+            f"--{prefix}{field.name.replace('_', '-')}",
+            dest=f"{kind.__name__}.{field.name}",
+            type=type(field.default),
+            default=argparse.SUPPRESS,
+            choices=field.metadata.get("choices"),
+            metavar=None if field.metadata.get("choices") else "N",
+            help=f"{field.metadata['help']} (default: {field.default})",
+        )
+
+
+def given(args: argparse.Namespace, kind: type) -> dict:
+    """The fields of a config that the command line gives."""
+    return {key.split(".")[1]: value for key, value in vars(args).items() if key.startswith(f"{kind.__name__}.")}
+
+
+def run(args: argparse.Namespace) -> int:
+    from eqvid_tf.data.clips import open_clip
+    from eqvid_tf.data.output import OutputError, check_output
+
+    config = Config(
+        model=ModelConfig(**given(args, ModelConfig)),
+        loss=LossConfig(**given(args, LossConfig)),
+        train=TrainConfig(**given(args, TrainConfig), keep_frames=args.keep_frames),
+    )
+    if not args.resume:
+        check_output(args.output, args.overwrite)
+    elif not resumable(args):
+        raise OutputError(
+            f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
+        )
+    before = begun(args) if args.resume else None
+    frames = args.frames or (before and before.frames)
+    clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
+    with quietly():
+        from eqvid_tf.training.train import configure, device, train
+    config = resumed(args, before, clips) if before else dataclasses.replace(configure(config, clips), frames=frames)
+    for clip in clips:
+        say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
+    say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
+    with bar(config.train) as shown:
+        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[shown])
+    print(trained(args.output, metrics))
+    return 0
+
+
+def trained(folder: Path, metrics: dict) -> str:
+    """What is said at the end."""
+    from eqvid_tf.model_folder import verdict_in_words
+
+    return f"{folder}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; {verdict_in_words(metrics['verdict'])}"
+
+
+def begun(args) -> Config:
+    """The config of a training that did not end."""
+    with quietly():
+        from eqvid_tf.model_folder import read_config
+    return read_config(args.output, "checkpoint.json")
+
+
+def resumed(args, config: Config, clips) -> Config:
+    """The config that a run goes on with: its own, with --minutes, --steps and the like as they are given now."""
+    from eqvid_tf.data.output import OutputError
+
+    wanted = {**given(args, ModelConfig), **given(args, LossConfig), **given(args, TrainConfig)}
+    fixed = {
+        **vars(config.model),
+        **vars(config.loss),
+        "image_size": config.train.image_size,
+        "precision": config.train.precision,
+    }
+    if args.frames:
+        wanted, fixed = {**wanted, "frames": args.frames}, {**fixed, "frames": config.frames}
+    for name in sorted(wanted.keys() & fixed.keys()):
+        if wanted[name] != fixed[name]:
+            raise OutputError(
+                f"{args.output}: its training began with {name} {fixed[name]} and cannot go on with {wanted[name]}."
+            )
+    if (names := tuple(clip.name for clip in clips)) != config.clips:
+        raise OutputError(
+            f"{args.output}: its training began on {', '.join(config.clips)}; received {', '.join(names)}."
+        )
+    train = dataclasses.replace(
+        config.train, **given(args, TrainConfig), keep_frames=config.train.keep_frames or args.keep_frames
+    )
+    return dataclasses.replace(config, train=train)
+
+
+def resumable(args) -> bool:
+    return args.command == "train" and (args.output / "checkpoint.keras").is_file()

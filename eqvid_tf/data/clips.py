@@ -1,0 +1,200 @@
+"""Clips: a video, a GIF, a folder of images or a scene, as frames at their own size and on a canvas."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from eqvid_tf.data.cache import cache_folder, noted, remembered
+from eqvid_tf.data.images import ClipError, read_image
+from eqvid_tf.data.readers import FPS, ImageReader, VideoReader, WebpReader, examine, in_name_order
+from eqvid_tf.pixels.canvas import canvas_for, canvas_from_clip, fit, fit_box, unfit
+
+__all__ = [
+    "Clip",
+    "ClipError",
+    "canvas_for",
+    "canvas_from_clip",
+    "fit",
+    "fit_box",
+    "open_clip",
+    "read_image",
+    "unfit",
+]
+
+
+def open_clip(
+    path: str | Path, *, frames: tuple[int | None, int | None] | None = None, cache: str | Path | None = "auto"
+) -> "Clip":
+    """Opens a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
+
+    Convention:
+        Frames are as displayed: turned by the rotation flag, with square pixels, an even step apart (see
+        `VideoReader`), images in name order with numbers by value, transparency on black.
+
+    Args:
+        path: a file or a folder; a folder with `frames/` in it is a scene.
+        frames: half-open cut (A, B) of the clip's frames; None for an end that stays, a negative number
+            counts from the end.
+        cache: "auto" (the user's cache folder), a folder, or None to keep nothing.
+
+    Raises:
+        ClipError: when it is missing, no clip, cut or damaged, or has fewer than two frames.
+
+    Example:
+        >>> open_clip("nowhere.mp4")
+        Traceback (most recent call last):
+        ...
+        eqvid_tf.data.images.ClipError: nowhere.mp4: there is no such file or folder. Check the path.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ClipError(f"{path}: there is no such file or folder. Check the path.")
+    folder = cache_folder(cache)
+    if path.is_dir():
+        return _open_folder(path, frames, folder)
+    if path.suffix.lower() == ".webp":
+        reader = WebpReader(path)
+    else:
+        reader = VideoReader(path, noted(folder, [path], lambda: examine(path)))
+    return Clip(path, path.stem, reader, [path], None, frames, folder)
+
+
+def _open_folder(path: Path, frames: tuple[int | None, int | None] | None, cache: Path | None) -> "Clip":
+    folder = path / "frames" if (path / "frames").is_dir() else path
+    scene = folder.resolve().parent if folder.name == "frames" else path
+    images = in_name_order(folder)
+    if not images:
+        raise ClipError(f"{folder}: there are no images in this folder. Give a folder of PNG or JPEG frames.")
+    motion = next((place / "motion.json" for place in (scene, folder) if (place / "motion.json").is_file()), None)
+    fps = _read_json(motion).get("fps", FPS) if motion else FPS
+    if not isinstance(fps, int | float) or not 0 < fps < float("inf"):
+        raise ClipError(f"{motion}: fps must be a positive number; received {fps!r}.")
+    name = scene.name or scene.resolve().name
+    return Clip(path, name, ImageReader(images, float(fps)), images, motion, frames, cache)
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClipError(f"{path}: this is not JSON that can be read. Write it again, or remove it.") from error
+    if not isinstance(read, dict):
+        kind = type(read).__name__
+        raise ClipError(f'{path}: expected {{"motion": [[[a, b, c], [d, e, f]], ...]}}; received a {kind}.')
+    return read
+
+
+class Clip:
+    """An open clip; made by `open_clip`.
+
+    Attributes: `name`, `path`, `size` (height, width) as displayed, `fps`, `count` (frames in the cut).
+    """
+
+    def __init__(self, path, name, reader, files, motion, frames, cache):
+        self.path, self.name, self.size, self.fps = path, name, tuple(reader.size), float(reader.fps)
+        self._reader, self._files, self._motion, self._cache = reader, files, motion, cache
+        self._mark = ""  # of what its frames are, in the cache, where they are not those of the files
+        if reader.count < 2:
+            raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
+        self._start, self._stop = _cut(path, frames, reader.count)
+        self.count = self._stop - self._start
+
+    def __repr__(self) -> str:
+        return f"<Clip {self.name}: {self.count} frames of {self.size[1]}x{self.size[0]}, {self.fps:g} per second>"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.native()
+
+    def native(self) -> Iterator[np.ndarray]:
+        """The frames at their own size, one at a time: uint8 RGB [H, W, 3]."""
+        return self.resized(self.size)
+
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
+        return self._reader.read(size, self._start, self._stop, step)
+
+    def noted(self, name: str, make: Callable[[], dict]) -> dict:
+        """What `make` finds out about these frames, small enough for JSON: from a note in the cache where there is one."""
+        return noted(self._cache, self._files, make, f"{name}-{self._start}-{self._stop}")
+
+    def at(self, index: int) -> np.ndarray:
+        """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
+
+        A video is decoded up to that frame; a folder opens the one file.
+        """
+        if not -self.count <= index < self.count:
+            raise ClipError(f"{self.path}: frame {index} is not there; the clip has frames 0 to {self.count - 1}.")
+        start = self._start + index % self.count
+        return next(self._reader.read(self.size, start, start + 1))
+
+    def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
+        """All frames fitted on `canvas`, read-only uint8 [count, *canvas, 3], from the cache on disk.
+
+        Raises:
+            OSError: when the cache is full or cannot be written; the message names the remedy.
+        """
+        shape = (self.count, *canvas, 3)
+        height, width = canvas
+        name = f"{height}x{width}-{self._start}-{self._stop}{self._mark}"
+        return remembered(self._cache, self._files, name, shape, lambda: self._fitted(canvas))
+
+    def _fitted(self, canvas: tuple[int, int]) -> Iterator[np.ndarray]:
+        top, left, height, width = fit_box(self.size, canvas)
+        fitted = np.zeros((*canvas, 3), np.uint8)
+        for frame in self.resized((height, width)):
+            fitted[top : top + height, left : left + width] = frame
+            yield fitted
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether there is a motion.json."""
+        return self._motion is not None
+
+    def motion(self) -> np.ndarray:
+        """The motion of every step from the scene's motion.json, in the clip's own coordinates.
+
+        Convention:
+            Forward: content at p in frame t is at motion[t] @ [p, 1] in frame t + 1.
+        Shapes:
+            [count - 1, 2, 3] float64.
+
+        Raises:
+            ClipError: when there is none, or it does not fit the clip.
+        """
+        if self._motion is None:
+            raise ClipError(
+                f"{self.path}: there is no motion.json. The estimator `known` needs a folder with frames/ and a "
+                "motion.json that holds a 2x3 matrix for each step; else use `features` or `frames`."
+            )
+        steps = self._reader.count - 1
+        try:
+            motion = np.array(_read_json(self._motion).get("motion"), np.float64)
+        except (TypeError, ValueError):
+            motion = np.array(np.nan)
+        if motion.shape != (steps, 2, 3):
+            received = str(list(motion.shape)) if motion.ndim else "none that can be read"
+            raise ClipError(
+                f"{self._motion}: motion must be [{steps}, 2, 3], a matrix for each step of "
+                f"{steps + 1} frames; received {received}. Give one per pair of frames."
+            )
+        with np.errstate(all="ignore"):
+            determinant = np.abs(np.linalg.det(motion[:, :, :2]))
+        wrong = np.flatnonzero(~np.isfinite(motion).all(axis=(1, 2)) | ~(determinant > 1e-6))
+        if wrong.size:
+            raise ClipError(f"{self._motion}: the matrix of step {wrong[0]} is not finite or cannot be inverted.")
+        return motion[self._start : self._stop - 1]
+
+
+def _cut(path: Path, frames: tuple[int | None, int | None] | None, count: int) -> tuple[int, int]:
+    first, last = frames or (None, None)
+    start, stop, _ = slice(first, last).indices(count)
+    outside = any(end is not None and not -count <= end <= count for end in (first, last))
+    if outside or stop - start < 2:
+        cut = f"{'' if first is None else first}:{'' if last is None else last}"
+        raise ClipError(f"{path}: frames {cut} are not two or more of the clip's 0:{count}. Choose a cut inside it.")
+    return start, stop

@@ -1,0 +1,133 @@
+"""Where trained models are found: by path, or by the name of one that is on a shelf."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import keras
+
+from eqvid_tf.config import Config
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.output import OutputError, write_text
+from eqvid_tf.serving.saved_model import export
+
+CHECKOUT = Path(__file__).parents[1] / "saved_models"
+
+
+def model_shelves() -> list[Path]:
+    """The folders that hold models by name: the one that EQVID_MODELS names, and a checkout's saved_models/."""
+    named = os.environ.get("EQVID_MODELS")
+    return [*([Path(named)] if named else []), CHECKOUT]
+
+
+def folders_on(shelf: Path) -> list[Path]:
+    """The model folders on a shelf."""
+    return [path.parent for path in sorted(shelf.glob("*/config.json"))]
+
+
+def models_by_name() -> dict[str, Path]:
+    """Every model that is found by name; the first shelf goes first."""
+    return {folder.name: folder for shelf in reversed(model_shelves()) for folder in folders_on(shelf)}
+
+
+def find_model_folder(name: str | Path) -> Path:
+    """A model folder by path; or, where there is none, by its name on a shelf (see `shelves`)."""
+    return Path(name) if Path(name).exists() else models_by_name().get(str(name), Path(name))
+
+
+def version_of(folder: Path) -> int:
+    """The newest SavedModel version in a model folder; 0 where there is none."""
+    return max((int(path.name) for path in folder.glob("*/") if path.name.isdigit()), default=0)
+
+
+def verdict_in_words(names: list[str]) -> str:
+    return "; ".join(names) or "no trivial solution found"
+
+
+def load(folder: str | Path) -> EquivariantVideoModel:
+    """The model of a model folder: by path, or by name, in the folder that EQVID_MODELS names or a checkout's saved_models/.
+
+    Raises: OutputError where it is none, is not finished, or is of a later format.
+    """
+    folder = find_model_folder(folder)
+    read_config(folder)
+    if not (folder / "model.keras").is_file():
+        raise OutputError(f"{folder}: there is no model.keras. Give a folder that eqvid train wrote.")
+    return read_model(folder / "model.keras")
+
+
+def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
+    """The model of a .keras file, with its optimizer's state if it is to be compiled.
+
+    Raises: OutputError.
+    """
+    try:
+        return keras.saving.load_model(path, compile=compile)
+    except Exception as error:  # zip, HDF5, JSON and Keras have each their own for a damaged file
+        raise OutputError(
+            f"{path}: the file is damaged, or no model of eqvid_tf. Train again, or restore it."
+        ) from error
+
+
+def read_config(folder: str | Path, name: str = "config.json") -> Config:
+    """config.json of a model folder, or checkpoint.json of one that is being trained.
+
+    Raises: OutputError.
+    """
+    path = Path(folder) / name
+    if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
+        raise OutputError(f"{folder}: its training did not end. Go on with eqvid train --resume.")
+    if not path.is_file():
+        names = f", or name one of these: {', '.join(sorted(shelf))}" if (shelf := models_by_name()) else ""
+        raise OutputError(
+            f"{folder}: this is no model folder, there is no {name} in it. Train one with eqvid train{names}."
+        )
+    try:
+        return Config.from_json(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise OutputError(f"{path}: {error}") from error
+
+
+def read_metrics(folder: Path) -> dict:
+    """metrics.json of a model folder."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path, version: int = 1) -> None:
+    """Writes config.json, metrics.json, README.md, the SavedModel and, last, model.keras: with it the folder is whole."""
+    write_text(folder / "config.json", config.to_json())
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
+    write_text(folder / "README.md", card(config, metrics))
+    export(model, folder, version)
+    draft = folder / ".draft.keras"
+    try:
+        model.save(draft)
+        draft.replace(folder / "model.keras")
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def card(config: Config, metrics: dict) -> str:
+    """The model card, Markdown."""
+    model, losses = config.model, metrics.get("losses", {})
+    clips, steps = ", ".join(config.clips), f"{metrics['steps']} steps of {config.train.batch_size} pairs"
+    last = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+    lines = [
+        "# Model card",
+        "",
+        "An equivariant video model: f takes the character out of a frame, h the background, g draws them again, moved.",
+        "",
+        f"- Fine-tuned from: {metrics.get('finetuned_from', 'nothing, trained anew')}.",
+        f"- Trained on: {clips}; {steps} in {metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
+        f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`;",
+        f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
+        f"- Last losses: {last}.",
+        f"- Verdict: {verdict_in_words(metrics['verdict'])}.",
+        "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
+        "- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
+        "- Licence: that of the clips it was trained on; the code is Apache-2.0.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""New pictures: shots, videos, and a character's walk cycle."""

@@ -1,0 +1,1 @@
+"""Training a model folder: schedule, callbacks, diagnosis, hints, fine-tuning."""

@@ -1,0 +1,89 @@
+"""Fine-tuning: a new character, or a new background, for a trained model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.core.model import EquivariantVideoModel, remember
+from eqvid_tf.data.clips import Clip
+from eqvid_tf.model_folder import find_model_folder, load, read_config, version_of
+from eqvid_tf.training.material import read_kept
+from eqvid_tf.training.train import check_motion, compile_model, finish, learn, prepare
+
+
+def finetune(
+    source: str | Path,
+    clips: Sequence[Clip],
+    folder: str | Path | None = None,
+    *,
+    train: TrainConfig | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    log: Callable[[str], None] = lambda line: None,
+) -> dict:
+    """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
+
+    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
+    without them it forgets; see docs/finetuning.md.
+
+    Args:
+        source: a model folder, or the name of one, see `eqvid_tf.load`.
+        clips: on the canvas of the model they may be of any size.
+        folder: the new model folder; None: into `source` itself, as its next SavedModel version, which appears when it is whole.
+        train: minutes or steps, learning rate, seed; size and precision are those of the source.
+    Returns: metrics, as in metrics.json.
+    Raises: OutputError, ClipError, and what `eqvid_tf.training.train.train` raises; `source` stays as it was then.
+    """
+    source = find_model_folder(source)
+    before, model = read_config(source), load(source)
+    config = grow_config(before, clips, train or TrainConfig(minutes=2.0))
+    keras.utils.set_random_seed(config.train.seed)
+    check_motion(config.model, clips)
+    new = prepare(clips, before.model.canvas, log)
+    old = read_kept(source, before.model.canvas)
+    if not old.clips:
+        log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
+    model = compile_model(grow(model, new.plates), config.train)
+    clock, rounds = learn(model, config, new, old, None, callbacks=callbacks, log=log)
+    target = Path(folder or source)
+    target.mkdir(parents=True, exist_ok=True)
+    version = 1 if folder else 1 + version_of(source)
+    return finish(model, config, new, target, clock, rounds, source=source, version=version)
+
+
+def grow_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
+    """The config of a model that has learned some clips more."""
+    train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
+    return dataclasses.replace(
+        before,
+        model=with_memory(before.model, len(clips)),
+        train=train,
+        clips=(*before.clips, *(clip.name for clip in clips)),
+    )
+
+
+def with_memory(config: ModelConfig, count: int) -> ModelConfig:
+    """The same networks with room in h's memory for so many backgrounds more; it is given all of them."""
+    return dataclasses.replace(config, memory=config.memory + count, given=True)
+
+
+def grow(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """The same model, not compiled, that remembers more backgrounds: plates, float32 [H, W, 3] in [0, 255], as many as come in.
+
+    Example: `model = grown(load("runs/walk"), plates)`, then `compile` and `fit` on pairs of the new clip.
+    """
+    config = with_memory(model.config, len(plates))
+    larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
+    for weight, known in zip(larger.weights, model.weights):
+        if weight.shape == known.shape:  # all but h's memory
+            weight.assign(known)
+    larger.seconds_trained.assign(0.0)
+    if config.structure == "partition":
+        remember(larger, model.h.pictures)
+        remember(larger, np.stack(plates) / 255, model.config.memory)
+    return larger

@@ -1,0 +1,48 @@
+"""The optimizer that training uses: Adam, and for the kernels of convolutions Muon, which learns more in as many steps."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+MOMENTUM = 0.95
+RATE = 0.2  # size of an update's values, so that Adam's learning rates fit
+NARROW = (
+    16  # output channels: kernels with fewer, heads among them, stay with Adam, which gets them off the ground sooner
+)
+QUINTIC = 3.4445, -4.7750, 2.0315
+
+
+@keras.saving.register_keras_serializable("eqvid_tf")
+class Muon(keras.optimizers.Adam):
+    """Adam, but a convolution's kernel moves along its momentum made orthogonal: as far in every direction of its channels.
+
+    Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024), with a kernel [h, w, in, out] taken as a
+        matrix [h w in, out]; the size of an update as in Liu et al., Muon is scalable for LLM training (2025).
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if len(variable.shape) != 4 or variable.shape[-1] < NARROW:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[self._get_variable_index(variable)]
+        self.assign_add(momentum, (1 - MOMENTUM) * (gradient - momentum))
+        ahead = (1 - MOMENTUM) * gradient + MOMENTUM * momentum
+        update = orthogonal(ops.reshape(ahead, (-1, variable.shape[-1])))
+        scale = RATE * max(update.shape) ** 0.5 * ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, ops.reshape(scale * update, variable.shape))
+
+
+def orthogonal(matrix, steps: int = 5):
+    """A matrix [m, n] with its singular values brought near 1, within 0.7 and 1.2; one of zeros stays so.
+
+    Source: the quintic Newton-Schulz iteration of Jordan et al. (2024).
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if tall else matrix
+    x = x / (ops.norm(x) + 1e-7)
+    a, b, c = QUINTIC
+    for _ in range(steps):
+        square = ops.matmul(x, ops.transpose(x))
+        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
+    return ops.transpose(x) if tall else x
