@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from measured import kept, on_a_page, rounded, shown
+from measured import cached, number_text, on_a_page, rounded
 
 from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.data.clips import open_clip
-from eqvid_tf.evaluation.comparison import scored
+from eqvid_tf.evaluation.comparison import score_model
 from eqvid_tf.model_folder import load
 from eqvid_tf.pixels.sheets import text_table
 from eqvid_tf.training.finetuning import finetune
@@ -52,7 +52,7 @@ def frozen(*names: str):
 def means(run: Path, place: Path, **scenes: list[Path]) -> dict:
     """The means of a model's scorecards, on each of these groups of scenes."""
     model = load(run)
-    cards = {group: scored(model, members, place / group, cache=None).mean for group, members in scenes.items()}
+    cards = {group: score_model(model, members, place / group, cache=None).mean for group, members in scenes.items()}
     return rounded({group: {column: card[column] for column in COLUMNS} for group, card in cards.items()})
 
 
@@ -79,7 +79,7 @@ def with_one_new(new: Path, old: list[Path], args: argparse.Namespace) -> dict:
     clips, source = [open_clip(scene / "frames", cache=None) for scene in old], work / "source"
     settings = {"old": [scene.name for scene in old], "frames": FRAMES, "seed": args.seed}
     # `kept` makes again what was made by other code, with other settings, or of another source
-    once = lambda name, of, minutes, make: kept(
+    once = lambda name, of, minutes, make: cached(
         work, name.replace(" ", "-"), of, {**settings, "minutes": minutes}, make
     )
     found = {
@@ -119,7 +119,7 @@ def table(figures: dict) -> str:
             new,
             f"{way}, {figures['minutes'][way]:g} min" if way in figures["minutes"] else way,
             *(
-                shown(found.get(group, {}).get(column), digits)
+                number_text(found.get(group, {}).get(column), digits)
                 for group in groups
                 for column, digits in COLUMNS.items()
             ),

@@ -32,7 +32,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from measured import between, kept, page_with, pixels, rounded, save
+from measured import cached, corner_pixels, motion_between, page_with, rounded, save
 from motion_error import GAPS
 from record import write
 
@@ -77,9 +77,9 @@ class Seen:
 
 
 def see(model, path: Path) -> Seen:
-    from eqvid_tf.camera.stabilization import move_with_validity
     from eqvid_tf.data.clips import open_clip, read_image
     from eqvid_tf.pixels.canvas import canvas_from_clip, fit
+    from eqvid_tf.pixels.resampling import move_with_validity
     from eqvid_tf.separation.layers import ClipLayers
 
     clip = open_clip(path, cache=None)
@@ -87,8 +87,9 @@ def see(model, path: Path) -> Seen:
     own = path.is_dir() and (path / "masks").is_dir()
     if own:
         masks = [read_image(file)[..., 0] for file in sorted((path / "masks").iterdir())]
-        if camera := getattr(layers.clip, "camera", None):  # the camera sways: layers has the clip without that
-            masks = [move_with_validity(mask, pose, clip.size)[0] for mask, pose in zip(masks, camera.poses)]
+        if layers.clip.sways:  # layers has the clip without that
+            poses = layers.clip.camera.poses
+            masks = [move_with_validity(mask, pose, clip.size)[0] for mask, pose in zip(masks, poses)]
         masks = np.stack([fit(mask, layers.canvas) for mask in masks])
     else:
         masks = layers.coverage
@@ -166,19 +167,21 @@ def of_gap(seen: Seen, draw, pairs, chained: dict[int, np.ndarray]) -> dict:
     size = seen.layers.clip.size
     if abs(pairs[0][1] - pairs[0][0]) > 1:
         products = [product_of(chained, i, j) for i, j in pairs]
-        columns["composition"] = [pixels(p, m, seen.centre[i], size) for p, m, (i, _) in zip(products, motions, pairs)]
+        columns["composition"] = [
+            corner_pixels(p, m, seen.centre[i], size) for p, m, (i, _) in zip(products, motions, pairs)
+        ]
     if seen.steps is not None:
-        true = np.stack([between(seen.steps, i, j) for i, j in pairs])
+        true = np.stack([motion_between(seen.steps, i, j) for i, j in pairs])
         given = appearance(seen, draw, pairs, true)
         columns |= {"given": given["character"], "residual given": given["residual"]}
-        columns["error"] = [pixels(t, m, seen.centre[i], size) for t, m, (i, _) in zip(true, motions, pairs)]
+        columns["error"] = [corner_pixels(t, m, seen.centre[i], size) for t, m, (i, _) in zip(true, motions, pairs)]
     return {key: float(np.mean(values)) for key, values in columns.items()}
 
 
 def product_of(chained: dict[int, np.ndarray], first: int, second: int) -> np.ndarray:
     """The product [2, 3] of the gap-1 estimates from one frame to another, each taken in the direction of travel."""
     if first < second:
-        return between(chained[1], first, second)
+        return motion_between(chained[1], first, second)
     motion = np.eye(3)
     for step in homogeneous(chained[-1])[second:first][::-1]:
         motion = step @ motion
@@ -375,7 +378,7 @@ def main() -> None:
 
     def figures(run: Path, path: Path, gaps) -> dict:
         settings = {"clip": str(path.resolve()), "gaps": gaps, "most": args.most}
-        made = kept(args.work, path.stem, run, settings, lambda: measure(load(run), path, gaps, args.most))
+        made = cached(args.work, path.stem, run, settings, lambda: measure(load(run), path, gaps, args.most))
         print(f"{path.name}: done", flush=True)
         return made
 

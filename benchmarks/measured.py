@@ -1,4 +1,4 @@
-"""What the benchmarks of motion share: errors in pixels, ranks, what is done already, and pages that hold their figures."""
+"""What benchmarks share: errors in pixels, statistics of ranks, a cache of results, pages that hold their figures."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def roc(positive, negative) -> tuple[np.ndarray, np.ndarray]:
     return above(negative), above(positive)
 
 
-def between(steps, first: int, second: int) -> np.ndarray:
-    """The forward motion [2, 3] from one frame to another, later or earlier, as the product of the steps [T - 1, 2, 3]."""
+def motion_between(steps, first: int, second: int) -> np.ndarray:
+    """The forward motion [2, 3] from one frame to another, later or earlier: the product of the steps [T - 1, 2, 3]."""
     motion = np.eye(3)
     for step in homogeneous(steps)[min(first, second) : max(first, second)]:
         motion = step @ motion
     return (np.linalg.inv(motion) if second < first else motion)[:2]
 
 
-def pixels(true, got, centre, size) -> float:
+def corner_pixels(true, got, centre, size) -> float:
     """The corner error in pixels of a frame that is 64 high."""
     return corner_error(true, got, centre, size) * HEIGHT / size[0]
 
@@ -71,12 +71,13 @@ def rounded(value):
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def shown(value, digits: int = 2) -> str:
+def number_text(value, digits: int = 2) -> str:
+    """A number with so many digits after the point; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def page_with(made: str, text: str) -> str:
-    """A page with a table between its marks."""
+    """The text of a page with a table put between its marks."""
     text, count = MARKS.subn(lambda _: made, text)
     if count != 1:
         raise SystemExit("the page must hold <!-- table --> and <!-- /table -->, each in a line of its own")
@@ -84,12 +85,16 @@ def page_with(made: str, text: str) -> str:
 
 
 def on_a_page(parser: argparse.ArgumentParser, name: str, run: Callable, table: Callable[[dict], str]) -> int:
-    """What a benchmark does whose figures stand in docs/NAME.md as a table: measures, or says with --check whether the page is right.
+    """Run a benchmark whose figures stand in docs/NAME.md as a table, or with --check compare the page with them.
 
     Args:
         parser: gets --work, --json, --page and --check.
-        run: gives the figures, from the arguments.
-        table: makes Markdown of them.
+        name: of the page and of the file of figures.
+        run: measures the figures, with the arguments.
+        table: makes Markdown of the figures.
+
+    Returns:
+        The exit code: 1 where --check finds another table.
     """
     parser.add_argument(
         "--work", type=Path, default=ROOT / "build" / name, help=f"what is made on the way (default: build/{name})"
@@ -112,18 +117,18 @@ def on_a_page(parser: argparse.ArgumentParser, name: str, run: Callable, table: 
 
 
 def save(figure, path: Path) -> None:
-    """A figure as a PNG without the date or the version in it, so that the same figures give the same file."""
+    """Save a plot as a PNG without a date or a version in it, so that the same figures give the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def kept(work: Path, name: str, run: Path, settings: dict, make: Callable[[], dict]) -> dict:
-    """What `make` gives, from work/NAME-DIGEST.json if it was made before of this model, with these settings and this code."""
+def cached(work: Path, name: str, run: Path, settings: dict, make: Callable[[], dict]) -> dict:
+    """What `make` gives, from work/NAME-DIGEST.json if it was made before: of this model, settings and code."""
     read = [
         run / "model.keras",
         Path(sys.argv[0]),
         Path(__file__),
-        *sorted(Path(eqvid_tf.__file__).parent.glob("*.py")),
+        *sorted(Path(eqvid_tf.__file__).parent.rglob("*.py")),
     ]
     parts = [path.read_bytes() for path in read if path.is_file()] + [json.dumps(settings, sort_keys=True).encode()]
     path = work / f"{name}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}.json"

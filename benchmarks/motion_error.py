@@ -25,7 +25,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from measured import auroc, between, kept, page_with, pixels, roc, rounded, save, shown, spearman
+from measured import auroc, cached, corner_pixels, motion_between, number_text, page_with, roc, rounded, save, spearman
 from record import write
 
 from eqvid_tf.data.output import write_text
@@ -184,7 +184,7 @@ def measure(model, scene: Truth, *, drawn: int, empty: int, seed: int) -> dict:
         motions, confidences = estimate(model, frames)
         found["drawn"] = [
             {
-                "error": pixels(t["motion"], m, t["centre"], scene.size),
+                "error": corner_pixels(t["motion"], m, t["centre"], scene.size),
                 "confidence": float(c),
                 "turn": t["turn"],
                 "outside": t["outside"],
@@ -205,22 +205,24 @@ def gaps(model, scene: Truth) -> dict:
     at = dict(zip(pairs, motions))
     rows, trips = [], []
     for (i, j), motion, confidence in zip(pairs, motions, confidences):
-        true = between(scene.steps, i, j)
+        true = motion_between(scene.steps, i, j)
         rows.append(
             {
                 "gap": j - i,
-                "error": pixels(true, motion, scene.centre[i], scene.size),
+                "error": corner_pixels(true, motion, scene.centre[i], scene.size),
                 "confidence": float(confidence),
-                "travel": pixels(true, STILL_MOTION, scene.centre[i], scene.size),
+                "travel": corner_pixels(true, STILL_MOTION, scene.centre[i], scene.size),
             }
         )
         there_and_back = (homogeneous(at[j, i]) @ homogeneous(motion))[:2]
-        trips.append({"gap": abs(j - i), "error": pixels(STILL_MOTION, there_and_back, scene.centre[i], scene.size)})
+        trips.append(
+            {"gap": abs(j - i), "error": corner_pixels(STILL_MOTION, there_and_back, scene.centre[i], scene.size)}
+        )
     chain = []
     forward = [at[i, i + 1] for i in range(len(scene.frames) - 1)]
     for i in range(len(scene.frames) - 8):
-        product, true = between(forward, i, i + 8), between(scene.steps, i, i + 8)
-        apart = lambda a, b, i=i: pixels(a, b, scene.centre[i], scene.size)
+        product, true = motion_between(forward, i, i + 8), motion_between(scene.steps, i, i + 8)
+        apart = lambda a, b, i=i: corner_pixels(a, b, scene.centre[i], scene.size)
         chain.append(
             {
                 "apart": apart(product, at[i, i + 8]),
@@ -234,7 +236,7 @@ def gaps(model, scene: Truth) -> dict:
 def nothing(model, frames) -> list[dict]:
     """Of pairs without a character: how confident, and how far from no motion."""
     motions, confidences = estimate(model, frames)
-    travel = [pixels(STILL_MOTION, motion, (0, 0), frames.shape[1:3]) for motion in motions]
+    travel = [corner_pixels(STILL_MOTION, motion, (0, 0), frames.shape[1:3]) for motion in motions]
     return [{"confidence": float(confidence), "travel": px} for confidence, px in zip(confidences, travel)]
 
 
@@ -320,16 +322,16 @@ def report(figures: dict) -> str:
         f"{'gap':>6s}{'mean':>8s}{'median':>8s}{'p90':>8s}   by scene",
     ]
     for gap, row in figures["gaps"].items():
-        scenes = ", ".join(f"{name} {shown(value)}" for name, value in row["scenes"].items())
+        scenes = ", ".join(f"{name} {number_text(value)}" for name, value in row["scenes"].items())
         lines.append(f"{gap:>6s}{row['mean of scenes']:8.2f}{row['median']:8.2f}{row['p90']:8.2f}   {scenes}")
-    mean = lambda row: shown(row.get("mean"))
+    mean = lambda row: number_text(row.get("mean"))
     lines.append("there and back: " + ", ".join(f"gap {gap} {mean(row)}" for gap, row in figures["round trip"].items()))
     lines.append("eight steps: " + ", ".join(f"{key} {mean(row)}" for key, row in figures["eight steps"].items()))
     sure = figures["confidence"]
-    pooled = f"{shown(sure['spearman'], 3)}; moving pairs {shown(sure['spearman, moving pairs'], 3)}; "
+    pooled = f"{number_text(sure['spearman'], 3)}; moving pairs {number_text(sure['spearman, moving pairs'], 3)}; "
     lines.append(
         f"Spearman of confidence and error: {pooled}"
-        + ", ".join(f"{name} {shown(value)}" for name, value in sure["spearman by scene"].items())
+        + ", ".join(f"{name} {number_text(value)}" for name, value in sure["spearman by scene"].items())
     )
     if "drawn" in figures:
         drawn = figures["drawn"]
@@ -360,7 +362,7 @@ def table(figures: dict) -> str:
         of("Spearman of confidence and error", lambda gap: sure["spearman by gap"][gap]),
     ]
     eight = {key: row.get("mean") for key, row in figures["eight steps"].items()}
-    both = lambda first, second: f"{shown(first)}; {shown(second)}"
+    both = lambda first, second: f"{number_text(first)}; {number_text(second)}"
     lines = [
         ["gap 8 at once; as the product of eight steps, px", both(eight["direct"], eight["product"])],
         [
@@ -413,7 +415,7 @@ def draw_plot(parts: dict[str, dict], figures: dict, path: Path) -> None:
         ylabel="corner error (0.02 and more), px of a frame 64 px high",
         yscale="log",
         xlim=(-0.02, 1.02),
-        title=f"{len(rows)} pairs of {len(parts)} scenes, Spearman {shown(figures['confidence']['spearman'])}",
+        title=f"{len(rows)} pairs of {len(parts)} scenes, Spearman {number_text(figures['confidence']['spearman'])}",
     )
     left.legend(markerscale=2, fontsize=8)
     left.grid(alpha=0.25)
@@ -466,7 +468,7 @@ def main() -> None:
             model = model or load(args.run)
             return measure(model, read_scene(folder), drawn=args.drawn, empty=args.empty, seed=args.seed)
 
-        parts[folder.name] = kept(args.work, folder.name, args.run, settings, make)
+        parts[folder.name] = cached(args.work, folder.name, args.run, settings, make)
         print(f"{folder.name}: done", flush=True)
     config, figures = read_config(args.run), summary(parts)
     about = {

@@ -1,9 +1,10 @@
-"""Whether an export made on this TensorFlow loads, and gives the same numbers, on an older one's runtime.
+"""Check that an export of this TensorFlow loads on an older one's runtime, and gives the same numbers.
 
     python benchmarks/older_runtime.py MODEL [MODEL ...] --python OLDER/bin/python [--output FILE]
 
-Every signature of the newest SavedModel of each model folder is run on the same numbers here and there; the older Python needs
-TensorFlow and numpy alone. Ends with exit code 1 where a number differs by more than 1e-5, or a picture by more than one level.
+Every signature of the newest SavedModel of each model folder runs on the same numbers in both; the older Python needs
+TensorFlow and numpy alone. Ends with exit code 1 where a number differs by more than 1e-5, or a picture by more than a
+level.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def newest(folder: Path) -> Path:
 
 
 def answers(saved: Path) -> dict:
-    """ "signature/size/output" -> numbers, of fixed inputs."""
+    """The outputs for fixed inputs, numpy, by "signature/size/output"."""
     module = tf.saved_model.load(str(saved))
     made = {}
     for name, signature in sorted(module.signatures.items()):
@@ -42,7 +43,7 @@ def answers(saved: Path) -> dict:
                 for key, spec in sorted(signature.structured_input_signature[1].items())
             }
             for key, value in signature(**inputs).items():
-                made[f"{name}/{size[0]}x{size[1]}/{key}"] = pixels(value) if value.dtype == tf.string else value.numpy()
+                made[f"{name}/{size[0]}x{size[1]}/{key}"] = decode(value) if value.dtype == tf.string else value.numpy()
     return made
 
 
@@ -55,28 +56,27 @@ def example(name: str, spec: tf.TensorSpec, size: tuple[int, int], rng: np.rando
     return tf.constant(rng.random((2, *size, spec.shape[-1])), tf.float32)
 
 
-def pixels(files: tf.Tensor) -> np.ndarray:
+def decode(files: tf.Tensor) -> np.ndarray:
     return np.stack([tf.io.decode_png(file).numpy() for file in files])
 
 
 def compare(saved: Path, older: str) -> dict:
-    """The largest difference between the two runtimes, of numbers and of pictures' levels, and the older one's versions."""
+    """The largest difference between the runtimes, of numbers and of pictures' levels; the older one's versions."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "answers.npz"
         done = subprocess.run(
             [older, __file__, str(saved), "--answers", str(file)], check=True, capture_output=True, text=True
         )
-        there = np.load(file)
-        here = answers(saved)
-        assert set(here) == set(there.files)
-        apart = {key: float(np.abs(here[key].astype(np.float64) - there[key]).max()) for key in here}
+        before, now = np.load(file), answers(saved)
+        assert set(now) == set(before.files)
+        differences = {key: float(np.abs(now[key].astype(np.float64) - before[key]).max()) for key in now}
     kinds = {
-        "numbers": [v for k, v in apart.items() if here[k].dtype != np.uint8],
-        "levels": [v for k, v in apart.items() if here[k].dtype == np.uint8],
+        "numbers": [value for key, value in differences.items() if now[key].dtype != np.uint8],
+        "levels": [value for key, value in differences.items() if now[key].dtype == np.uint8],
     }
     return {
-        "signatures": len({key.split("/")[0] for key in here}),
-        "compared": sum(value.size for value in here.values()),
+        "signatures": len({key.split("/")[0] for key in now}),
+        "compared": sum(value.size for value in now.values()),
         "largest_difference": {kind: max(values, default=0.0) for kind, values in kinds.items()},
         "older": json.loads(done.stdout.splitlines()[-1]),
     }
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--python", help="the older environment's Python")
-    parser.add_argument("--answers", type=Path, help=argparse.SUPPRESS)  # what the older Python is asked for
+    parser.add_argument("--answers", type=Path, help=argparse.SUPPRESS)  # for the older Python
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results/older_runtime.json")
     args = parser.parse_args()
     if args.answers:

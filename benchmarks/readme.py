@@ -1,4 +1,4 @@
-"""Writes the README's table of figures from docs/demo.json, which `eqvid demo` wrote as figures.json.
+"""Write the README's table of figures from docs/demo.json, which `eqvid demo` wrote as figures.json.
 
 python benchmarks/readme.py            rewrites the table
 python benchmarks/readme.py --check    exits with 1 where the README says something else

@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from measured import kept, on_a_page, rounded
+from measured import cached, on_a_page, rounded
 
 from eqvid_tf.pixels.sheets import text_table
 
@@ -72,7 +72,7 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
 
     from eqvid_tf.config import Config, LossConfig, TrainConfig
     from eqvid_tf.data.clips import open_clip
-    from eqvid_tf.evaluation.comparison import scored
+    from eqvid_tf.evaluation.comparison import score_model
     from eqvid_tf.model_folder import load, read_metrics
     from eqvid_tf.training.train import Collapsed, configure, train
 
@@ -88,7 +88,7 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
             train(settings, clips, run)
     model, metrics, found = load(run), read_metrics(run), {}
     for kind, alone in (("cut out", False), ("network alone", True)):
-        card = scored(model, folders, run / kind, network_only=alone, cache=None)
+        card = score_model(model, folders, run / kind, network_only=alone, cache=None)
         found[kind] = {column: value for column, value in card.mean.items() if column in COLUMNS}
     return {"figures": rounded(found), "verdict": metrics["verdict"], "steps": metrics["steps"]}
 
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> dict:
             place, began = args.work / f"{name.replace(' ', '-')}-{seed}", time.monotonic()
             settings = {"scenes": SCENES, "minutes": args.minutes, "seed": seed, "variant": name}
             once = partial(trained, config, broken, folders, place, args.minutes, seed)
-            rows[f"{name}, seed {seed}"] = found = kept(args.work, place.name, args.work, settings, once)
+            rows[f"{name}, seed {seed}"] = found = cached(args.work, place.name, args.work, settings, once)
             print(f"{name}, seed {seed}: {found['figures']['cut out']} ({time.monotonic() - began:.0f} s)", flush=True)
     return {"scenes": SCENES, "minutes": args.minutes, "runs": rows}
 

@@ -1,9 +1,10 @@
-"""A model folder as it is served: speed in process, from a cold start, over REST and gRPC; under load; and through faults.
+"""Measure a model folder as it is served: in process, from a cold start, over REST and gRPC, under load, with faults.
 
     python benchmarks/serving.py MODEL [--seconds 60] [--clients 8] [--output benchmarks/results/serving.json]
 
-Needs the extra [serving]; REST is measured where [serving-test] is installed. The server is serving/stand_in.py, in a process
-of its own on this machine: it shares the cores with the clients. Ends with exit code 1 where an answer was wrong or missing.
+Needs the extra [serving]; REST is measured where [serving-test] is installed. The server is serving/stand_in.py, in a
+process of its own on this machine: it shares the cores with the clients. Ends with exit code 1 where an answer was
+wrong or missing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from record import write
 
-from eqvid_tf.serving.client import Client, ServingError, png
+from eqvid_tf.serving.client import Client, ServingError, encode_png
 
 ROOT = Path(__file__).parents[1]
 SIZE, DRAG_SIZE, BATCH = 64, 128, 32
@@ -121,7 +122,7 @@ def in_process(folder: Path) -> dict:
 
 
 def cold(folder: Path, rounds: int = 3) -> dict:
-    """Seconds from a cold process to the first render, TensorFlow's import apart; the median of a few."""
+    """Seconds from a cold process to the first render, and of TensorFlow's import; the median of a few."""
     figures = {}
     for name, code in COLD.items():
         runs = [
@@ -149,6 +150,7 @@ class Server:
         self.log = (place / "server.log").open("a")
 
     def start(self) -> None:
+        """Start it; clients wait until it answers."""
         ports = [
             word for kind, port in self.ports.items() for word in ("--rest" if kind == "http" else "--grpc", str(port))
         ]
@@ -156,10 +158,12 @@ class Server:
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
     def kill(self) -> None:
+        """End it without warning."""
         self.process.kill()
         self.process.wait()
 
     def client(self, kind: str, **options) -> Client:
+        """A client over "http" or "grpc"."""
         return Client(f"{kind}://127.0.0.1:{self.ports[kind]}", timeout=UP_S, retry_for=UP_S, **options)
 
     def megabytes(self) -> float:
@@ -177,7 +181,7 @@ def free_port() -> int:
 
 
 def overhead(server: Server, bare: dict) -> dict:
-    """Milliseconds of `render` through client and server, and what of it the model itself does not need."""
+    """Milliseconds of `render` through client and server, and those that the model itself does not need."""
     frames = clip(BATCH)
     figures = {}
     for kind in server.ports:
@@ -191,7 +195,7 @@ def overhead(server: Server, bare: dict) -> dict:
                         "over_the_model_a_frame": round((took["median"] - model) / count, 2),
                     }
     figures["bytes_a_frame"] = {
-        "png_in_base64": int(np.mean([len(png(frame)) for frame in frames]) * 4 / 3),
+        "png_in_base64": int(np.mean([len(encode_png(frame)) for frame in frames]) * 4 / 3),
         "numbers_in_json": len(json.dumps(np.round(frames[0] / 255, 7).tolist(), separators=(",", ":"))),
         "float32": frames[0].size * 4,
     }
@@ -208,7 +212,7 @@ class Load:
         self.frames = clip(clients, seed=1)
         self.motions = [STILL + np.float32([[0, 0, 0.1 * index], [0, 0, 0]]) for index in range(clients)]
         self.times: list[float] = []
-        self.wrong, self.errors, self.going = 0, [], True
+        self.wrong, self.errors, self.running = 0, [], True
         with server.client(kind) as client:
             self.expected = [
                 client.render(frame, self.frames[0], motion).astype(int)
@@ -217,8 +221,9 @@ class Load:
         self.threads = [threading.Thread(target=self.ask, args=(server, kind, index)) for index in range(clients)]
 
     def ask(self, server: Server, kind: str, index: int) -> None:
+        """Render as client `index` until the load stops."""
         with server.client(kind) as client:
-            while self.going:
+            while self.running:
                 began = time.perf_counter()
                 try:
                     made = client.render(self.frames[index], self.frames[0], self.motions[index])
@@ -234,11 +239,12 @@ class Load:
         return self
 
     def __exit__(self, *error) -> None:
-        self.going = False
+        self.running = False
         for thread in self.threads:
             thread.join()
 
     def figures(self) -> dict:
+        """Answers, errors and times."""
         middle, late, latest = (round(float(np.percentile(self.times, share)) * 1e3, 1) for share in (50, 95, 100))
         return {
             "answers": len(self.times),
@@ -274,7 +280,7 @@ def load(server: Server, kind: str, clients: int, seconds: float) -> dict:
 
 
 def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
-    """The server killed and started again while clients ask."""
+    """The server is killed and started again while clients ask."""
     with Load(server, kind, clients) as running:
         time.sleep(seconds / 3)
         server.kill()
@@ -287,7 +293,7 @@ def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
 
 
 def versions(server: Server, kind: str, clients: int, seconds: float) -> dict:
-    """Version 2 appearing, and version 1 vanishing, while clients ask."""
+    """Version 2 appears, and version 1 vanishes, while clients ask."""
     first, second = server.folder / "1", server.folder / "2"
     with Load(server, kind, clients) as running:
         time.sleep(seconds / 4)

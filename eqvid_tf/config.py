@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 
 FORMAT = 1  # of a model folder; a folder written by a later format is refused
 
-BEFORE = {"cubic": False}  # what a model was that was written before there was such a field
-
-
 def option(default, text: str, **metadata):
     """A field with a default and the help text that the command line shows."""
     return field(default=default, metadata={"help": text, **metadata})
@@ -120,7 +117,6 @@ class Config:
                 f"model folder format {version} is newer than this package reads ({FORMAT}); upgrade eqvid_tf"
             )
         parts = {"model": ModelConfig, "loss": LossConfig, "train": TrainConfig}
-        values["model"] = {**BEFORE, **values.get("model", {})}
         return from_dict(cls, {k: from_dict(parts[k], v) if k in parts else v for k, v in values.items()})
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from eqvid_tf.config import Config
-from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.output import OutputError, write_text
-from eqvid_tf.serving.saved_model import export
+
+if TYPE_CHECKING:  # TensorFlow is imported with the first model: the command line answers --help without it
+    from eqvid_tf.core.model import EquivariantVideoModel
 
 CHECKOUT = Path(__file__).parents[1] / "saved_models"
 
@@ -63,6 +63,10 @@ def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
 
     Raises: OutputError.
     """
+    import keras
+
+    import eqvid_tf.core.model  # noqa: F401 - registers the classes in the file
+
     try:
         return keras.saving.load_model(path, compile=compile)
     except Exception as error:  # zip, HDF5, JSON and Keras have each their own for a damaged file
@@ -97,6 +101,8 @@ def read_metrics(folder: Path) -> dict:
 
 def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path, version: int = 1) -> None:
     """Writes config.json, metrics.json, README.md, the SavedModel and, last, model.keras: with it the folder is whole."""
+    from eqvid_tf.serving.saved_model import export
+
     write_text(folder / "config.json", config.to_json())
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
     write_text(folder / "README.md", card(config, metrics))

@@ -24,6 +24,7 @@ from keras import ops, tree
 
 from eqvid_tf.core import affine
 from eqvid_tf.core.sampler import warp
+from eqvid_tf.pixels.coordinates import is_invertible
 
 
 def assert_equivariant(
@@ -49,7 +50,7 @@ def assert_equivariant(
 
     Returns the error, and prints it.
     """
-    theta = affine.invert(affine.check_motion(motion))
+    theta = affine.invert(_checked_motion(motion))
     features, moved = fn(x), fn(warp(x, theta))
     inner = _inner(ops.shape(features), border)
     seen = ops.cast(warp(inner, theta) > 0.999, "float32") * inner
@@ -66,6 +67,17 @@ def assert_equivariant(
         f"fn is not equivariant: error {error:.4g} is above atol {atol:.4g} over {share:.0%} of the map"
     )
     return error
+
+
+def _checked_motion(motion: tf.Tensor) -> tf.Tensor:
+    """The motion, if it is [batch, 2, 3], finite and can be inverted."""
+    values = np.asarray(motion, np.float64)
+    if values.ndim != 3 or values.shape[1:] != (2, 3) or not is_invertible(values).all():
+        raise ValueError(
+            f"motion must be [batch, 2, 3], finite and invertible; received {list(values.shape)}. "
+            "Use affine.identity(batch) for no motion."
+        )
+    return motion
 
 
 def _inner(shape, border):

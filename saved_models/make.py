@@ -2,8 +2,8 @@
 
     python saved_models/make.py [NAME...] [--minutes M] [--work DIR]
 
-Each is trained from two seeds on the frames alone; the first ships, the second says how far a figure may be off by chance. Runs
-that are done are kept in --work, so that a command that was stopped goes on where it was.
+Each is trained from two seeds on the frames alone; the first ships, the second says by how much a figure varies by
+chance. Runs that are done stay in --work, so that a command that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.output import new_folder, write_text
 from eqvid_tf.data.writers import write_png
-from eqvid_tf.evaluation.baseline import has_opencv
-from eqvid_tf.evaluation.comparison import evaluate, scored
+from eqvid_tf.evaluation.comparison import evaluate, score_model
 from eqvid_tf.model_folder import load, read_config, read_metrics
 from eqvid_tf.pixels.sheets import text_table
 from eqvid_tf.synthetic.scenes import write_scenes
@@ -47,7 +46,7 @@ def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarr
     """Means over the scenes, of the model, of its networks alone and of the scissors; and a contact sheet."""
     model = load(run)
     cards, sheet = evaluate(model, folders, place / "all", cache=None)
-    alone = scored(model, folders, place / "alone", network_only=True, cache=None)
+    alone = score_model(model, folders, place / "alone", network_only=True, cache=None)
     found = {"eqvid": cards["eqvid"].mean, "network only": alone.mean, "scissors": cards["scissors"].mean}
     return {name: {column: round(value, 4) for column, value in row.items()} for name, row in found.items()}, sheet
 
@@ -95,9 +94,9 @@ def card(text: str, metrics: dict) -> str:
             "",
             "## How good it is",
             "",
-            f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it was trained on, from their",
-            "frames alone, beside the temporal-median scissors refined by ECC; ± how far a model trained from another seed is off. Written by",
-            "`python saved_models/make.py`.",
+            f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it",
+            "was trained on, from their frames alone, beside the temporal-median scissors refined by ECC; ± how far a",
+            "model trained from another seed is off. Written by `python saved_models/make.py`.",
             "",
             table(metrics),
             "",
@@ -115,10 +114,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="of training, instead of the model's own")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build/saved_models")
     args = parser.parse_args()
-    if not has_opencv():
-        parser.error(
-            "the scissors refine their motions by OpenCV, which is not installed. Install eqvid_tf[baselines]."
-        )
     for name in args.names or MODELS:
         make(name, args.minutes, args.work)
 

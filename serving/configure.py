@@ -2,7 +2,7 @@
 
     python serving/configure.py [FOLDER] [--output FILE] [--root PATH]
 
-Each model is served under its folder's name, its two newest versions at once, so that a client may stay on the older one.
+Each model is served under its folder's name, its two newest versions at once, so that a client may stay on the older.
 """
 
 from __future__ import annotations

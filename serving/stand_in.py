@@ -1,11 +1,12 @@
-"""A stand-in for TensorFlow Serving where its binary cannot be had: the same interface, TensorFlow as the engine, on loopback.
+"""A stand-in for TensorFlow Serving where its binary cannot be had: its interface, with TensorFlow as the engine.
 
     python serving/stand_in.py --rest 8501 --grpc 8500 NAME=FOLDER [NAME=FOLDER ...]
 
-REST is a real KServe ModelServer (the extra [serving-test]), in its V1 protocol: `/v1/models/NAME:predict`, no `/versions/V`.
-gRPC is `PredictionService.Predict` on the stubs of tensorflow-serving-api (the extra [serving]). As TensorFlow Serving does by
-default it serves the newest version in each folder, loads one that appears and lets go of the older when the new one is ready.
-The tests and benchmarks/serving.py talk to it. It has no batching, no TLS and no limits: it is not for production.
+REST is a real KServe ModelServer (the extra [serving-test]), in its V1 protocol: `/v1/models/NAME:predict`, without
+`/versions/V`. gRPC is `PredictionService.Predict` on the stubs of tensorflow-serving-api (the extra [serving]). As
+TensorFlow Serving does by default it serves the newest version in each folder, loads one that appears, and unloads the
+older when the new one is ready. The tests and benchmarks/serving.py use it. It listens on this machine alone, and has
+no batching, no TLS and no limits: it is not for production.
 """
 
 from __future__ import annotations
@@ -40,19 +41,26 @@ class Model:
 
     def __init__(self, name: str, folder: Path):
         self.name, self.folder, self.loaded = name, folder, {}
-        self.look()
+        self.update()
 
-    def look(self) -> None:
-        """Load the newest version, if it is not, and only then let go of the others."""
+    def update(self) -> None:
+        """Load the newest version if it is not loaded, and only then unload the others."""
         numbers = [int(path.parent.name) for path in self.folder.glob("*/saved_model.pb") if path.parent.name.isdigit()]
         newest = max(numbers, default=None)
         if newest not in self.loaded:
             self.loaded = {} if newest is None else {newest: tf.saved_model.load(str(self.folder / str(newest)))}
 
     def predict(self, signature: str, inputs: dict, version: int | None = None) -> dict:
-        """Outputs by name, numpy. `inputs` maps names to arrays, or to a function of the dtype that gives one.
+        """The outputs of a signature by name, numpy.
 
-        Raises: Missing; Refused.
+        Args:
+            signature: its name; "" for serving_default.
+            inputs: arrays by name, or functions of a dtype that give an array.
+            version: of the model; None for the newest.
+
+        Raises:
+            Missing: no such version.
+            Refused: the model cannot answer.
         """
         loaded = self.loaded
         if not loaded or version not in (None, *loaded):
@@ -76,12 +84,12 @@ class Model:
 
 
 def watch(models: dict[str, Model], seconds: float) -> None:
-    """Look for new versions, for ever, beside what else goes on."""
+    """Look for new versions every so many seconds, in a thread of its own."""
 
     def loop():
         while not threading.Event().wait(seconds):
             for model in models.values():
-                model.look()
+                model.update()
 
     threading.Thread(target=loop, daemon=True).start()
 

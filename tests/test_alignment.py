@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eqvid_tf.core import affine
+from eqvid_tf.core import affine, alignment
 from eqvid_tf.core.alignment import align, standard_error
 
 SIZE = (48, 64)
@@ -58,7 +58,7 @@ def test_it_is_the_same_compiled_and_beside_pairs_that_take_longer():
 
 def test_confidence_falls_with_the_error_and_with_doubt_and_is_nothing_without_a_character():
     still, moved, right = drawn(np.eye(2, 3)), drawn(TRUE), TRUE[None].astype("float32")
-    confidence = lambda there, back, a=still, b=moved: float(confidence(a, b, there, back)[0])
+    confidence = lambda there, back, a=still, b=moved: float(alignment.confidence(a, b, there, back)[0])
     for wrong_way_back in (False, True):
         found = []
         for error in (0.0, 0.02, 0.05, 0.1, 0.3):

@@ -9,6 +9,7 @@ import pytest
 from eqvid_tf.data import cache, clips, readers
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.writers import write_png, write_video
+from eqvid_tf.pixels.canvas import fit
 
 CANVAS = (16, 24)
 
@@ -37,7 +38,7 @@ def never(*_):
 def test_decoded_once(tmp_path, clip, monkeypatch):
     first = clip.arrays(CANVAS)
     assert isinstance(first, np.memmap) and not first.flags.writeable
-    np.testing.assert_array_equal(first, [clips.fit(frame, CANVAS) for frame in clip])
+    np.testing.assert_array_equal(first, [fit(frame, CANVAS) for frame in clip])
     np.testing.assert_array_equal(np.load(entries(tmp_path)[0], mmap_mode="r", allow_pickle=False), first)
     monkeypatch.setattr(readers.ImageReader, "read", never)
     np.testing.assert_array_equal(clip.arrays(CANVAS), first)
@@ -65,7 +66,7 @@ def test_other_content_canvas_or_cut_is_another_entry(tmp_path, clip):
     write_png(tmp_path / "walk" / "3.png", walk(shade=50)[3])
     changed = open_clip(tmp_path / "walk", cache=tmp_path / "cache").arrays(CANVAS)
     assert len(entries(tmp_path)) == 4
-    np.testing.assert_array_equal(changed[3], clips.fit(walk(shade=50)[3], CANVAS))
+    np.testing.assert_array_equal(changed[3], fit(walk(shade=50)[3], CANVAS))
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def test_character_loss_of_a_batch_is_the_mean_of_its_parts():
     close(losses.character_loss(*two), ((0.25 + 1.0) / 2 + 1.75 / 4) / 2)
 
 
-def test_presence_loss_is_the_cross_entropy():
-    close(losses.presence_loss(np.full_like(A, 0.5), B), math.log(2))
-    presence, hint = np.float32([[0.9, 0.2]]), np.float32([[1.0, 0.5]])
-    close(losses.presence_loss(presence, hint), -(math.log(0.9) + 0.5 * math.log(0.2) + 0.5 * math.log(0.8)) / 2)
-    assert np.isfinite(losses.presence_loss(np.float32([0, 1]), np.float32([1, 0])))
+def test_coverage_loss_is_the_cross_entropy():
+    close(losses.coverage_loss(np.full_like(A, 0.5), B), math.log(2))
+    coverage, hint = np.float32([[0.9, 0.2]]), np.float32([[1.0, 0.5]])
+    close(losses.coverage_loss(coverage, hint), -(math.log(0.9) + 0.5 * math.log(0.2) + 0.5 * math.log(0.8)) / 2)
+    assert np.isfinite(losses.coverage_loss(np.float32([0, 1]), np.float32([1, 0])))
 
 
 def test_motion_loss_is_in_units_of_the_characters_box():

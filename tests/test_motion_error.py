@@ -51,13 +51,13 @@ def test_auroc_by_hand_and_as_the_area_under_the_curve():
 def test_motions_between_frames_go_both_ways():
     drawn = draw_scene(3, size=(32, 48), frames=12)
     for i, j in ((2, 9), (9, 2), (4, 4)):
-        np.testing.assert_allclose(measured.between(STEPS, i, j), drawn.motion(i, j), atol=1e-12)
+        np.testing.assert_allclose(measured.motion_between(STEPS, i, j), drawn.motion(i, j), atol=1e-12)
 
 
 def test_pixels_are_those_of_a_frame_64_high():
     shift = [[1, 0, 0.5], [0, 1, 0]]
-    assert measured.pixels(np.eye(2, 3), shift, (0.2, 0.1), (64, 64)) == pytest.approx(16)
-    assert measured.pixels(np.eye(2, 3), shift, (0.2, 0.1), (128, 256)) == pytest.approx(32)
+    assert measured.corner_pixels(np.eye(2, 3), shift, (0.2, 0.1), (64, 64)) == pytest.approx(16)
+    assert measured.corner_pixels(np.eye(2, 3), shift, (0.2, 0.1), (128, 256)) == pytest.approx(32)
 
 
 def one_scene(confidence: float) -> dict:
@@ -125,7 +125,7 @@ def test_products_of_steps_go_both_ways():
     back = np.asarray(affine.invert(STEPS))
     for i, j in ((1, 6), (6, 1)):
         got = frame_gap.product_of({1: STEPS, -1: back}, i, j)
-        np.testing.assert_allclose(got, measured.between(STEPS, i, j), atol=1e-6)
+        np.testing.assert_allclose(got, measured.motion_between(STEPS, i, j), atol=1e-6)
 
 
 def test_pairs_count_where_the_character_is_in_view_throughout():
@@ -158,7 +158,7 @@ def test_what_is_done_is_kept_until_the_model_or_the_settings_change(tmp_path):
 
     def ask(weights: bytes, settings: dict):
         (run / "model.keras").write_bytes(weights)
-        return measured.kept(tmp_path / "work", "scene", run, settings, lambda: made.append(1) or {"count": len(made)})
+        return measured.cached(tmp_path / "work", "scene", run, settings, lambda: made.append(1) or {"count": len(made)})
 
     assert ask(b"a", {"seed": 0}) == ask(b"a", {"seed": 0}) == {"count": 1}
     assert ask(b"a", {"seed": 1}) == {"count": 2}

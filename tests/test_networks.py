@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 import eqvid_tf
+from eqvid_tf.blocks import plain, unet
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine, estimators, model, networks, sampler
 from eqvid_tf.data.clips import open_clip, read_image
@@ -69,15 +70,19 @@ def test_sizes_may_be_known_only_at_run_time():
 
 def test_padding_repeats_the_edge():
     x = np.arange(6.0, dtype="float32").reshape(1, 2, 3, 1)
-    np.testing.assert_array_equal(networks.pad_to_multiple(x, 2)[0, :, :, 0], [[0, 1, 2, 2], [3, 4, 5, 5]])
-    np.testing.assert_array_equal(networks.pad_to_multiple(x, 1), x)
+    np.testing.assert_array_equal(unet.pad_to_multiple(x, 2)[0, :, :, 0], [[0, 1, 2, 2], [3, 4, 5, 5]])
+    np.testing.assert_array_equal(unet.pad_to_multiple(x, 1), x)
 
 
-def test_unfold_lays_channels_out_as_pixels():
-    cells = np.arange(2 * 3 * 12).reshape(1, 2, 3, 12)
-    picture = ops.convert_to_numpy(networks.unfold(cells, 2))
+def test_a_cells_channels_are_its_pixels():
+    g = networks.Renderer(width=4, stride=2)
+    g(np.zeros((1, 2, 3, g.map_channels), "float32"))
+    kernel = np.zeros(g.residual.kernel.shape, "float32")
+    g.residual.kernel.assign(kernel)
+    g.residual.bias.assign(np.arange(12.0))
+    picture = ops.convert_to_numpy(g.draw(np.zeros((1, 2, 3, g.map_channels), "float32")))
     assert picture.shape == (1, 4, 6, 3)
-    np.testing.assert_array_equal(picture[0, 2:4, 4:6].reshape(-1), cells[0, 1, 2])
+    np.testing.assert_array_equal(picture[0, 2:4, 4:6].reshape(-1), np.arange(12))
 
 
 # -- the partition -------------------------------------------------------------------------------------------------
@@ -89,12 +94,12 @@ def test_f_and_h_write_to_separate_channels(stride):
     frame = frames(16, 24)
     character, background = ops.convert_to_numpy(f(frame)), ops.convert_to_numpy(h(frame))
     assert not character[..., -3:].any() and not background[..., :-3].any()
-    presence = character[..., 3:4]
-    assert 0 < presence.min() and presence.max() < 1
-    assert 0 <= character[..., :3].min() and (character[..., :3] <= presence + FLOAT32).all()
+    coverage = character[..., 3:4]
+    assert 0 < coverage.min() and coverage.max() < 1
+    assert 0 <= character[..., :3].min() and (character[..., :3] <= coverage + FLOAT32).all()
     g.residual.kernel.assign(0 * g.residual.kernel)
     g.residual.bias.assign(0 * g.residual.bias)
-    cells = character[..., :3] + (1 - presence) * background[..., -3:]
+    cells = character[..., :3] + (1 - coverage) * background[..., -3:]
     if stride == 1:
         np.testing.assert_allclose(g(character + background), cells, atol=FLOAT32)
 
@@ -133,18 +138,18 @@ def test_from_the_ends_the_way_leads_back_and_no_further():
     logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        held = networks.bounded_logits(logits)
+        held = unet.bounded_logits(logits)
         loss = tf.reduce_sum(held * [-1.0, 1, 1, 1, -1])
     np.testing.assert_array_equal(held, [-6, -6, 0, 6, 6])
     np.testing.assert_array_equal(tape.gradient(loss, logits), [-1, 0, 1, 1, 0])
 
 
-def test_presence_stays_off_the_ends():
+def test_coverage_is_never_quite_0_or_1():
     logits = tf.Variable([-50.0, 0.0, 50.0])
     with tf.GradientTape() as tape:
-        presence = networks.off_the_ends(logits)
-    np.testing.assert_allclose(presence, [0.0025, 0.5, 0.9975], atol=1e-4)
-    assert tape.gradient(presence, logits)[1] > 0.2
+        coverage = unet.bounded_sigmoid(logits)
+    np.testing.assert_allclose(coverage, [0.0025, 0.5, 0.9975], atol=1e-4)
+    assert tape.gradient(coverage, logits)[1] > 0.2
 
 
 # -- no lattice shift, no position ---------------------------------------------------------------------------------
@@ -157,9 +162,9 @@ def half_turned(network):
             weight.assign(weight[::-1, ::-1])
         if weight.name == "pictures":
             weight.assign(weight[:, ::-1, ::-1])
-    if isinstance(network, networks.Renderer):
+    if isinstance(network, plain.PlainRenderer):
         for weight in network.residual.weights:
-            shape = (*weight.shape[:-1], network.stride, network.stride, networks.PIXELS)
+            shape = (*weight.shape[:-1], network.stride, network.stride, plain.PIXELS)
             weight.assign(ops.reshape(ops.reshape(weight, shape)[..., ::-1, ::-1, :], weight.shape))
 
 
@@ -174,7 +179,7 @@ def test_the_lattice_does_not_shift(structure, stride):
             network.recall = None  # the backgrounds that h remembers are not turned
         if isinstance(network, networks.BackgroundEncoder):
             network.recall = lambda frame: (ops.full_like(frame, 0.5), ops.ones(len(frame)))
-        encoder = not isinstance(network, networks.Renderer)
+        encoder = not isinstance(network, plain.PlainRenderer)
         x = frames(16, 24) if encoder else RNG.normal(size=(2, 8, 8, network.map_channels)).astype("float32")
         before = network(x)
         half_turned(network)
@@ -214,7 +219,7 @@ def test_what_shows_through_a_character_is_not_its_own():
 def test_training_makes_f_equivariant(trained, scene, capsys):
     """f(x') = T f(x) where the character moves and the background stays, before training and after it.
 
-    Of colour and presence. What f is free to add beside them is not equivariant after so short a training; and an f that has
+    Of colour and coverage. What f is free to add beside them is not equivariant after so short a training; and an f that has
     learned nothing finds a little of a character everywhere, which is equivariant for nothing.
     """
     clip = open_clip(scene, cache=None)
@@ -228,7 +233,9 @@ def test_training_makes_f_equivariant(trained, scene, capsys):
     for kind, parts in {"shift": {"shift": (0.2, -0.1)}, "turn": {"turn": 0.4}, "zoom": {"zoom": 1.2}}.items():
         move = ops.tile(affine.build(**parts, aspect=clip.size[1] / clip.size[0])[None], (len(frame), 1, 1))
         for name, f in (("new", new.f), ("trained", trained.f)):
-            composed = lambda layer, f=f: f(layer[..., :3] + (1 - layer[..., 3:]) * background)[..., : f.LAYER]
+            composed = lambda layer, f=f: f(layer[..., :3] + (1 - layer[..., 3:]) * background)[
+                ..., : f.motion_channels
+            ]
             errors[kind, name] = assert_equivariant(composed, layer, move, border=0.05, atol=np.inf)
     with capsys.disabled():
         for (kind, name), error in errors.items():
@@ -249,12 +256,12 @@ PAIR = {
     "motion": np.tile(np.eye(2, 3, dtype="float32"), (2, 1, 1)),
 }
 DESCRIPTORS = {
-    networks.Trunk: ({"width": 4, "levels": 2}, frames(16, 24), (2, 16, 24, 4)),
+    unet.Trunk: ({"width": 4, "levels": 2}, frames(16, 24), (2, 16, 24, 4)),
     networks.CharacterEncoder: ({**SETTINGS, "stride": 2}, frames(16, 24), (2, 8, 12, 9)),
     networks.BackgroundEncoder: ({**SETTINGS, "memory": 2, "canvas": (16, 24)}, frames(16, 24), (2, 16, 24, 9)),
     networks.Renderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
-    networks.PlainEncoder: ({**SETTINGS, "stride": 4}, frames(16, 24), (2, 4, 6, 9)),
-    networks.PlainRenderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
+    plain.PlainEncoder: ({**SETTINGS, "stride": 4}, frames(16, 24), (2, 4, 6, 9)),
+    plain.PlainRenderer: ({**SETTINGS, "stride": 2}, MAP, (2, 16, 24, 3)),
     estimators.KnownMotion: ({}, PAIR, (2, 2, 3)),
     estimators.FeatureMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),
     estimators.FrameMotion: ({"width": 4, "steps": 1}, PAIR, (2, 2, 3)),

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from eqvid_tf.config import FORMAT
-from eqvid_tf.evaluation.baseline import has_opencv
 from eqvid_tf.model_folder import CHECKOUT, folders_on, load, read_config, read_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -31,12 +30,9 @@ def test_it_is_as_good_as_its_metrics_say(folder, tmp_path):
     make, metrics = maker(), read_metrics(folder)
     found, _ = make.figures(folder, make.scenes(metrics["scenes"], tmp_path / "scenes"), tmp_path)
     said = metrics["figures"]
-    rows = (
-        said if has_opencv() else {"eqvid", "network only"}
-    )  # the scissors that it is measured beside refine by OpenCV
     off = {
         (row, column): (value, said[row][column])
-        for row in rows
+        for row in said
         for column, value in found[row].items()
         if abs(value - said[row][column]) > metrics["spread"][row][column] + 0.01
     }

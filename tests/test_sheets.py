@@ -19,9 +19,9 @@ def test_every_kind_of_picture_becomes_rgb():
 def test_transparent_parts_show_a_checkerboard():
     layer = np.zeros((8, 8, 4))
     layer[:4] = 1, 0, 0, 1
-    shown = sheets.as_rgb(layer, square=4)
-    assert (shown[:4] == [255, 0, 0]).all()
-    assert len(np.unique(shown[4:])) == 2 and (shown[4:, :4] != shown[4:, 4:]).all()
+    drawn = sheets.as_rgb(layer)
+    assert (drawn[:4] == [255, 0, 0]).all()
+    assert len(np.unique(drawn[4:])) == 2 and (drawn[4:, :4] != drawn[4:, 4:]).all()
 
 
 def test_a_batch_is_no_picture():
@@ -30,8 +30,8 @@ def test_a_batch_is_no_picture():
 
 
 def test_an_error_map_is_black_where_equal_and_white_at_full_error():
-    true, got = np.zeros((1, 3)), np.array([[0.0, 0.05, 0.5]])
-    equal, small, full = sheets.error_map(true, got)[0]
+    expected, received = np.zeros((1, 3)), np.array([[0.0, 0.05, 0.5]])
+    equal, small, full = sheets.error_map(expected, received)[0]
     assert (equal == 0).all() and (full == 255).all()
     assert small[0] > 100 > small[1] == small[2] == 0
 
@@ -55,7 +55,11 @@ def test_a_sheet_enlarges_whole_pixels_and_keeps_the_order():
     rows = [[np.full((8, 8, 3), (1.0, 0, 0)), np.full((4, 4, 3), (0, 1.0, 0))], [np.full((8, 8, 3), (0, 0, 1.0)), None]]
     sheet = sheets.contact_sheet(rows, column_titles=["frame", "mask"], row_titles=["a", "b"], title="Cut", scale=10)
     red, green, blue = (places(sheet, [255 * (k == c) for k in range(3)]) for c in range(3))
-    assert [(b - t, r - l) for t, l, b, r in (red, green, blue)] == [(80, 80), (40, 40), (80, 80)]
+    assert [(bottom - top, right - left) for top, left, bottom, right in (red, green, blue)] == [
+        (80, 80),
+        (40, 40),
+        (80, 80),
+    ]
     assert red[1] == blue[1] < green[1] and red[0] < green[0] < blue[0]
     assert (sheet[: red[0]] < 128).any() and (sheet[:, : red[1]] < 128).any()  # titles above and at the left
 

@@ -1,48 +1,39 @@
-"""Whether a clip's camera stands still, sways by a few pixels or travels: measured on the background, frame by frame."""
+"""What a clip's camera does: it stands still, sways by a few pixels or travels, measured on the background."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from eqvid_tf.camera.registration import (
-    STILL,
-    TILES,
-    Fit,
-    Pose,
-    Reference,
-    as_motion,
-    compose,
-    invert,
-    places,
-    sample,
-    travel,
-)
+from eqvid_tf.camera.registration import STILL, TILES, Pose, Reference, Registration, read_at, square_coordinates
 from eqvid_tf.data.clips import Clip, ClipError
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.progress import no_progress
 
-WIDEST = 432  # pixels: the longer side of the frames that are compared
-HELD = 128  # frames that are kept while they are compared; more are decoded twice
+LONGER_SIDE = 432  # pixels of the frames that are compared; larger ones take longer, and poses are exact enough
+MOST_IN_MEMORY = 128  # frames, 50 MB; those of a longer clip are decoded twice
 KEYS = 32  # frames, spread over the clip, whose median is the reference
-BESIDE = (1, 2, 4, 8)  # frames beside the middle one that are keys too: even a fast camera shows the same place there
-UNSURE = 6.0  # grey levels of change over the keys at which a place counts half
-FEWEST = 8  # tiles with something to go by, without which no camera can be told
-SPAN = 0.7  # of the frame's width or height that the tiles which vote for a motion must span: no character's does
-BETTER = 0.8  # of the residual at no motion: a tile that the pose brings below this votes for it
+BESIDE_MIDDLE = (1, 2, 4, 8)  # frames from the middle one that are keys too: even a fast camera is still near it
+UNCERTAIN = 6.0  # grey levels of difference between the keys at which a place of the reference counts half
+FEWEST_TILES = 8  # with edges, out of 48; with fewer nothing can be said about the camera
+SPAN = 0.7  # of the frame's width or height that the tiles which vote for a motion must span: no character does
+BETTER = 0.8  # a tile votes for the residual that is below this share of the other one
 MAJORITY = 0.75  # of the votes
-SAME = 0.5  # of a tile's contrast: more is left where it shows another place
+SAME_PLACE = 0.5  # residual, as a share of a tile's variance, from which the tile shows another place
 LOST = 0.25  # of the tiles: where fewer show the same place, the frame shows another
 FULL = 0.6  # of the tiles: a frame with edges in more of them is not a plain one with a character on it
-OTHER = 0.3  # of the frames: where more show another place, the clip has no one background
+MOST_LOST = 0.3  # of the frames: where more show another place, the clip has no one background
 SHORTEST = 8  # frames that it takes to say so
-SWAY = 0.0015  # of the longer side: a camera that moves less stands still ...
-LEAST, MOST = 0.2, 1.0  # ... and these are the pixels between which that is held
-NEAR = 4  # times that: a pose that the votes do not settle, for it is near the reference, holds up to there
+SWAY = 0.0015  # of the longer side: a camera that moves by less stands still ...
+LEAST_SWAY, MOST_SWAY = 0.2, 1.0  # pixels between which that limit is held
+NEAR = 4  # times that limit: up to there, a pose that the votes leave open is believed
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
-VERSION = 1  # of what is measured here; raised whenever the same clip would give another answer
+FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
+VERSION = 1  # of what is measured; raised whenever the same clip would give another answer
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
 
 class CameraTravels(ClipError):
@@ -54,13 +45,15 @@ class Camera:
     """What a clip's camera does.
 
     Convention: `poses` [T, 2, 3] are forward motions in normalized coordinates: the background at p in frame t is at
-        poses[t] @ [p, 1] in frame `reference`, whose own pose is the identity. Of a camera that stands still, all are, exactly.
+        poses[t] @ [p, 1] in frame `reference`, whose own pose is the identity. If the camera stands still, all are.
 
     Attributes:
         kind: "still", "sways" or "travels".
-        pixels: the largest distance, in the clip's own pixels, by which a corner of a frame lies off the reference.
+        poses: from each frame to the reference, float64.
+        reference: index of the frame that lies nearest to the middle of all.
+        pixels: the largest distance, in the clip's own pixels, between a corner of a frame and that of the reference.
         lost: share of the frames that show another place than the reference.
-        sure: whether the background has enough to go by; a plain one has not, and its camera counts as still.
+        sure: whether the background has edges enough; a plain one has not, and its camera counts as still.
     """
 
     kind: str
@@ -70,11 +63,17 @@ class Camera:
     lost: float
     sure: bool
 
+    @staticmethod
+    def still(count: int) -> Camera:
+        """The camera of `count` frames that stands still."""
+        poses = np.tile(np.eye(2, 3), (count, 1, 1))
+        return Camera(kind="still", poses=poses, reference=count // 2, pixels=0.0, lost=0.0, sure=True)
 
-def camera_of(clip: Clip, progress: Callable = no_progress) -> Camera:
-    """The camera of a whole clip: measured once, and remembered as long as its decoded frames are."""
 
-    def make() -> dict:
+def camera_of(clip: Clip, progress: Callable[..., Any] = no_progress) -> Camera:
+    """The camera of a whole clip: measured once, and remembered as long as the clip's decoded frames are."""
+
+    def make() -> dict[str, Any]:
         camera = measure(clip, progress=progress)
         return {**vars(camera), "poses": camera.poses.tolist()}
 
@@ -82,142 +81,166 @@ def camera_of(clip: Clip, progress: Callable = no_progress) -> Camera:
     return Camera(**{**note, "poses": np.array(note["poses"], np.float64)})
 
 
-def measure(clip: Clip, step: int = 1, progress: Callable = no_progress) -> Camera:
-    """Watches a camera against one reference, the median of some frames laid on each other, so that errors do not add up.
+def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progress) -> Camera:
+    """Measure a camera by registering the clip's frames on one reference, the median of some of them.
 
-    Why: a chain of steps drifts, and any one frame has the character in it. Memory is bounded: one frame at a time, but for the
-    keys.
+    Why one reference: over a chain of steps errors add up. Why a median: any one frame has the character in it. Memory
+    is bounded by `MOST_IN_MEMORY` and the keys.
 
     Args:
+        clip: an open clip.
         step: every step-th frame is looked at and has a pose.
+        progress: called as progress(frames, label, total); returns the frames.
     """
     count = len(range(0, clip.count, step))
-    held = list(greys(clip, step)) if count <= HELD else None  # decoded once, where that takes little
-    chosen = keys_of(count)
-    keys = {k: frame for k, frame in enumerate(held or greys(clip, step)) if k in chosen}
-    fits = followed(keys)
-    found = judged([fits[k] for k in chosen], clip.size)
-    if found.kind == "travels" and not found.lost > OTHER:  # a lost key may be the middle one's own fault
-        return found
-    reference, last, every = median_of(keys, fits, clip.size), STILL, []
-    for frame in progress(held or greys(clip, step), "watching the camera", count):
-        every.append(reference.find(frame, [last, STILL]))
-        last = every[-1].pose
-    whole = judged(every, clip.size)
-    full = np.median([np.mean(~np.isnan(fit.left)) for fit in fits.values()]) > FULL
-    return (
-        whole if whole.sure or found.lost <= OTHER or not full else found
-    )  # no median, as no two keys have anything in common
+    in_memory = list(_grey_frames(clip, step)) if count <= MOST_IN_MEMORY else None
+    chosen = _key_indices(count)
+    keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
+    registered = _register_keys(keys)
+    by_keys = _judge([registered[k] for k in chosen], clip.size)
+    if by_keys.kind == "travels" and by_keys.lost <= MOST_LOST:
+        return by_keys
+    reference, start, registrations = _median_reference(keys, registered, clip.size), STILL, []
+    for frame in progress(in_memory or _grey_frames(clip, step), "watching the camera", count):
+        registrations.append(reference.register(frame, [start, STILL]))
+        start = registrations[-1].pose
+    camera = _judge(registrations, clip.size)
+    full = np.median([np.mean(~np.isnan(each.residual)) for each in registered.values()]) > FULL
+    if camera.sure or by_keys.lost <= MOST_LOST or not full:
+        return camera
+    return by_keys  # the keys have nothing in common: their median is plain, but they are not
 
 
-def keys_of(count: int) -> list[int]:
+def _key_indices(count: int) -> list[int]:
     """Indices of the frames that the reference is made of: spread over the clip, and some around its middle."""
     middle = count // 2
-    around = [middle + sign * step for step in BESIDE for sign in (-1, 1)]
+    around = [middle + sign * step for step in BESIDE_MIDDLE for sign in (-1, 1)]
     keys = {*np.linspace(0, count - 1, min(count, KEYS)).round().astype(int).tolist(), middle, *around}
     return sorted(k for k in keys if 0 <= k < count)
 
 
-def greys(clip: Clip, step: int) -> Iterator[np.ndarray]:
+def _grey_frames(clip: Clip, step: int) -> Iterator[np.ndarray]:
     """The frames of a clip in grey, float32 [h, w], small."""
-    scale = min(1.0, WIDEST / max(clip.size))
-    size = tuple(max(1, round(side * scale)) for side in clip.size)
-    for frame in clip.resized(size, step):
-        yield frame.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    scale = min(1.0, LONGER_SIDE / max(clip.size))
+    height, width = (max(1, round(side * scale)) for side in clip.size)
+    for frame in clip.resized((height, width), step):
+        yield frame.astype(np.float32) @ LUMA
 
 
-def followed(keys: dict[int, np.ndarray]) -> dict[int, Fit]:
-    """Every key found on the middle one, from there outwards."""
+def _register_keys(keys: dict[int, np.ndarray]) -> dict[int, Registration]:
+    """Each key registered on the middle one, from there outwards, so that each pose starts from its neighbour's."""
     order = list(keys)
-    middle = order[len(order) // 2]
-    reference = Reference(keys[middle])
-    fits = {}
-    for way in (order[len(order) // 2 :], order[: len(order) // 2][::-1]):
-        last = STILL
-        for k in way:
-            fits[k] = reference.find(keys[k], [last, STILL])
-            last = fits[k].pose if moved(fits[k]) else last
-    return fits
+    middle = len(order) // 2
+    reference, registered = Reference(keys[order[middle]]), {}
+    for outwards in (order[middle:], order[:middle][::-1]):
+        start = STILL
+        for k in outwards:
+            registered[k] = reference.register(keys[k], [start, STILL])
+            start = registered[k].pose if _has_moved(registered[k]) else start
+    return registered
 
 
-def median_of(keys: dict[int, np.ndarray], fits: dict[int, Fit], size: tuple[int, int]) -> Reference:
-    """The reference: the median of the keys laid on the one in their midst; where they disagree it counts less."""
-    poses = {k: fit.pose if moved(fit) and travel(fit.pose, size) > small(size) else STILL for k, fit in fits.items()}
-    midst, laid = list(poses.values())[nearest(poses.values(), size)], []
+def _median_reference(
+    keys: dict[int, np.ndarray], registered: dict[int, Registration], size: tuple[int, int]
+) -> Reference:
+    """The median of the keys, moved onto the one nearest to their middle; where they differ it counts less."""
+    limit = _still_limit(size)
+    moved = {k: _has_moved(each) and each.pose.travel(size) > limit for k, each in registered.items()}
+    poses = {k: each.pose if moved[k] else STILL for k, each in registered.items()}
+    middle, aligned = list(poses.values())[_nearest_to_median(list(poses.values()), size)], []
     for k, frame in keys.items():
-        pose = compose(poses[k], invert(midst))
-        value, within = sample(frame, pose[0] * places(frame.shape) + pose[1])
-        laid.append(np.where(within, value, np.nan) if pose != STILL else frame)
-    picture = nan_median(np.stack(laid))
-    apart = nan_median(np.abs(laid - picture))
+        pose = poses[k] @ middle.inverse()
+        value, within = read_at(frame, pose.apply(square_coordinates(frame.shape)))
+        aligned.append(frame if pose == STILL else np.where(within, value, np.nan))
+    picture = nan_median(np.stack(aligned))
+    difference = nan_median(np.abs(aligned - picture))
     unseen = np.isnan(picture)
-    picture[unseen], apart[unseen] = 0, np.inf
-    return Reference(picture.astype(np.float32), (1 / (1 + (apart / UNSURE) ** 2)).astype(np.float32))
+    picture[unseen], difference[unseen] = 0, np.inf
+    weight = 1 / (1 + (difference / UNCERTAIN) ** 2)
+    return Reference(picture.astype(np.float32), weight.astype(np.float32))
 
 
-def small(size: tuple[int, int]) -> float:
-    """Pixels up to which a camera on frames of `size` stands still."""
-    return float(np.clip(SWAY * max(size), LEAST, MOST))
+def _still_limit(size: tuple[int, int]) -> float:
+    """Pixels up to which the camera of frames of `size` stands still."""
+    return float(np.clip(SWAY * max(size), LEAST_SWAY, MOST_SWAY))
 
 
-def moved(fit: Fit) -> bool:
-    """Whether the background says that the camera moved: most tiles, all over the frame, fit better at the pose than without."""
-    better, worse = votes(fit)
-    told = int((~np.isnan(fit.left)).sum())
-    if told < FEWEST or better.sum() < max(told / 2, MAJORITY * (better | worse).sum()):
+def _has_moved(registration: Registration) -> bool:
+    """Whether most tiles, all over the frame, fit better at the pose than without: it is not the character's."""
+    votes = _Votes(registration)
+    known = int((~np.isnan(registration.residual)).sum())
+    if known < FEWEST_TILES or votes.moved.sum() < max(known / 2, MAJORITY * (votes.moved | votes.still).sum()):
         return False
-    spans = [np.ptp(lines) + 1 for lines in np.nonzero(better.reshape(TILES))]
+    spans = [np.ptp(lines) + 1 for lines in np.nonzero(votes.moved.reshape(TILES))]
     return any(span >= SPAN * cells for span, cells in zip(spans, TILES))
 
 
-def votes(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """The tiles that fit better at the pose than without, and those that fit worse."""
-    with np.errstate(invalid="ignore"):
-        return fit.left < BETTER * fit.left_still, fit.left_still < BETTER * fit.left
+class _Votes:
+    """The tiles that fit better at the pose than without, and those that fit worse, bool [N]."""
+
+    def __init__(self, registration: Registration):
+        with np.errstate(invalid="ignore"):
+            self.moved = registration.residual < BETTER * registration.residual_still
+            self.still = registration.residual_still < BETTER * registration.residual
 
 
-def elsewhere(fit: Fit) -> bool:
-    """Whether the frame shows another place than the reference."""
-    left = np.fmin(fit.left, fit.left_still)
-    told = ~np.isnan(left)
-    return told.sum() >= FEWEST and (left[told] < SAME).mean() < LOST
+def _shows_another_place(registration: Registration) -> bool:
+    residual = np.fmin(registration.residual, registration.residual_still)
+    known = ~np.isnan(residual)
+    return bool(known.sum() >= FEWEST_TILES and (residual[known] < SAME_PLACE).mean() < LOST)
 
 
-def judged(fits: Sequence[Fit], size: tuple[int, int]) -> Camera:
-    """The camera that frames, found on one reference, speak of."""
-    reference = nearest([fit.pose for fit in fits], size)
-    there = [compose(fit.pose, invert(fits[reference].pose)) for fit in fits]  # reference -> frame
-    there[reference] = STILL  # without rounding
-    off = np.array([travel(pose, size) for pose in there])
-    sure = np.array([moved(fit) for fit in fits])
-    lost = float(np.mean([elsewhere(fit) for fit in fits]))
-    told = bool(np.median([(~np.isnan(fit.left)).sum() for fit in fits]) >= FEWEST)
-    many = lambda limit: (sure & (off > limit)).sum() >= max(2, 0.02 * len(fits))
-    other = lost > OTHER and len(fits) >= SHORTEST
-    kind = "travels" if other or many(TRAVEL * max(size)) else "sways" if many(small(size)) else "still"
-    unclear = [
-        travel(fit.pose, size) <= NEAR * small(size) and np.less_equal(*map(np.sum, votes(fit)[::-1])) for fit in fits
-    ]
-    there = mended(there, sure | unclear) if kind == "sways" else [STILL] * len(there) if kind == "still" else there
-    poses = np.stack([as_motion(invert(pose), size[1] / size[0]) for pose in there])
-    pixels = (
-        max((travel(pose, size) for pose in there), default=0.0)
-        if kind != "travels"
-        else float(off[sure].max(initial=0))
+def _judge(registrations: Sequence[Registration], size: tuple[int, int]) -> Camera:
+    """The camera of frames that are registered on one reference."""
+    reference = _nearest_to_median([each.pose for each in registrations], size)
+    from_reference = [each.pose @ registrations[reference].pose.inverse() for each in registrations]
+    from_reference[reference] = STILL  # without rounding
+    distance = np.array([pose.travel(size) for pose in from_reference])
+    moved = np.array([_has_moved(each) for each in registrations])
+    lost = float(np.mean([_shows_another_place(each) for each in registrations]))
+    kind = _kind(distance[moved], len(registrations), lost, size)
+    if kind == "travels":
+        pixels = float(distance[moved].max(initial=0))
+    else:
+        from_reference = _trusted_poses(registrations, from_reference, moved, size, kind)
+        pixels = max((pose.travel(size) for pose in from_reference), default=0.0)
+    return Camera(
+        kind=kind,
+        poses=np.stack([pose.inverse().motion(size) for pose in from_reference]),
+        reference=reference,
+        pixels=pixels,
+        lost=lost,
+        sure=bool(np.median([(~np.isnan(each.residual)).sum() for each in registrations]) >= FEWEST_TILES),
     )
-    return Camera(kind=kind, poses=poses, reference=reference, pixels=float(pixels), lost=lost, sure=told)
 
 
-def nearest(poses: Iterable[Pose], size: tuple[int, int]) -> int:
-    """Which of the poses lies nearest to their median, part by part."""
-    poses = list(poses)
-    parts = np.median([[s.real, s.imag, t.real, t.imag] for s, t in poses], axis=0)
-    midst = invert((complex(*parts[:2]), complex(*parts[2:])))
-    return int(np.argmin([travel(compose(pose, midst), size) for pose in poses]))
+def _kind(distance: np.ndarray, count: int, lost: float, size: tuple[int, int]) -> str:
+    """What the camera does, from the distances in pixels of those of `count` frames that have moved."""
+    enough = max(FEWEST_MOVED, SHARE_MOVED * count)
+    many_beyond = lambda limit: (distance > limit).sum() >= enough
+    if (lost > MOST_LOST and count >= SHORTEST) or many_beyond(TRAVEL * max(size)):
+        return "travels"
+    return "sways" if many_beyond(_still_limit(size)) else "still"
 
 
-def mended(poses: Sequence[Pose], trusted: np.ndarray) -> list[Pose]:
-    """Poses that cannot be trusted, drawn between those that can."""
+def _trusted_poses(
+    registrations: Sequence[Registration], poses: list[Pose], moved: np.ndarray, size: tuple[int, int], kind: str
+) -> list[Pose]:
+    """The poses of a camera that does not travel: all still, or with those interpolated that the votes contradict."""
+    if kind == "still":
+        return [STILL] * len(poses)
+    near = np.array([each.pose.travel(size) <= NEAR * _still_limit(size) for each in registrations])
+    votes = [_Votes(each) for each in registrations]
+    trusted = moved | (near & np.array([each.still.sum() <= each.moved.sum() for each in votes]))
     good, every = np.flatnonzero(trusted), np.arange(len(poses))
-    columns = [np.interp(every, good, np.array([pose[part] for pose in poses])[good]) for part in (0, 1)]
-    return [pose if sure else (s, t) for pose, sure, s, t in zip(poses, trusted, *columns)]
+    scales = np.interp(every, good, np.array([pose.scale for pose in poses])[good])
+    shifts = np.interp(every, good, np.array([pose.shift for pose in poses])[good])
+    return [poses[k] if trusted[k] else Pose(complex(scales[k]), complex(shifts[k])) for k in every]
+
+
+def _nearest_to_median(poses: Sequence[Pose], size: tuple[int, int]) -> int:
+    """Index of the pose that lies nearest to their median, part by part."""
+    parts = [[pose.scale.real, pose.scale.imag, pose.shift.real, pose.shift.imag] for pose in poses]
+    scale_real, scale_imaginary, x, y = np.median(parts, axis=0)
+    from_median = Pose(complex(scale_real, scale_imaginary), complex(x, y)).inverse()
+    return int(np.argmin([(pose @ from_median).travel(size) for pose in poses]))

@@ -1,80 +1,99 @@
-"""A clip without its camera's sway: every frame laid on one of them, and pictures laid back on every frame."""
+"""A clip without its camera's sway: every frame moved onto one of them, and what is found there moved back."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from eqvid_tf.camera.measure import VERSION, Camera, CameraTravels, camera_of
-from eqvid_tf.data.cache import remembered
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.pixels.coordinates import homogeneous, source_from_target_pixels
+from eqvid_tf.pixels.canvas import fit
+from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.pixels.medians import nan_median
-from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 
-ENOUGH = 9  # frames that what a frame did not see is taken from
-BORDER = 4  # pixels: how far the resampling reaches
+MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd number, spread over the clip
+BORDER = 4  # pixels: more than the bicubic resampling reaches
+MARK = f"steady{VERSION}"  # of stabilized frames in the cache
 
 
-def stabilize(clip: Clip, progress: Callable = no_progress) -> Clip:
-    """The clip as it is where its camera stands still, else the same clip without the sway.
+def stabilize(clip: Clip, progress: Callable[..., Any] = no_progress) -> StabilizedClip:
+    """Measure a clip's camera and take out its sway; where it stands still, every frame is as it was filmed.
 
-    Raises: CameraTravels where there is no one background.
+    Raises:
+        CameraTravels: there is no one background.
     """
-    if clip.count < 2 or isinstance(clip, StabilizedClip):
-        return clip
-    camera = camera_of(clip, progress)
+    camera = camera_of(clip, progress) if clip.count > 1 else Camera.still(clip.count)
     if camera.kind == "travels":
         raise CameraTravels(
-            f"{clip.path}: {travel_reason(camera, clip.size)} Cut a part where the camera holds still with --frames A:B, "
-            "or film from a tripod; eqvid inspect says more."
+            f"{clip.path}: {travel_reason(camera, clip.size)} Cut a part where the camera holds still with "
+            "--frames A:B, or film from a tripod; eqvid inspect says more."
         )
-    return StabilizedClip(clip, camera) if camera.kind == "sways" else clip
+    return StabilizedClip(clip, camera)
 
 
 def travel_reason(camera: Camera, size: tuple[int, int]) -> str:
-    """What was measured of a camera that travels, in a sentence."""
+    """Say in a sentence what was measured of a camera that travels, on frames of `size` (height, width)."""
     if camera.pixels > 0 and not camera.lost > 0.5:
-        return f"the camera travels: the background moves by {camera.pixels:.0f} pixels on frames of {size[1]} x {size[0]}."
+        distance = f"{camera.pixels:.0f} pixels on frames of {size[1]} x {size[0]}"
+        return f"the camera travels: the background moves by {distance}."
     return f"there is no one background: {camera.lost:.0%} of the frames show another place than the rest."
 
 
 class StabilizedClip(Clip):
-    """A clip whose frames are those of another one, laid on its frame `camera.reference`.
+    """A clip with its camera: its frames are those of a clip as filmed, moved onto the frame `camera.reference`.
 
-    Convention: frames, arrays and motions are in the coordinates of the reference frame, which is as it was. What a frame did not
-        see of the reference's view shows what other frames saw there (their median), so that nothing in it moves.
-    Attributes: `raw`, the clip as it was; `camera`.
+    If the camera stands still they are the frames as filmed, from the same place in the cache, and every method that
+    goes between the two is the identity.
+
+    Convention: frames, arrays and motions are in the coordinates of the reference frame. What a frame did not see of
+        the reference's view shows what other frames saw there (their median), so that nothing in it moves.
+
+    Attributes:
+        filmed: the clip as filmed.
+        camera: of that clip; it does not travel.
+        sways: whether the camera does.
     """
 
-    def __init__(self, clip: Clip, camera: Camera):
-        vars(self).update(vars(clip))
-        self.raw, self.camera = clip, camera
-        self._mark = f"-steady{VERSION}"
-        self._reader = StabilizedReader(clip._reader, clip._start, camera.poses, lambda: self.unseen)
+    def __init__(self, filmed: Clip, camera: Camera):
+        self.filmed, self.camera, self.sways = filmed, camera, camera.kind == "sways"
+        self.path, self.name, self.size = filmed.path, filmed.name, filmed.size
+        self.fps, self.count = filmed.fps, filmed.count
 
-    @functools.cached_property
-    def unseen(self) -> np.ndarray:
-        """What some frames did not see of the reference's view, uint8 [H, W, 3]."""
-        name = f"unseen-{self._start}-{self._stop}{self._mark}"
-        return remembered(
-            self._cache, self._files, name, (1, *self.size, 3), lambda: [fill_unseen(self.raw, self.camera)]
-        )[0]
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
+        if not self.sways:
+            return self.filmed.resized(size, step)
+        frames = zip(range(0, self.count, step), self.filmed.resized(self.size, step))
+        return (resize(self._stabilized(frame, index), size) for index, frame in frames)
+
+    def at(self, index: int) -> np.ndarray:
+        """One frame at the clip's own size, uint8 RGB [H, W, 3]; a negative index counts from the end."""
+        return self._stabilized(self.filmed.at(index), index)
+
+    def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
+        """All frames fitted on `canvas`, read-only uint8 [count, *canvas, 3], from the cache on disk."""
+        if not self.sways:
+            return self.filmed.arrays(canvas)
+        frames = lambda: (fit(frame, canvas) for frame in self.native())
+        return self.filmed.cached(f"{canvas[0]}x{canvas[1]}-{MARK}", (self.count, *canvas, 3), frames)
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether there is a motion.json."""
+        return self.filmed.has_motion
 
     def motion(self) -> np.ndarray:
-        """The clip's own motion of each step, as it is without the camera's; see `Clip.motion`."""
-        return change_frame_coordinates(self.camera.poses, self.raw.motion())
+        """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
+        motion = self.filmed.motion()
+        return _change_coordinates(motion, homogeneous(self.camera.poses)) if self.sways else motion
 
-    def own_motion(self, motion: np.ndarray) -> np.ndarray:
-        """Motions of each step [T - 1, 2, 3] in the reference's coordinates as motions from each frame to the next as filmed."""
-        return change_frame_coordinates(homogeneous(np.linalg.inv(homogeneous(self.camera.poses)))[:, :2], motion)
-
-    def own(self, picture: np.ndarray, index: int) -> np.ndarray:
-        """A picture of the reference's view as frame `index` sees it; its edge goes on where that sees more.
+    def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """Move a picture of the reference's view to where frame `index` sees it; its edge goes on where that sees more.
 
         Shapes: [H, W(, c)] float32 or uint8 -> the same.
         """
@@ -83,74 +102,74 @@ class StabilizedClip(Clip):
             return picture
         margin = int(np.ceil(self.camera.pixels)) + BORDER
         wide = np.pad(picture, [(margin, margin)] * 2 + [(0, 0)] * (picture.ndim - 2), mode="edge")
-        return move_with_validity(wide, np.linalg.inv(homogeneous(pose))[:2], self.size, margin)[0]
+        return move_with_validity(wide, np.linalg.inv(homogeneous(pose)), self.size, margin)[0]
+
+    def motion_as_filmed(self, motion: np.ndarray) -> np.ndarray:
+        """Motions of every step, in the reference's coordinates, as motions between the frames as filmed.
+
+        Shapes: [count - 1, 2, 3] -> the same.
+        """
+        if not self.sways:
+            return motion
+        return _change_coordinates(motion, np.linalg.inv(homogeneous(self.camera.poses)))
+
+    def between_as_filmed(self, motion: np.ndarray, first: int, second: int) -> np.ndarray:
+        """A motion from one frame to another, in the reference's coordinates, as one between these frames as filmed.
+
+        Shapes: [2, 3] or [3, 3] -> [3, 3].
+        """
+        reference_from_first, reference_from_second = homogeneous(self.camera.poses[[first, second]])
+        return np.linalg.inv(reference_from_second) @ homogeneous(motion) @ reference_from_first
+
+    def noted(self, name: str, make: Callable[[], dict]) -> dict:
+        """Not of these frames: what is noted of a clip is noted of its frames as filmed."""
+        return self.filmed.noted(name, make)
+
+    def _stabilized(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame as filmed on the reference; where it saw nothing, what others saw."""
+        pose = self.camera.poses[index]
+        if np.array_equal(pose, np.eye(2, 3)):
+            return frame
+        moved, seen = move_with_validity(frame, pose, self.size)
+        return np.where(seen[..., None], moved, self._unseen)
+
+    @functools.cached_property
+    def _unseen(self) -> np.ndarray:
+        """What some frames did not see of the reference's view, uint8 [H, W, 3]."""
+        frames = lambda: iter([fill_unseen(self.filmed, self.camera)])
+        return self.filmed.cached(f"unseen-{MARK}", (1, *self.size, 3), frames)[0]
 
 
-def change_frame_coordinates(poses: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """Motions of each step between frames that are each moved by a pose of its own."""
-    there = homogeneous(poses)
-    return (there[1:] @ homogeneous(motion) @ np.linalg.inv(there[:-1]))[:, :2]
-
-
-def move_with_validity(
-    picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], margin: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """A picture moved by a forward motion in normalized coordinates, by one bicubic resampling, and where it lies.
-
-    Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] -> [H, W(, c)], bool [H, W], `size` = (H, W).
-    """
-    source = source_from_target_pixels(motion, size, size)
-    source[:2, 2] += margin
-    way = size[::-1], Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC
-    move = lambda plane: np.asarray(Image.fromarray(np.ascontiguousarray(plane)).transform(*way))
-    seen = np.asarray(Image.new("L", picture.shape[1::-1], 255).transform(*way)) > 0
-    whole = picture.ndim == 2 or (picture.dtype == np.uint8 and picture.shape[2] == 3)
-    return move(picture) if whole else np.stack([move(plane) for plane in np.moveaxis(picture, 2, 0)], -1), seen
-
-
-class StabilizedReader:
-    """A reader (see `eqvid_tf.data.readers`) whose frames are laid on one of them."""
-
-    def __init__(self, reader, first: int, poses: np.ndarray, unseen: Callable[[], np.ndarray]):
-        self.reader, self.first, self.poses, self.unseen = reader, first, poses, unseen
-        self.size, self.fps, self.count = reader.size, reader.fps, reader.count
-
-    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
-        unseen = self.unseen()
-        for index, frame in zip(range(start, stop, step), self.reader.read(self.size, start, stop, step)):
-            yield resize(stabilize_frame(frame, self.poses[index - self.first], unseen), size)
-
-
-def stabilize_frame(frame: np.ndarray, pose: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """A frame laid on the reference; where it saw nothing, `unseen`."""
-    if np.array_equal(pose, np.eye(2, 3)):
-        return frame
-    moved, seen = move_with_validity(frame, pose, frame.shape[:2])
-    return np.where(seen[..., None], moved, unseen)
+def _change_coordinates(motion: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Motions of every step [T - 1, 2, 3] between frames that are each carried on by a matrix [T, 3, 3] of its own."""
+    return (matrices[1:] @ homogeneous(motion) @ np.linalg.inv(matrices[:-1]))[:, :2]
 
 
 def fill_unseen(clip: Clip, camera: Camera) -> np.ndarray:
-    """What some frames did not see of the reference's view: the median of those, of some spread over the clip, that did.
+    """What some frames did not see of the reference's view: the median of some frames, spread over the clip, that did.
 
     Shapes: [H, W, 3] uint8, black where every frame saw it.
     """
-    chosen = {*np.linspace(0, clip.count - 1, min(ENOUGH, clip.count)).round().astype(int).tolist(), camera.reference}
+    spread = np.linspace(0, clip.count - 1, min(MOST_VIEWS, clip.count)).round().astype(int).tolist()
     rim, views = partly_unseen(camera.poses, clip.size), []
     for index, frame in enumerate(clip.native()):
-        if index in chosen:
+        if index in {*spread, camera.reference}:
             moved, seen = move_with_validity(frame, camera.poses[index], clip.size)
             views.append(np.where(seen[rim][:, None], moved[rim], np.nan).astype(np.float32))
-    out = np.zeros((*clip.size, 3), np.uint8)
-    out[rim] = nan_median(np.stack(views)).round()
-    return out
+    picture = np.zeros((*clip.size, 3), np.uint8)
+    picture[rim] = nan_median(np.stack(views)).round()
+    return picture
 
 
 def partly_unseen(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The rim of the reference's view, bool [H, W], that not every frame saw: all outside the largest box that all did."""
+    """The rim of the reference's view that not every frame saw: all outside of the largest box that all did.
+
+    Shapes: poses [T, 2, 3] -> bool [H, W] of `size`.
+    """
     x, y = (poses @ np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])).swapaxes(0, 1)  # each [T, corners]
     columns, rows = ((np.arange(n) + 0.5) * 2 / n - 1 for n in size[::-1])
-    shown = [
+    seen_rows, seen_columns = (
         (at > near.max() + 2 / len(at)) & (at < far.min() - 2 / len(at))  # a pixel less, against rounding
         for at, near, far in ((rows, y[:, ::2], y[:, 1::2]), (columns, x[:, :2], x[:, 2:]))
-    ]
-    return ~(shown[0][:, None] & shown[1])
+    )
+    return ~(seen_rows[:, None] & seen_columns)

@@ -1,4 +1,8 @@
-"""The command line, `eqvid`. A user's mistake is one line on stderr and exit code 2; nothing here trains or draws itself."""
+"""The command line, `eqvid`: a user's mistake is one line on stderr and exit code 2.
+
+A command is a module with TEXT and EXAMPLE, which its --help shows, `arguments(parser)` and `run(args)`, which returns
+the exit code.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import argparse
 import errno
 import os
 import signal
+from typing import NoReturn
 
 from eqvid_tf.cli import demo, evaluate, export, finetune, inspect, motion, render, separate, train
 from eqvid_tf.cli.terminal import say
@@ -23,15 +28,40 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C.
+
+    Args:
+        argv: the words after `eqvid`; None for those of this process.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if argv is None:  # a process of its own
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for stop in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT is ignored unless asked for
+            signal.signal(stop, signal.default_int_handler)
+    args = _parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        say(f"eqvid {args.command}: stopped.{_how_to_resume(args)}")
+        return 130
+    except Exception as error:
+        if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":
+            say(f"eqvid {args.command}: failed: {error}")
+            return 1
+        say(f"eqvid {args.command}: error: {_in_one_line(error)}{_how_to_resume(args)}")
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
     """Says a mistake in one line."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    top = Parser(prog="eqvid", description="Take a video apart into a character, a background and a motion.")
+def _parser() -> argparse.ArgumentParser:
+    top = _Parser(prog="eqvid", description="Take a video apart into a character, a background and a motion.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         module.arguments(
@@ -40,35 +70,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def in_one_line(error: Exception) -> str:
-    """What a user's mistake, or a full disk, was. Any other error is ours, and goes on with its traceback."""
-    full = (
-        "No space left on device" in str(error) or getattr(error, "errno", None) == errno.EDQUOT
-    )  # TensorFlow's own too
-    if not full and not isinstance(error, ValueError | OSError):
+def _in_one_line(error: Exception) -> str:
+    """A user's mistake, or a full disk, in one line. Any other error is ours, and goes on with its traceback."""
+    disk_full = "No space left on device" in str(error) or getattr(error, "errno", None) == errno.EDQUOT
+    if not disk_full and not isinstance(error, ValueError | OSError):
         raise error
-    text = "the disk is full" if full else str(error)
+    text = "the disk is full" if disk_full else str(error)
     if isinstance(error, OSError) and error.filename:
-        text = f"{error.filename}: {text if full else error.strerror.lower()}"
-    return " ".join(text.split()) + (". Make room, or choose another place." if full else "")
+        text = f"{error.filename}: {text if disk_full else (error.strerror or '').lower()}"
+    return " ".join(text.split()) + (". Make room, or choose another place." if disk_full else "")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if argv is None:  # a process of its own
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        for stop in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT is ignored unless asked for
-            signal.signal(stop, signal.default_int_handler)
-    args = parser().parse_args(argv)
-    try:
-        return COMMANDS[args.command].run(args)
-    except KeyboardInterrupt:
-        say(f"eqvid {args.command}: stopped.{train.RESUME if train.resumable(args) else ''}")
-        return 130
-    except Exception as error:
-        if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":
-            say(f"eqvid {args.command}: failed: {error}")
-            return 1
-        say(f"eqvid {args.command}: error: {in_one_line(error)}{train.RESUME if train.resumable(args) else ''}")
-        return 2
+def _how_to_resume(args: argparse.Namespace) -> str:
+    """A sentence on how to go on, where a training left a checkpoint."""
+    return train.RESUME if train.resumable(args) else ""

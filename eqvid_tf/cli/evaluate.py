@@ -15,6 +15,7 @@ EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eqvid evaluate`."""
     add_overwrite(parser)
     add_cache(parser)
     add_network_only(parser)
@@ -25,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `eqvid evaluate`."""
     from eqvid_tf.data.output import check_output, write_text
     from eqvid_tf.data.writers import write_png
     from eqvid_tf.evaluation.scorecard import figures, table
@@ -34,20 +36,24 @@ def run(args: argparse.Namespace) -> int:
     sheet_file = check_output(args.sheet or args.run / "evaluation.png", args.overwrite or not args.sheet)
     with quietly():
         from eqvid_tf.evaluation.comparison import evaluate
-        from eqvid_tf.model_folder import load, read_metrics, verdict_in_words
+        from eqvid_tf.model_folder import load
     model = load(args.run)
-    verdict = (
-        read_metrics(args.run)["verdict"]
-        if (args.run / "metrics.json").is_file()
-        else ["nothing is known of its training"]
-    )
+    trained = _verdict(args.run)
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
         cards, sheet = evaluate(
             model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress
         )
     print(table(cards))
-    print(f"trained: {verdict_in_words(verdict)}")
+    print(f"trained: {trained}")
     if args.json:
         write_text(args.json, json.dumps(figures(cards), indent=1))
     write_png(sheet_file, sheet)
     return 0
+
+
+def _verdict(folder: Path) -> str:
+    """What the diagnosis of the model's training said."""
+    from eqvid_tf.model_folder import read_metrics, verdict_in_words
+
+    known = (folder / "metrics.json").is_file()
+    return verdict_in_words(read_metrics(folder)["verdict"] if known else ["nothing is known of its training"])

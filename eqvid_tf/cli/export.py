@@ -12,10 +12,12 @@ EXAMPLE = "eqvid export runs/walk"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eqvid export`."""
     parser.add_argument("run", type=find_model_folder, metavar="RUN")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `eqvid export`."""
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.serving.saved_model import export

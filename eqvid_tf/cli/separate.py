@@ -13,6 +13,7 @@ EXAMPLE = "eqvid separate runs/walk walk.mp4 --output layers"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eqvid separate`."""
     add_overwrite(parser)
     add_cache(parser)
     add_frames(parser)
@@ -23,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `eqvid separate`."""
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import new_folder
 
@@ -30,12 +32,10 @@ def run(args: argparse.Namespace) -> int:
         clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
         with quietly():
             from eqvid_tf.model_folder import load
-            from eqvid_tf.separation.layers import ClipLayers, write_layers
+            from eqvid_tf.separation.folder import write_layers
+            from eqvid_tf.separation.layers import ClipLayers
         write_layers(ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress), draft)
-    steps = (
-        "motion.json"
-        if (args.output / "motion.json").is_file()
-        else ("no motion.json: the model was trained with the 'known' estimator, and the clip has none")
-    )
-    print(f"{args.output}: background.png, {clip.count} masks and characters, {steps}")
+    without = "no motion.json: the model was trained with the 'known' estimator, and the clip has none"
+    motion = "motion.json" if (args.output / "motion.json").is_file() else without
+    print(f"{args.output}: background.png, {clip.count} masks and characters, {motion}")
     return 0

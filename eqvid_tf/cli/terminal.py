@@ -1,4 +1,4 @@
-"""What the commands share: options that several take, progress, lines on stderr, and a quiet start of TensorFlow."""
+"""What commands share: options that several take, progress, lines on stderr, and a quiet start of TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.config import TrainConfig
 
+if TYPE_CHECKING:
+    import keras
+
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add --cache."""
     parser.add_argument(
         "--cache",
         default="auto",
@@ -20,16 +26,19 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add --overwrite."""
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there and not empty")
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:
+    """Add --frames, a cut of the clips."""
     parser.add_argument(
-        "--frames", type=frame_range, metavar="A:B", help="use frames A up to, not including, B of each clip"
+        "--frames", type=_frame_range, metavar="A:B", help="use frames A up to, not including, B of each clip"
     )
 
 
 def add_network_only(parser: argparse.ArgumentParser) -> None:
+    """Add --network-only."""
     parser.add_argument(
         "--network-only",
         action="store_true",
@@ -37,7 +46,8 @@ def add_network_only(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def frame_range(text: str) -> tuple[int | None, int | None]:
+def _frame_range(text: str) -> tuple[int | None, int | None]:
+    """A half-open range of frames from its text, A:B."""
     first, colon, last = text.partition(":")
     try:
         if not colon:
@@ -48,61 +58,64 @@ def frame_range(text: str) -> tuple[int | None, int | None]:
 
 
 def say(line: str) -> None:
-    """A line on stderr, above a progress bar where there is one."""
+    """Write a line to stderr, above a progress bar where there is one."""
     from tqdm import tqdm
 
     tqdm.write(line, file=sys.stderr)
 
 
-def progress(items, label: str, total: int | None = None):
+def progress(items: Iterable[Any], label: str, total: int | None = None) -> Iterable[Any]:
+    """The items, with a progress bar on stderr while they are used."""
     from tqdm import tqdm
 
     return tqdm(items, total=total, desc=label, file=sys.stderr, mininterval=0.5, leave=False)
 
 
 @contextlib.contextmanager
-def bar(train: TrainConfig):
-    """A Keras callback that shows how far training is, in seconds or steps, and the losses; it is gone after the block."""
+def bar(train: TrainConfig) -> Iterator[keras.callbacks.Callback]:
+    """A Keras callback that shows the losses and how far training is, in seconds or steps; it goes with the block."""
     import keras
     from tqdm import tqdm
 
     class Bar(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            total = train.steps or train.minutes * 60
-            if hasattr(self, "shown"):  # training goes on, with new hints
-                return
-            self.shown = tqdm(
-                total=round(total),
-                desc="training",
-                file=sys.stderr,
-                mininterval=1.0,
-                bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed}{postfix}",
-            )
+        progress_bar: Any = None  # tqdm's, once training begins
 
-        def on_train_batch_end(self, batch, logs=None):
-            done = int(self.model.optimizer.iterations) if train.steps else float(self.model.seconds_trained)
-            self.shown.n = min(self.shown.total, done)
-            if batch % 10 == 0:
-                self.shown.set_postfix(
-                    {name.removesuffix("_loss"): f"{float(v):.3g}" for name, v in (logs or {}).items()}, refresh=False
+        def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+            if self.progress_bar is None:  # else training goes on, with new hints
+                self.progress_bar = tqdm(
+                    total=round(train.steps or train.minutes * 60),
+                    desc="training",
+                    file=sys.stderr,
+                    mininterval=1.0,
+                    bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed}{postfix}",
                 )
-            self.shown.update(0)
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            done = int(self.model.optimizer.iterations) if train.steps else float(self.model.seconds_trained)
+            self.progress_bar.n = min(self.progress_bar.total, done)
+            if batch % 10 == 0:
+                losses = {name.removesuffix("_loss"): f"{float(value):.3g}" for name, value in (logs or {}).items()}
+                self.progress_bar.set_postfix(losses, refresh=False)
+            self.progress_bar.update(0)
 
     callback = Bar()
     try:
         yield callback
     finally:
-        if hasattr(callback, "shown"):
-            callback.shown.close()
+        if callback.progress_bar is not None:
+            callback.progress_bar.close()
 
 
 @contextlib.contextmanager
-def quietly():
-    """Drops what libraries write to stderr while TensorFlow starts and looks for a GPU; TF_CPP_MIN_LOG_LEVEL=0 shows it."""
+def quietly() -> Iterator[None]:
+    """Drop what libraries write to stderr while TensorFlow starts and looks for a GPU.
+
+    TF_CPP_MIN_LOG_LEVEL=0 shows it.
+    """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") < "2" or "tensorflow" in sys.modules:
         yield
         return
-    shown = os.dup(2)
+    stderr = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -111,5 +124,5 @@ def quietly():
         tensorflow.config.list_physical_devices()
         yield
     finally:
-        os.dup2(shown, 2)
-        os.close(shown)
+        os.dup2(stderr, 2)
+        os.close(stderr)

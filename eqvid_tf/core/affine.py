@@ -8,15 +8,18 @@ backward matrix of the sampler is ``theta = invert(motion)``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike
 
-_SINGULAR = 1e-6  # a smaller |det| is no motion: content shrinks to a millionth of its area
-_HALF_TURN = 1e-10  # squared sine of the angle left to a half turn; below it the direction is rounding noise
-_SERIES, _SQUARINGS = 10, 8  # of exp: exact to rounding in float64 up to |log_motion| ~ 32
+from eqvid_tf.pixels.coordinates import SINGULAR, homogeneous
+
+_HALF_TURN = np.pi - 1e-5  # radians: beyond it the direction of a turn is rounding noise
 
 
 def identity(batch: int | None = None) -> tf.Tensor:
@@ -104,36 +107,14 @@ def from_square(motion: ArrayLike, aspect: ArrayLike) -> tf.Tensor:
     return to_square(motion, 1.0 / aspect)
 
 
-def to_pixels(motion: ArrayLike, size: tuple[int, int]) -> tf.Tensor:
-    """A normalized motion as one of pixel indices (centres at integers), on frames of size (height, width)."""
-    (motion,) = _floating(motion)
-    lattice = _normalized_from_pixels(size, motion.dtype)
-    return compose(compose(invert(lattice), motion), lattice)
-
-
-def from_pixels(motion: ArrayLike, size: tuple[int, int]) -> tf.Tensor:
-    """A motion of pixel indices (centres at integers) as a normalized one, on frames of size (height, width)."""
-    (motion,) = _floating(motion)
-    lattice = _normalized_from_pixels(size, motion.dtype)
-    return compose(compose(lattice, motion), invert(lattice))
-
-
 def exp(log_motion: ArrayLike) -> tf.Tensor:
     """The motion whose logarithm is `log_motion`: the inverse of `log`, with a gradient everywhere.
-
-    A fixed Taylor series of a 256th of it, squared eight times; carried as exp - 1, so that a small motion keeps its
-    digits. The quotients of a closed form (sin x / x and the like) would need branches where eigenvalues coincide.
 
     Shapes: log_motion [..., 2, 3]. Returns [..., 2, 3].
     """
     (log_motion,) = _floating(log_motion)
-    part = log_motion / 2.0**_SQUARINGS
-    moved = part / _SERIES
-    for order in range(_SERIES - 1, 0, -1):  # Horner: x + x^2 / 2 + ... as x (1 + x / 2 (1 + ...))
-        moved = (part + ops.matmul(part[..., :2], moved)) / order
-    for _ in range(_SQUARINGS):  # (1 + m)^2 - 1
-        moved = 2.0 * moved + ops.matmul(moved[..., :2], moved)
-    return moved + ops.cast(identity(), moved.dtype)
+    last = ops.zeros_like(log_motion[..., :1, :])
+    return tf.linalg.expm(ops.concatenate([log_motion, last], axis=-2))[..., :2, :]
 
 
 def log(motion: ArrayLike) -> tf.Tensor:
@@ -150,19 +131,21 @@ def log(motion: ArrayLike) -> tf.Tensor:
     True
     """
     (motion,) = _floating(motion)
-    change = ops.convert_to_numpy(motion).astype("float64") - np.eye(2, 3)  # so that a small motion keeps its digits
-    excess = (change[..., 0, 0] + change[..., 1, 1]) / 2
-    rest = change[..., :2] - excess[..., None, None] * np.eye(2)
-    square = rest[..., 0, 0] ** 2 + rest[..., 0, 1] * rest[..., 1, 0]  # rest has no trace: rest @ rest is this number
-    _refuse_without_logarithm(1.0 + excess, square)
-    linear = _angle_by_root(1.0 + excess, square)[..., None, None] * rest
-    linear += np.log1p(excess * (2.0 + excess) - square)[..., None, None] / 2 * np.eye(2)
-    # The shift of exp([linear | e]) is integral @ e, for the unit vectors e in turn.
-    units = np.broadcast_to(np.eye(2)[..., None], (*linear.shape[:-2], 2, 2, 1))
-    per_unit = np.broadcast_to(linear[..., None, :, :], (*linear.shape[:-2], 2, 2, 2))
-    integral = np.swapaxes(exp(np.concatenate([per_unit, units], axis=-1))[..., 2], -1, -2)
-    shift = np.linalg.solve(integral, change[..., 2:])
-    return ops.convert_to_tensor(np.concatenate([linear, shift], axis=-1), motion.dtype)
+    square = homogeneous(ops.convert_to_numpy(motion).astype("float64"))
+    with np.errstate(invalid="ignore"):
+        det = np.linalg.det(square)
+    if not np.all(det > SINGULAR):
+        raise ValueError(
+            "motion must keep its orientation and some area to have a logarithm; "
+            f"received a determinant of {np.min(det):.2g}. Mirror or flatten apart from it."
+        )
+    if np.any(np.abs(np.angle(np.linalg.eigvals(square))) > _HALF_TURN):
+        raise ValueError(
+            "motion must turn by less than half a turn to have a logarithm; received a half turn. "
+            "Split it into two motions."
+        )
+    root = ops.convert_to_numpy(tf.linalg.logm(tf.constant(square, tf.complex128)))
+    return ops.convert_to_tensor(root.real[..., :2, :], motion.dtype)
 
 
 def power(motion: ArrayLike, t: ArrayLike) -> tf.Tensor:
@@ -177,63 +160,13 @@ def power(motion: ArrayLike, t: ArrayLike) -> tf.Tensor:
     return exp(t[..., None, None] * log(motion))
 
 
-def check_motion(motion: ArrayLike, name: str = "motion") -> tf.Tensor:
-    """`motion` as a tensor, if it is one: [batch, 2, 3], and on concrete values finite and not singular.
-
-    Raises:
-        ValueError: where it is not, saying what came instead.
-    """
-    shape = tuple(motion.shape if hasattr(motion, "shape") else np.shape(motion))
-    remedy = "Use affine.identity(batch) for no motion."
-    if len(shape) != 3 or any(side not in (None, wanted) for side, wanted in zip(shape[1:], (2, 3))):
-        raise ValueError(f"{name} must be [batch, 2, 3]; received {shape}. {remedy}")
-    (motion,) = _floating(motion)
-    if not hasattr(motion, "numpy"):  # symbolic
-        return motion
-    values = ops.convert_to_numpy(motion)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{name} must be finite; received nan or infinity. {remedy}")
-    det = np.abs(np.linalg.det(values[..., :2]))
-    if np.any(det < _SINGULAR):
-        raise ValueError(f"{name} must be invertible; received a determinant of {det.min():.2g}. {remedy}")
-    return motion
-
-
-def _refuse_without_logarithm(mean, square):
-    det = mean**2 - square
-    if not np.all(det > _SINGULAR):
-        raise ValueError(
-            "motion must keep its orientation and some area to have a logarithm; "
-            f"received a determinant of {np.min(det):.2g}. Mirror or flatten apart from it."
-        )
-    if np.any((mean <= 0) & (square > -_HALF_TURN * det)):
-        raise ValueError(
-            "motion must turn by less than half a turn to have a logarithm; received a half turn. "
-            "Split it into two motions."
-        )
-
-
-def _angle_by_root(mean, square):
-    """The factor of rest in log(mean + rest): arctan(r / mean) / r, or arctanh(r / mean) / r, or 1 / mean."""
-    root = np.sqrt(np.abs(square))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        angle = np.where(square < 0, np.arctan2(root, mean), np.arctanh(root / mean))
-        return np.where(root > 0, angle / root, 1.0 / mean)
-
-
-def _normalized_from_pixels(size, dtype):
-    height, width = (ops.cast(side, dtype) for side in size)
-    zero = ops.zeros_like(width)
-    return _rows(((2.0 / width, zero, 1.0 / width - 1.0), (zero, 2.0 / height, 1.0 / height - 1.0)))
-
-
-def _rows(entries):
-    """Stacks numbers [...], which broadcast, as a matrix [..., rows, columns]."""
+def _rows(entries: Sequence[Sequence[Any]]) -> tf.Tensor:
+    """Stack numbers [...], which broadcast, as a matrix [..., rows, columns]."""
     zero = sum(0.0 * entry for row in entries for entry in row)
     return ops.stack([ops.stack([entry + zero for entry in row], axis=-1) for row in entries], axis=-2)
 
 
-def _floating(*values):
+def _floating(*values: ArrayLike) -> list:
     """All as tensors of one dtype: geometry never runs below float32, whatever the precision policy."""
     dtypes = {keras.backend.standardize_dtype(value.dtype) for value in values if hasattr(value, "dtype")}
     dtype = "float64" if "float64" in dtypes else "float32"

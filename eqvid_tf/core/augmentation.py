@@ -1,57 +1,59 @@
-"""Training pairs of which all is known: characters cut out of the clips' own frames, set down anywhere.
+"""Recomposed pairs: characters cut out of the clips' frames and composited anywhere, so that all of a pair is known.
 
-Why: a clip shows few poses, and without these f learns by heart where they are.
+Why: a clip shows few poses, and without these pairs f learns by heart where they are.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from eqvid_tf.core import affine
-from eqvid_tf.core.estimators import displace_twice
+from eqvid_tf.core.estimators import Key, displace_twice
 
-LIGHT = 0.2  # half range of the log of a pair's light, relative to its clip's
+GAIN = 0.2  # half range of the log of a pair's exposure gain, relative to its clip's
 LANDING = 1.0  # half range of where a character's centre lands; 1 is the frame's edge
 
 
-def recompose(pair: dict, plates, key) -> dict:
+def recompose(pair: dict, backgrounds: tf.Tensor, key: Key) -> dict:
     """The pairs, the first of every two made anew, with `motion` [B, 2, 3] and `made` [B], 1 for those.
 
-    A character is cut out of `frame` by its `hint`, moved twice at random (see `eqvid_tf.core.estimators.random_motions`) and composed
-    over its own background or that of another pair, in another light. Of a pair made so masks and motion are known; `motion` of the others is as
-    it was, or the identity.
+    A character is cut out of `frame` by its `hint`, moved twice at random (see `random_motions`) and composited over
+    its own background or that of another pair, in another exposure. Of a pair made so masks and motion are known;
+    `motion` of the others is as it was, or the identity.
 
-    Shapes: as in `eqvid_tf.EquivariantVideoModel`; plates [B, H, W, 3], the background of each pair.
-
-    Args:
-        key: a keras.random.SeedGenerator.
+    Shapes: as in `EquivariantVideoModel`; backgrounds [B, H, W, 3], of each pair.
     """
     batch = ops.shape(pair["frame"])[0]
     made = ops.cast(ops.arange(batch) % 2 == 0, "float32")
-    plates, alpha = ops.cast(plates, "float32"), pair["hint"]
-    layer = clip_layer(ops.concatenate([pair["frame"] - (1 - alpha) * plates, alpha], -1))
+    backgrounds, alpha = ops.cast(backgrounds, "float32"), pair["hint"]
+    layer = clip_layer(ops.concatenate([pair["frame"] - (1 - alpha) * backgrounds, alpha], -1))
     motion, layer, next_layer = displace_twice(key, layer, cubic=True, landing=LANDING)
     layer, next_layer = clip_layer(layer), clip_layer(next_layer)
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
-    light = ops.exp(keras.random.uniform((batch, 1, 1, 1), -LIGHT, LIGHT, seed=key))
-    behind = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
-    lit = lambda x: ops.clip(light * x, 0, 1)
-    over = lambda layer: lit(layer[..., :3] + (1 - layer[..., 3:]) * behind(plates))
+    gain = ops.exp(keras.random.uniform((batch, 1, 1, 1), -GAIN, GAIN, seed=key))
+    choose = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
+    expose = lambda x: ops.clip(gain * x, 0, 1)
+    composite = lambda layer: expose(layer[..., :3] + (1 - layer[..., 3:]) * choose(backgrounds))
     new = {
-        "frame": over(layer),
-        "next_frame": over(next_layer),
+        "frame": composite(layer),
+        "next_frame": composite(next_layer),
         "hint": layer[..., 3:],
         "next_hint": next_layer[..., 3:],
-        "background_frame": lit(behind(pair.get("background_frame", pair["frame"]))),
+        "background_frame": expose(choose(pair.get("background_frame", pair["frame"]))),
         "motion": motion,
     }
-    old = {"background_frame": pair["frame"], "motion": ops.broadcast_to(affine.identity(), (batch, 2, 3)), **pair}
-    which = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0
-    return {"made": made, **{name: ops.stop_gradient(ops.where(which(x), x, old[name])) for name, x in new.items()}}
+    still = ops.broadcast_to(affine.identity(), (batch, 2, 3))
+    old: dict[str, Any] = {"background_frame": pair["frame"], "motion": still, **pair}
+    chosen = lambda x: ops.reshape(made, (batch,) + (1,) * (len(x.shape) - 1)) > 0
+    mixed = {name: ops.stop_gradient(ops.where(chosen(x), x, old[name])) for name, x in new.items()}
+    return {"made": made, **mixed}
 
 
-def clip_layer(layer):
-    """A layer [B, H, W, 4], premultiplied, with alpha in [0, 1] and its colours in [0, alpha], as a cubic does not leave them."""
+def clip_layer(layer: tf.Tensor) -> tf.Tensor:
+    """A premultiplied layer [B, H, W, 4] with alpha in [0, 1] and colours in [0, alpha], which a cubic exceeds."""
     alpha = ops.clip(layer[..., 3:], 0, 1)
     return ops.concatenate([ops.clip(layer[..., :3], 0, alpha), alpha], -1)

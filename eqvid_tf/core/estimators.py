@@ -1,37 +1,49 @@
-"""Motion estimators T^z: three of them behind one contract, from what a pair of frames offers to a forward motion."""
+"""Motion estimators T^z: three of them behind one contract, from a pair of frames to a forward motion."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
+from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, pool, register
+from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine
-from eqvid_tf.core.networks import Trunk, bounded_sigmoid, pool, register
-from eqvid_tf.core.sampler import coverage, warp
+from eqvid_tf.core.sampler import validity, warp
 
-CROP = 24  # cells of the square that the residual head looks at
-STEEPEST = 0.45  # of the linear part of one refinement, per entry: its determinant stays above 0.1, it can be inverted
+CELLS = 24  # of the side of the square that a refinement looks at
+STEEPEST = 0.45  # the most per entry of a refinement's linear part: its determinant stays above 0.1
 FAINT = 1e-3  # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
-CORNERS = 1.75  # half side of that square, in standard deviations of the character's energy
+TURN, ZOOM, STRETCH = 0.7, 0.3, 0.12  # half ranges of random motions: radians, log zoom, other linear parts
+LANDING = 0.7  # half range of where a character's centre lands; 1 is the frame's edge
+HALF_SIDE = 1.75  # of the character's square, in standard deviations of its energy
+Key = keras.random.SeedGenerator
+
+
+class EnergyBox(NamedTuple):
+    """Where a map's energy |f|^2 lies; the square frame_from_crop [B, 2, 3] carries [-1, 1]^2 to around it."""
+
+    centre: tf.Tensor  # [B, 2], normalized
+    radius: tf.Tensor  # [B], standard deviation in units of half the height
+    mass: tf.Tensor  # [B], mean energy
+    frame_from_crop: tf.Tensor
 
 
 class MotionEstimator(layers.Layer):
     """The contract: `call(pair)` gives the forward motion [B, 2, 3] of a pair of frames.
 
-    A pair is a dict with `frame` and `next_frame` [B, H, W, 3], `features` and `next_features` [B, h', w', c'] of f, and,
-    where it is known, `motion` [B, 2, 3]. An estimator takes what it needs.
+    A pair is a dict with `frame` and `next_frame` [B, H, W, 3], `features` and `next_features` [B, h', w', c'] of f,
+    and, where it is known, `motion` [B, 2, 3]. An estimator takes what it needs.
 
     `learned` says whether it can estimate at all; `reads` names the two keys it looks at.
     """
 
     learned = True
-    reads = ("features", "next_features")
+    reads: tuple = ("features", "next_features")
 
-    def estimates(self, pair) -> list:
-        """Every step of a refinement, the last the answer: what the label loss looks at. Here there is one step."""
-        return [self(pair)]
-
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes: dict) -> tuple:
         return (shapes["frame"][0], 2, 3)
 
 
@@ -42,12 +54,10 @@ class KnownMotion(MotionEstimator):
     learned = False
     reads = ()
 
-    def call(self, pair):
+    def call(self, pair: dict) -> tf.Tensor:
         if pair.get("motion") is None:
-            raise ValueError(
-                "the 'known' estimator needs the motion of each pair; "
-                "give a dataset with \"motion\" [batch, 2, 3], or train with 'features'"
-            )
+            remedy = "give a dataset with \"motion\" [batch, 2, 3], or train with 'features'"
+            raise ValueError(f"the 'known' estimator needs the motion of each pair; {remedy}")
         return pair["motion"]
 
 
@@ -55,9 +65,9 @@ class KnownMotion(MotionEstimator):
 class FeatureMotion(MotionEstimator):
     """(f(x), f(x')) -> R^6: from the energy of the maps, then refined by a small head.
 
-    The start is closed-form: the centroids of |f|^2 give the shift. Then both maps are cut out in the character's own square
-    (centre and size from the first map's moments), the second along the motion found so far, and a head that starts at zero
-    says what is left; `steps` times, always on the original maps.
+    The start is closed-form: the centroids of |f|^2 give the shift. Then both maps are cut out in the character's own
+    square (from the first map's moments), the second along the motion found so far, and a head that starts at zero
+    gives the rest; `steps` times, always on the original maps.
 
     Shapes: maps [B, h', w', c'] -> motion [B, 2, 3], forward, in normalized coordinates.
 
@@ -66,63 +76,56 @@ class FeatureMotion(MotionEstimator):
         steps: refinements with the same head.
     """
 
-    TAUGHT = 1  # the first step that a label can teach: here the start has nothing to learn
+    TAUGHT = 1  # the first refinement that a label can teach: here the start has nothing to learn
 
-    def __init__(self, width: int = 16, steps: int = 3, **kwargs):
+    def __init__(self, width: int = 16, steps: int = 3, **kwargs: Any):
         super().__init__(**kwargs)
         self.width, self.steps = width, steps
-        conv = lambda n: layers.Conv2D(
-            n, 3, padding="same", activation="relu", kernel_initializer="he_normal", dtype=self.dtype_policy
-        )
-        self.convs = [conv(width), conv(width * 2), conv(width * 2)]
+        common = {"padding": "same", "kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+        self.convs = [layers.Conv2D(n, 3, activation="relu", **common) for n in (width, width * 2, width * 2)]
         self.dense = layers.Dense(64, activation="relu", dtype=self.dtype_policy)
         self.out = layers.Dense(6, kernel_initializer="zeros", dtype="float32")
 
-    def build(self, shapes):
+    def build(self, shapes: dict) -> None:
         self.build_head(shapes["features"][-1])
 
-    def build_head(self, channels: int):
+    def build_head(self, channels: int) -> None:
+        """Build the head for two maps of so many channels, each with its validity."""
         for layer, n in zip(self.convs, (2 * channels + 2, self.width, self.width * 2)):
             layer.build((None, None, None, n))
-        self.dense.build((None, (CROP // 8) ** 2 * self.width * 2))
+        self.dense.build((None, (CELLS // 8) ** 2 * self.width * 2))
         self.out.build((None, 64))
 
-    def maps(self, pair):
+    def maps(self, pair: dict) -> tuple[tf.Tensor, tf.Tensor]:
         """The two maps that are compared."""
         return pair["features"], pair["next_features"]
 
-    def call(self, pair):
-        return self.estimates(pair)[-1]
+    def call(self, pair: dict) -> tf.Tensor:
+        return self.refinements(pair)[-1]
 
-    def estimates(self, pair) -> list:
-        return self.refined(*self.maps(pair))[self.TAUGHT :]
-
-    def refined(self, a, b) -> list:
-        """The closed-form start, then every refinement of it."""
-        centre, radius, mass = moments(a)
-        next_centre, _, next_mass = moments(b)
-        here = present(mass, next_mass)[:, None, None]
-        frame_from_crop = character_box(centre, radius, ops.shape(a)[1:3])
-        crop = ops.concatenate(cut_square(a, frame_from_crop, CROP), -1)
-        motion = affine.build(shift=here[:, 0] * (next_centre - centre))
-        motions = [motion]
+    def refinements(self, pair: dict) -> list:
+        """Every refinement that the label loss looks at, the last the answer: a list of [B, 2, 3]."""
+        a, b = self.maps(pair)
+        first, second = energy_box(a), energy_box(b)
+        both = presence(first.mass, second.mass)[:, None, None]
+        crop = ops.concatenate(cut_square(a, first.frame_from_crop, CELLS), -1)
+        motions = [affine.build(shift=both[:, 0] * (second.centre - first.centre))]
         for _ in range(self.steps):
-            along = affine.compose(ops.stop_gradient(motion), frame_from_crop)
-            left = self.residual(crop, ops.concatenate(cut_square(b, along, CROP), -1))
-            left = affine.identity() + here * left
-            motion = affine.compose(along, affine.compose(left, affine.invert(frame_from_crop)))
-            motions.append(motion)
-        return motions
+            next_frame_from_crop = affine.compose(ops.stop_gradient(motions[-1]), first.frame_from_crop)
+            rest = self.rest(crop, ops.concatenate(cut_square(b, next_frame_from_crop, CELLS), -1))
+            rest = affine.compose(affine.identity() + both * rest, affine.invert(first.frame_from_crop))
+            motions.append(affine.compose(next_frame_from_crop, rest))
+        return motions[self.TAUGHT :]
 
-    def residual(self, crop, next_crop):
-        """What is left of the motion, [B, 2, 3], in the square's own coordinates."""
+    def rest(self, crop: tf.Tensor, next_crop: tf.Tensor) -> tf.Tensor:
+        """The rest of the motion beside the identity, [B, 2, 3], in the square's own coordinates."""
         x = ops.concatenate([crop, next_crop], -1)
         for layer in self.convs:
             x = pool(layer(x), 2)
-        x = self.dense(ops.reshape(x, (-1, (CROP // 8) ** 2 * self.width * 2)))
+        x = self.dense(ops.reshape(x, (-1, (CELLS // 8) ** 2 * self.width * 2)))
         return bound_step(ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3)))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "steps": self.steps}
 
 
@@ -130,39 +133,42 @@ class FeatureMotion(MotionEstimator):
 class FrameMotion(FeatureMotion):
     """(x, x') -> R^6: its own small encoder looks at both frames, then as `FeatureMotion` on what it sees.
 
-    The encoder sees each frame beside the other, so that it can find what moved, and says where with a presence.
+    The encoder sees each frame beside the other, so that it can find what moved, and gives it a coverage.
 
     Shapes: frames [B, H, W, 3] -> motion [B, 2, 3], forward, in normalized coordinates.
     """
 
     reads = ("frame", "next_frame")
-    TAUGHT = 0  # the start is that of its own maps: without a label for it the presence finds nothing
+    TAUGHT = 0  # the start is that of its own maps: without a label for it the coverage finds nothing
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.trunk = Trunk(self.width, dtype=self.dtype_policy)
         self.head = layers.Conv2D(1 + 8, 3, padding="same", dtype=self.dtype_policy)
 
-    def build(self, shapes):
+    def build(self, shapes: dict) -> None:
         self.trunk.build((None, None, None, 9))
         self.head.build((None, None, None, self.width))
         self.build_head(9)
 
-    def maps(self, pair):
+    def maps(self, pair: dict) -> tuple[tf.Tensor, tf.Tensor]:
         x, x2 = pair["frame"], pair["next_frame"]
         return self.encode(x, x2), self.encode(x2, x)
 
-    def encode(self, x, other):
+    def encode(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """The map of a frame, seen beside the other: coverage, and features within it."""
         out = self.head(self.trunk(ops.concatenate([x - 0.5, other - 0.5, ops.abs(x - other)], -1)))
-        presence = bounded_sigmoid(out[..., :1] - 2)
-        return presence * ops.concatenate([ops.ones_like(presence), ops.tanh(out[..., 1:])], -1)
+        coverage = bounded_sigmoid(out[..., :1] - 2)
+        return coverage * ops.concatenate([ops.ones_like(coverage), ops.tanh(out[..., 1:])], -1)
 
 
-def moments(features):
-    """Centroid, spread and mass of a map's energy |f|^2.
+def energy_box(features: tf.Tensor, scale: float = 1.0) -> EnergyBox:
+    """Centroid, mass and square of a map's energy |f|^2.
 
-    Shapes: [B, h, w, c] -> centre [B, 2] (normalized), radius [B] (standard deviation in units of half the height), mass [B]
-    (mean energy).
+    Shapes: [B, h, w, c] -> see `EnergyBox`; centre in normalized coordinates.
+
+    Args:
+        scale: of the square, whose half side is `HALF_SIDE` standard deviations.
     """
     energy = ops.sum(ops.square(ops.cast(features, "float32")), -1)
     height, width = ops.shape(energy)[1:3]
@@ -175,66 +181,63 @@ def moments(features):
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
     spread_x = ops.mean(along_x * ops.square(x - cx[:, None]), 1) / total * aspect**2
     spread_y = ops.mean(along_y * ops.square(y - cy[:, None]), 1) / total
-    return ops.stack([cx, cy], -1), ops.sqrt((spread_x + spread_y) / 2 + 1e-6), mass
+    radius = ops.sqrt((spread_x + spread_y) / 2 + 1e-6)
+    half, zero = HALF_SIDE * ops.clip(scale * radius, 0.05, 0.6), ops.zeros_like(radius)
+    rows = ops.stack([half / aspect, zero, cx], -1), ops.stack([zero, half, cy], -1)
+    return EnergyBox(ops.stack([cx, cy], -1), radius, mass, ops.stack(rows, 1))
 
 
-def present(mass, next_mass):
-    """Whether there is a character in both maps, [B] in [0, 1], from their masses [B]: where there is none, nothing moves."""
+def presence(mass: tf.Tensor, next_mass: tf.Tensor) -> tf.Tensor:
+    """Whether both maps hold a character, [B] in [0, 1], from their masses [B]: without one, nothing moves."""
     least = ops.square(ops.minimum(mass, next_mass))
     return least / (least + FAINT**2)
 
 
-def character_box(centre, radius, size):
-    """frame_from_crop [B, 2, 3]: carries [-1, 1]^2 to the square of the character at `centre`."""
-    half = CORNERS * ops.clip(radius, 0.05, 0.6)
-    aspect = ops.cast(size[1], "float32") / ops.cast(size[0], "float32")
-    zero = ops.zeros_like(half)
-    return ops.stack([ops.stack([half / aspect, zero, centre[:, 0]], -1), ops.stack([zero, half, centre[:, 1]], -1)], 1)
-
-
-def random_motions(key, batch: int, centre, aspect, *, turn=0.7, zoom=0.3, stretch=0.12, landing=0.7):
-    """Motions of a character at `centre` to anywhere in the frame: what the estimators are labelled with.
+def random_motions(key: Key, centre: tf.Tensor, aspect: tf.Tensor | float, *, landing: float = LANDING) -> tf.Tensor:
+    """Random motions of a character at `centre` to anywhere in the frame: the labels of the estimators.
 
     Shapes: centre [B, 2] -> [B, 2, 3].
 
     Args:
-        key: a keras.random.SeedGenerator.
-        turn, zoom, stretch: half ranges of the turn (radians), log zoom and the other linear parts.
+        key: of the draw.
+        centre: of the characters.
+        aspect: width / height of the frame.
         landing: half range of where the character's centre lands; 1 is the frame's edge.
     """
+    batch = ops.shape(centre)[0]
     uniform = lambda reach, *shape: keras.random.uniform((batch, *shape), -reach, reach, seed=key)
-    turned = affine.build(turn=uniform(turn), zoom=ops.exp(uniform(zoom)), aspect=aspect)[..., :2]
-    linear = ops.matmul(turned, ops.eye(2) + uniform(stretch, 2, 2))
+    turned = affine.build(turn=uniform(TURN), zoom=ops.exp(uniform(ZOOM)), aspect=aspect)[..., :2]
+    linear = ops.matmul(turned, ops.eye(2) + uniform(STRETCH, 2, 2))
     shift = uniform(landing, 2) - ops.matmul(linear, centre[..., None])[..., 0]
     return ops.concatenate([linear, shift[..., None]], -1)
 
 
-def displace(key, features, cubic: bool = False, **reach) -> tuple:
-    """Maps [B, h', w', c'] with their characters moved at random, as `random_motions` says: the motions [B, 2, 3], and the maps."""
-    batch, height, width, _ = ops.shape(features)
+def displace(key: Key, features: tf.Tensor, *, cubic: bool = False, landing: float = LANDING) -> tuple:
+    """Move the characters of maps [B, h', w', c'] at random (`random_motions`): the motions [B, 2, 3], and the maps."""
+    height, width = ops.shape(features)[1:3]
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
-    motion = random_motions(key, batch, moments(features)[0], aspect, **reach)
+    motion = random_motions(key, energy_box(features).centre, aspect, landing=landing)
     return motion, warp(features, affine.invert(motion), cubic=cubic)
 
 
-def displace_twice(key, features, **reach) -> tuple:
-    """Maps [B, h', w', c'] with their characters moved to two places: the motion from the first to the second, and both maps."""
-    (first, moved), (second, next_moved) = (displace(key, features, **reach) for _ in range(2))
+def displace_twice(key: Key, features: tf.Tensor, **options: Any) -> tuple:
+    """Move the characters of maps to two random places: the motion from the first to the second, and both maps."""
+    (first, moved), (second, next_moved) = (displace(key, features, **options) for _ in range(2))
     return affine.compose(second, affine.invert(first)), moved, next_moved
 
 
-def bound_step(left):
-    """What a refinement adds to the identity [B, 2, 3], its linear part bounded so that the motion can be inverted."""
-    return ops.concatenate([STEEPEST * ops.tanh(left[..., :2] / STEEPEST), left[..., 2:]], -1)
+def bound_step(step: tf.Tensor) -> tf.Tensor:
+    """A step beside the identity [B, 2, 3], its linear part bounded so that the motion can be inverted."""
+    return ops.concatenate([STEEPEST * ops.tanh(step[..., :2] / STEEPEST), step[..., 2:]], -1)
 
 
-def cut_square(features, frame_from_crop, cells: int):
-    """A square of a map [B, cells, cells, c'], and how much of each of its cells lies within the frame [B, cells, cells, 1]."""
-    inside = coverage(frame_from_crop, ops.shape(features)[1:3], (cells, cells))
+def cut_square(features: tf.Tensor, frame_from_crop: tf.Tensor, cells: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """A square of a map [B, cells, cells, c'], and the share of each cell within the frame [B, cells, cells, 1]."""
+    inside = validity(frame_from_crop, ops.shape(features)[1:3], (cells, cells))
     return warp(features, frame_from_crop, (cells, cells)), ops.cast(inside, features.dtype)
 
 
-def build_estimator(config, dtype=None) -> MotionEstimator:
+def build_estimator(config: ModelConfig, dtype: Any = None) -> MotionEstimator:
     """The estimator that a ModelConfig names, under a precision policy."""
     kinds = {"known": KnownMotion, "frames": FrameMotion, "features": FeatureMotion}
     return kinds[config.estimator](name="motion_estimator", dtype=dtype)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.config import BEFORE, LossConfig, ModelConfig, from_dict
+from eqvid_tf.blocks.unet import register
+from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.core import affine, losses
 from eqvid_tf.core.alignment import align, confidence
 from eqvid_tf.core.augmentation import recompose
-from eqvid_tf.core.estimators import build_estimator, character_box, displace_twice, moments
-from eqvid_tf.core.networks import build_networks, register, resize
-from eqvid_tf.core.sampler import coverage, warp
+from eqvid_tf.core.estimators import build_estimator, displace_twice, energy_box
+from eqvid_tf.core.networks import build_networks
+from eqvid_tf.core.sampler import validity, warp
 
+graph = tf.function(autograph=False, reduce_retracing=True)  # compiled at the first use: a clip calls it often
 TERMS = ("scene", "character", "background", "label", "hint")
 
 
@@ -23,19 +26,25 @@ TERMS = ("scene", "character", "background", "label", "hint")
 class EquivariantVideoModel(keras.Model):
     """Takes a video apart into a character (f), a background (h) and a motion (T^z), and renders them again (g).
 
-    Train it with `compile(optimizer)` and `fit(dataset)`; the dataset gives dicts with `frame` and `next_frame`, float32
-    [B, H, W, 3] in [0, 1]; optionally `motion` [B, 2, 3] (forward; needed by the `known` estimator), `background_frame`
-    (another frame of the same clip, from which h is read), and `hint` and `next_hint` [B, H, W, 1] (a guess at the masks,
-    weighted by `hint_strength`, which the trainer sets).
+    Train it with `compile(optimizer)` and `fit(dataset)`; the dataset gives dicts with `frame` and `next_frame`,
+    float32 [B, H, W, 3] in [0, 1]; optionally `motion` [B, 2, 3] (forward; needed by the `known` estimator),
+    `background_frame` (another frame of the same clip, from which h is read), and `hint` and `next_hint` [B, H, W, 1]
+    (a guess at the coverage, weighted by `hint_strength`, which the trainer sets).
 
     Args:
         config: a ModelConfig or its dict; keyword-only defaults otherwise.
         loss: a LossConfig or its dict: weights of the terms.
+        seed: of the random motions in training.
+
     Source: the equations of docs/math.md.
     """
 
     def __init__(
-        self, config: ModelConfig | dict | None = None, loss: LossConfig | dict | None = None, seed: int = 0, **kwargs
+        self,
+        config: ModelConfig | dict | None = None,
+        loss: LossConfig | dict | None = None,
+        seed: int = 0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.supports_jit = False  # XLA lacks the sampler's kernels; compile would choose it where there is a GPU
@@ -46,18 +55,15 @@ class EquivariantVideoModel(keras.Model):
         self.T = build_estimator(self.config, self.dtype_policy)
         self.h.build((None, None, None, 3))  # f asks for what it remembers
         self.random = keras.random.SeedGenerator(seed)
-        self.hint_strength = self.add_weight(
-            shape=(), initializer="ones", trainable=False, name="hint_strength", dtype="float32"
-        )
-        self.seconds_trained = self.add_weight(
-            shape=(), initializer="zeros", trainable=False, name="seconds_trained", dtype="float32"
-        )
+        scalar = {"shape": (), "trainable": False, "dtype": "float32"}
+        self.hint_strength = self.add_weight(name="hint_strength", initializer="ones", **scalar)
+        self.seconds_trained = self.add_weight(name="seconds_trained", initializer="zeros", **scalar)
         self.means = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
         self.total = keras.metrics.Mean(name="total")
         frame = ops.zeros((1, *self.config.canvas, 3))
         self({"frame": frame, "next_frame": frame, "motion": affine.identity(1)})
 
-    def build(self, shapes=None):
+    def build(self, shapes: Any = None) -> None:
         self.built = True
 
     # ---- the equation
@@ -65,109 +71,106 @@ class EquivariantVideoModel(keras.Model):
     def layers_of(self, pair: dict, training: bool = False) -> dict:
         """Everything that the losses compare, for a batch of pairs."""
         x, x2 = pair["frame"], pair["next_frame"]
-        fx, fx2 = self.both(self.f, x, x2, training)
-        hx, hx2 = self.both(self.h, pair.get("background_frame", x), x2, training)
+        fx, fx2 = self._both(self.f, x, x2, training)
+        hx, hx2 = self._both(self.h, pair.get("background_frame", x), x2, training)
         motion = self.T({**pair, "features": fx, "next_features": fx2})
         if "made" in pair:
             motion = ops.where(pair["made"][:, None, None] > 0, pair["motion"], motion)
         theta = affine.invert(motion)
         moved = warp(fx, theta, cubic=self.config.cubic)
-        inside = ops.cast(coverage(theta, ops.shape(fx)[1:3]), fx.dtype)
-        rendered = self.cut(self.g(moved + hx), x)
-        return {
-            "fx": fx,
-            "fx2": fx2,
-            "hx": hx,
-            "hx2": hx2,
-            "motion": motion,
-            "moved": moved,
-            "inside": inside,
-            "rendered": rendered,
-        }
-
-    @staticmethod
-    def both(network, a, b, training: bool):
-        """network(a), network(b) in one pass, which costs less than two."""
-        return ops.split(network(ops.concatenate([a, b], 0), training=training), 2, axis=0)
+        inside = ops.cast(validity(theta, ops.shape(fx)[1:3]), fx.dtype)
+        rendered = self._crop(self.g(moved + hx), x)
+        maps = {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2}
+        return {**maps, "motion": motion, "moved": moved, "inside": inside, "rendered": rendered}
 
     @tf.autograph.experimental.do_not_convert
-    def call(self, pair: dict):
+    def call(self, pair: dict) -> dict:
         """Renders of the next frame, and the motion: {"frame" [B, H, W, 3], "motion" [B, 2, 3]}."""
         out = self.layers_of(pair)
         return {"frame": out["rendered"], "motion": out["motion"]}
 
     def losses_of(self, pair: dict, training: bool) -> dict:
-        """The unweighted terms, by name."""
-        if training and "hint" in pair and self.config.structure == "partition":
-            pair = recompose(pair, self.h.recall(pair["frame"])[0], self.random)
+        """The unweighted terms, by name: the three losses, and in training their helpers."""
+        if training and "hint" in pair and self.h.remembers:
+            recalled, _ = self.h.recall(pair["frame"])
+            pair = recompose(pair, recalled, self.random)
         out = self.layers_of(pair, training)
         terms = {
             "scene": losses.scene_loss(out["rendered"], pair["next_frame"]),
             "character": losses.character_loss(out["moved"], out["fx2"], out["inside"]),
             "background": losses.background_loss(out["hx"], out["hx2"]),
         }
-        if training and self.T.learned:
-            terms["label"] = self.label_loss(out["fx"], out["hx"])
+        return {**terms, **self._helpers(pair, out)} if training else terms
+
+    # ---- helpers of the losses: labels teach T^z, hints teach f in the first minutes
+
+    def _helpers(self, pair: dict, out: dict) -> dict:
+        terms = {}
+        if self.T.learned:
+            terms["label"] = self._displaced_label_loss(out)
             if "made" in pair:
-                made = {**pair, "features": out["fx"], "next_features": out["fx2"]}
-                made = {
-                    key: ops.stop_gradient(value[::2]) for key, value in made.items()
-                }  # to please T, f would empty itself
-                terms["label"] += self.labelled(self.T.estimates(made), made["motion"], made["features"])
-        if training and "hint" in pair:
-            made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
-            weight = ops.maximum(self.hint_strength, made)  # of a pair made anew the mask is known, not guessed
-            masks = (self.cut(self.g.mask(out[f], out[h]), pair["frame"]) for f, h in (("fx", "hx"), ("fx2", "hx2")))
-            terms["hint"] = (
-                sum(losses.presence_loss(mask, pair[key], weight) for mask, key in zip(masks, ("hint", "next_hint")))
-                / 2
-            )
+                terms["label"] += self._recomposed_label_loss(pair, out)
+        if "hint" in pair:
+            terms["hint"] = self._hint_loss(pair, out)
         return terms
 
-    def label_loss(self, fx, hx):
-        """The estimator on pairs that the model makes and labels itself: T f(x) and T' f(x), apart by T' T^-1."""
-        fx, hx = ops.stop_gradient(fx), ops.stop_gradient(hx)
+    def _displaced_label_loss(self, out: dict) -> tf.Tensor:
+        """T^z on pairs that the model makes and labels itself: T f(x) and T' f(x), with T' T^-1 between them."""
+        fx, hx = ops.stop_gradient(out["fx"]), ops.stop_gradient(out["hx"])
         label, moved, next_moved = displace_twice(self.random, fx)
         pair = {"features": moved, "next_features": next_moved}
         if "frame" in self.T.reads:
-            pair |= {"frame": self.g(moved + hx), "next_frame": self.g(next_moved + hx)}
-            pair = {key: ops.stop_gradient(value) for key, value in pair.items()}
-        return self.labelled(self.T.estimates(pair), label, moved)
+            frames = {"frame": self.g(moved + hx), "next_frame": self.g(next_moved + hx)}
+            pair |= {key: ops.stop_gradient(value) for key, value in frames.items()}
+        return self._label_loss(self.T.refinements(pair), label, moved)
+
+    def _recomposed_label_loss(self, pair: dict, out: dict) -> tf.Tensor:
+        """T^z on the recomposed pairs, every second one, whose motion is known."""
+        pair = {**pair, "features": out["fx"], "next_features": out["fx2"]}
+        pair = {key: ops.stop_gradient(value[::2]) for key, value in pair.items()}  # to please T, f would empty itself
+        return self._label_loss(self.T.refinements(pair), pair["motion"], pair["features"])
 
     @staticmethod
-    def labelled(steps, label, features):
-        """The loss of the estimator's steps, a list of [B, 2, 3], against their label."""
-        centre, radius, _ = moments(features)
-        frame_from_crop = character_box(centre, radius, ops.shape(features)[1:3])
-        return sum(losses.motion_loss(motion, label, frame_from_crop) for motion in steps) / len(steps)
+    def _label_loss(refinements: list, label: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """The loss of the estimator's refinements, a list of [B, 2, 3], against their label."""
+        box = energy_box(features).frame_from_crop
+        return sum(losses.motion_loss(motion, label, box) for motion in refinements) / len(refinements)
+
+    def _hint_loss(self, pair: dict, out: dict) -> tf.Tensor:
+        """Coverage against hints; of a recomposed pair the coverage is known, not guessed, and counts in full."""
+        made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
+        weight = ops.maximum(self.hint_strength, made)
+        mask, next_mask = self.g.mask(out["fx"], out["hx"]), self.g.mask(out["fx2"], out["hx2"])
+        loss = lambda mask, hint: losses.coverage_loss(self._crop(mask, hint), hint, weight)
+        return (loss(mask, pair["hint"]) + loss(next_mask, pair["next_hint"])) / 2
 
     # ---- training
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         if not self.optimizer.built:  # variables made within a step would have it traced twice: seconds
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     @tf.autograph.experimental.do_not_convert
-    def train_step(self, pair: dict):
+    def train_step(self, pair: dict) -> dict:
         with tf.GradientTape() as tape:
             terms = self.losses_of(pair, training=True)
             loss = self.weighted(terms)
             scaled = self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
         self.optimizer.apply(tape.gradient(scaled, self.trainable_weights), self.trainable_weights)
-        return self.record(terms, loss)
+        return self._record(terms, loss)
 
     @tf.autograph.experimental.do_not_convert
-    def test_step(self, pair: dict):
+    def test_step(self, pair: dict) -> dict:
         terms = self.losses_of(pair, training=False)
-        return self.record(terms, self.weighted(terms))
+        return self._record(terms, self.weighted(terms))
 
-    def weighted(self, terms: dict):
+    def weighted(self, terms: dict) -> tf.Tensor:
         """The one sum: L = sum over terms of weight times loss."""
         return sum(getattr(self.weights_of, name) * value for name, value in terms.items())
 
-    def record(self, terms: dict, loss) -> dict:
+    def _record(self, terms: dict, loss: tf.Tensor) -> dict:
         self.total.update_state(loss)
         for name, value in terms.items():
             self.means[name].update_state(value)
@@ -175,97 +178,80 @@ class EquivariantVideoModel(keras.Model):
 
     # ---- faces: what a trained model does with frames
 
-    def render(self, character_frame, background_frame, motion):
+    @graph
+    def render(self, character_frame: tf.Tensor, background_frame: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
         """g(T f(x) + h(x')): the character of one frame, moved, on the background of another.
 
         Shapes: frames [B, H, W, 3], motion [B, 2, 3] forward -> [B, H, W, 3] in [0, 1].
         """
-        return self.render_features(self.f(character_frame), self.h(background_frame), motion, background_frame)
+        frame = self.render_features(self.f(character_frame), self.h(background_frame), motion)
+        return self._crop(frame, background_frame)
 
-    def render_features(self, character, background, motion, like=None):
+    def render_features(self, character: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
         """As `render`, from feature maps encoded before."""
         moved = warp(character, affine.invert(ops.cast(motion, "float32")), cubic=self.config.cubic)
-        frame = ops.clip(ops.cast(self.g(moved + background), "float32"), 0, 1)
-        return frame if like is None else self.cut(frame, like)
+        return ops.clip(ops.cast(self.g(moved + background), "float32"), 0, 1)
 
-    def estimate_motion(self, frame, next_frame):
+    @graph
+    def estimate_motion(self, frame: tf.Tensor, next_frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Forward motion [B, 2, 3] from frame to next_frame, and a confidence [B] in [0, 1].
 
-        The confidence is 0 without a character or before a background that is not remembered, near 1 where the moved features
-        lie on those of the next frame and the way back, aligned by itself, leads back; docs/motion.md.
-        Raises: ValueError where the estimator is 'known'.
+        The confidence is 0 without a character or before a background that is not remembered. It is near 1 where the
+        moved features fit those of the next frame, and the motion back, aligned by itself, leads back; docs/motion.md.
+
+        Raises:
+            ValueError: where the estimator is 'known'.
         """
         if not self.T.learned:
-            raise ValueError(
-                "this model was trained with the 'known' estimator and cannot estimate a motion; "
-                "train with --estimator features"
-            )
-        two = lambda both: ops.split(both, 2, axis=0)
-        back = lambda there: ops.concatenate(two(there)[::-1], 0)
+            known = "this model was trained with the 'known' estimator and cannot estimate a motion"
+            raise ValueError(f"{known}; train with --estimator features")
+        halves = lambda both: ops.split(both, 2, axis=0)
+        swap = lambda both: ops.concatenate(halves(both)[::-1], 0)
         frames = ops.concatenate([frame, next_frame], 0)
         features = self.f(frames)
-        fx, fx2 = two(features)
-        motion = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
-        there_and_back = ops.concatenate([motion, affine.invert(motion)], 0)
-        told = features[..., : self.f.LAYER]  # the other channels tell nothing more of the motion, and cost as much
-        motion, way_back = two(align(told, back(told), there_and_back))
-        known, next_known = two(self.remembers(frames))  # elsewhere masks, and so motions, mean little
-        return motion, known * next_known * confidence(*two(told), motion, way_back)
+        fx, fx2 = halves(features)
+        start = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
+        both_ways = ops.concatenate([start, affine.invert(start)], 0)
+        compared = features[..., : self.f.motion_channels]
+        motion, motion_back = halves(align(compared, swap(compared), both_ways))
+        known, next_known = halves(self.remembers(frames))  # elsewhere masks, and so motions, mean little
+        return motion, known * next_known * confidence(*halves(compared), motion, motion_back)
 
-    def transfer(self, frame, next_frame, target_frame):
-        """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame. Literal, in frame coordinates.
+    def transfer(self, frame: tf.Tensor, next_frame: tf.Tensor, target_frame: tf.Tensor) -> tuple:
+        """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame, in frame coordinates.
 
         Shapes: frames [B, H, W, 3] -> frame [B, H, W, 3], motion [B, 2, 3], confidence [B].
         """
-        motion, confidence = self.estimate_motion(frame, next_frame)
-        return self.render(target_frame, target_frame, motion), motion, confidence
+        motion, certainty = self.estimate_motion(frame, next_frame)
+        return self.render(target_frame, target_frame, motion), motion, certainty
 
-    def separate(self, frame):
+    @graph
+    def separate(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The layers of frames [B, H, W, 3]: character (on nothing) and background [B, H, W, 3], mask [B, H, W, 1]."""
         fx, hx = self.f(frame), self.h(frame)
         outs = self.g(fx), self.g(hx), self.g.mask(fx, hx)
-        return tuple(self.cut(ops.clip(ops.cast(out, "float32"), 0, 1), frame) for out in outs)
+        return tuple(self._crop(ops.clip(ops.cast(out, "float32"), 0, 1), frame) for out in outs)
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def masks(self, frame):
-        """Coverage of the character [B, H, W, 1] in frames [B, H, W, 3]."""
+    @graph
+    def coverage(self, frame: tf.Tensor) -> tf.Tensor:
+        """The mask of `separate` alone [B, H, W, 1]: in a graph, layers that it does not need are not computed."""
         return self.separate(frame)[2]
 
-    @tf.function(autograph=False, reduce_retracing=True)
-    def renders(self, character_frame, background_frame, motion):
-        """`render`, compiled."""
-        return self.render(character_frame, background_frame, motion)
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def estimates(self, frame, next_frame):
-        """`estimate_motion`, compiled."""
-        return self.estimate_motion(frame, next_frame)
-
-    def remembers(self, frame):
-        """Whether the background of each frame is one of those in memory, [B] in [0, 1]; 1 where h has no such memory."""
-        return self.h.recognize(frame)[1] if self.config.structure == "partition" else ops.ones(ops.shape(frame)[:1])
+    def remembers(self, frame: tf.Tensor) -> tf.Tensor:
+        """The probability that the background of each frame is stored, [B]; 1 where h has no memory."""
+        return self.h.match(frame)[1] if self.h.remembers else ops.ones(ops.shape(frame)[:1])
 
     @staticmethod
-    def cut(image, like):
+    def _both(network: Any, a: tf.Tensor, b: tf.Tensor, training: bool) -> list:
+        """network(a), network(b) in one pass, which costs less than two."""
+        return ops.split(network(ops.concatenate([a, b], 0), training=training), 2, axis=0)
+
+    @staticmethod
+    def _crop(image: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         """Cut off what padding to a multiple of the stride added."""
         height, width = ops.shape(like)[1:3]
         return image[:, :height, :width]
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "config": dataclasses.asdict(self.config),
-            "loss": dataclasses.asdict(self.weights_of),
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "config": {**BEFORE, **config["config"]}})
-
-
-def remember(model: EquivariantVideoModel, pictures, first: int = 0) -> None:
-    """Put backgrounds into the memory of h, from place `first` on: pictures [K, H, W, 3] in [0, 1], K at most what has room."""
-    pictures = resize(ops.convert_to_tensor(pictures, "float32"), model.h.canvas)
-    held = model.h.pictures
-    model.h.pictures.assign(ops.concatenate([held[:first], pictures, held[first + pictures.shape[0] :]], 0))
+    def get_config(self) -> dict:
+        config, loss = dataclasses.asdict(self.config), dataclasses.asdict(self.weights_of)
+        return {**super().get_config(), "config": config, "loss": loss, "seed": self.seed}

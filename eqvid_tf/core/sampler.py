@@ -1,10 +1,14 @@
 """The spatial transformer: sampling of a feature map under an affine theta, exact in both gradients."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
 
-_NARROW = 16  # columns per sparse product: below 32 its kernel runs a plain loop, about four times as fast
+from eqvid_tf.blocks.bilinear import read_bilinear
 
 
 def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None, cubic: bool = False) -> tf.Tensor:
@@ -19,8 +23,8 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
 
     Args:
         size: (height, width) of the target; by default that of `features`.
-        cubic: read, bilinearly still, from the map with the points halfway between its pixels put in by a cubic. It blurs far
-            less, and swings up to a sixteenth beyond an edge.
+        cubic: first interpolate the points halfway between the map's pixels by a cubic. It blurs far less than bilinear
+            reading alone, and overshoots an edge by up to a sixteenth.
 
     Raises:
         ValueError: where a shape is none of these.
@@ -41,11 +45,11 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
     source = tf.cast(features, exact)
     if cubic:
         source, source_from_target = _with_halves(source), 2 * source_from_target
-    warped = _sample(source, source_from_target, points)
+    warped = read_bilinear(source, source_from_target, points)
     return tf.cast(tf.reshape(warped, [batch, *target, channels]), features.dtype)
 
 
-def coverage(theta: tf.Tensor, size: tuple[int, int], target: tuple[int, int] | None = None) -> tf.Tensor:
+def validity(theta: tf.Tensor, size: tuple[int, int], target: tuple[int, int] | None = None) -> tf.Tensor:
     """What `warp` would read from a map of ones: 1 within its frame, 0 outside, between them the pixel that fades.
 
     Shapes: theta [b, 2, 3] to [b, *target, 1].
@@ -62,7 +66,7 @@ def coverage(theta: tf.Tensor, size: tuple[int, int], target: tuple[int, int] | 
     return (within[:, 0] * within[:, 1])[..., None]
 
 
-def _check_shapes(features, theta):
+def _check_shapes(features: tf.TensorShape, theta: tf.TensorShape) -> None:
     if features.rank != 4 or features[-1] is None:
         raise ValueError(f"features must be [batch, height, width, channels]; received {features}. Name the channels.")
     if not theta.is_compatible_with([features[0], 2, 3]):
@@ -72,7 +76,7 @@ def _check_shapes(features, theta):
         )
 
 
-def _in_pixels(theta, size, target):
+def _in_pixels(theta: tf.Tensor, size: tuple, target: tuple) -> tuple[tf.Tensor, tf.Tensor]:
     """Theta [b, 2, 3] from the target's pixels, counted from its centre, to indices of the source with a rim of one.
 
     Counted so, no motion is 1, 0 and whole pixels to the last bit. Beside it those pixels, [3 (x, y, 1), n].
@@ -84,9 +88,10 @@ def _in_pixels(theta, size, target):
     return scaled + tf.pad((extent + 1) / 2, [[0, 0], [2, 0]]), tf.reshape(tf.stack([x, y, tf.ones_like(x)]), [3, -1])
 
 
-def _with_halves(features):
-    """The map [b, h, w, c], 0 outside, with the points between its pixels, from half a pixel before the first to half a pixel after the
-    last: [b, 2 h + 1, 2 w + 1, c]. As products with a matrix, which take half as long as a resize.
+def _with_halves(features: tf.Tensor) -> tf.Tensor:
+    """The map [b, h, w, c] with the points between its pixels, half a pixel beyond the first and last ones too.
+
+    Shapes: [b, 2 h + 1, 2 w + 1, c]. As products with a matrix, which take half as long as a resize.
     """
     batch, height, width, channels = ops.shape(features)
     rows, columns = _halfway(height, features.dtype), _halfway(width, features.dtype)
@@ -95,7 +100,7 @@ def _with_halves(features):
     return tf.reshape(both, [batch, 2 * height + 1, 2 * width + 1, channels])
 
 
-def _halfway(count, dtype):
+def _halfway(count: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """The matrix [2 count + 1, count] from `count` pixels to points half a pixel apart.
 
     Source: Keys, Cubic convolution interpolation for digital image processing (1981), equation 15.
@@ -104,84 +109,6 @@ def _halfway(count, dtype):
     d = tf.abs((tf.cast(points, dtype)[:, None] - 1) / 2 - tf.cast(pixels, dtype))
     near, far = 1 + d * d * (1.5 * d - 2.5), 2 + d * (d * (2.5 - 0.5 * d) - 4)
     return tf.where(d < 1, near, tf.where(d < 2, far, 0))
-
-
-@tf.custom_gradient
-def _sample(features, matrix, points):
-    """Bilinear values [b * n, c] of features [b, h, w, c], given a rim, at indices matrix [b, 2, 3] @ points [3, n].
-
-    One fused kernel forward; backward by hand, exact in both gradients and three times as fast as derived ones
-    (docs/experiments.md has the other formulations that were timed).
-    """
-    rim = tf.reduce_sum(0.0 * matrix)  # 0, or nan: where a theta has diverged all reads nan (the kernel would raise)
-    matrix = tf.where(rim == 0.0, matrix, 0.0)
-    padded = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=rim)
-    fused = features.dtype == tf.float32 and features.shape.is_fully_defined()
-    read = (
-        _read if fused else _read_by_corners
-    )  # fused: float32 alone, and of unknown sizes TensorFlow logs a complaint
-
-    def gradient(upstream):
-        index, weights, (left, top, right, bottom), inside = _corners(padded, matrix, points)
-        a, b, c, d = (tf.reduce_sum(values * upstream, axis=-1) for values in _gather(padded, index))
-        slope = tf.stack([top * (b - a) + bottom * (d - c), left * (c - a) + right * (d - b)])
-        slope = tf.reshape(tf.where(inside, slope, 0.0), [-1, tf.shape(points)[1]])
-        of_matrix = tf.reshape(tf.matmul(slope, points, transpose_b=True), [2, -1, 3])
-        of_padded = _spread(upstream, index, weights, tf.shape(padded))
-        return of_padded[:, 1:-1, 1:-1], tf.transpose(of_matrix, [1, 0, 2]), None
-
-    return read(padded, matrix, points), gradient
-
-
-def _read(padded, matrix, points):
-    """The forward pass, as crops of one pixel each: 1.5 to 1.8 times as fast as four gathers."""
-    batch, height, width, channels = ops.shape(padded)
-    extent = tf.cast(tf.stack([height - 1, width - 1]), matrix.dtype)  # a crop is told in fractions of it, (y, x, y, x)
-    fractions = tf.tile(tf.reverse(matrix, [1]) / extent[:, None], [1, 2, 1])
-    boxes = tf.reshape(tf.matmul(points, fractions, transpose_a=True, transpose_b=True), [-1, 4])
-    frame = tf.repeat(tf.range(batch), tf.shape(points)[1])
-    return tf.reshape(tf.image.crop_and_resize(padded, boxes, frame, [1, 1]), [-1, channels])
-
-
-def _read_by_corners(padded, matrix, points):
-    index, weights, _, _ = _corners(padded, matrix, points)
-    return tf.add_n([weight[:, None] * values for weight, values in zip(tf.unstack(weights), _gather(padded, index))])
-
-
-def _gather(padded, index):
-    rows = tf.reshape(padded, [-1, padded.shape[-1]])
-    return [tf.gather(rows, corner) for corner in tf.unstack(index)]
-
-
-def _corners(padded, matrix, points):
-    """The four pixels around each point, left before right and top before bottom: row index and weight, [4, b * n].
-
-    Beside them the parts of the weights, and [2 (x, y), b * n] whether the point lies on the padded map.
-    """
-    batch, height, width, _ = ops.shape(padded)
-    source = tf.reshape(tf.reshape(tf.transpose(matrix, [1, 0, 2]), [-1, 3]) @ points, [2, -1])
-    last = tf.stack([[width - 2], [height - 2]])
-    held = tf.clip_by_value(source, 0.0, tf.cast(last + 1, source.dtype))  # all beyond the rim reads as the rim: 0
-    cell = tf.minimum(tf.cast(held, tf.int32), last)
-    right, bottom = tf.unstack(held - tf.cast(cell, held.dtype))
-    left, top = 1.0 - right, 1.0 - bottom
-    first = cell[0] + width * (cell[1] + tf.repeat(tf.range(batch) * height, tf.shape(points)[1]))
-    index = first + tf.stack([0, 1, width, width + 1])[:, None]
-    weights = tf.stack([left * top, right * top, left * bottom, right * bottom])
-    return index, weights, (left, top, right, bottom), held == source
-
-
-def _spread(upstream, index, weights, shape):
-    """The adjoint of reading: zeros of `shape`, with weights * upstream [n, c] added to the rows index [4, n]."""
-    reader = tf.range(tf.shape(upstream, out_type=tf.int64)[0])
-    # Pairs (reader, index) as the two halves of an int64: stacking along the last axis takes four times as long.
-    pairs = tf.reshape(tf.bitcast(tf.cast(index, tf.int64) * 2**32 + reader, tf.int32), [-1, 2])
-    size = tf.cast(tf.stack([tf.size(reader), tf.reduce_prod(shape[:-1])]), tf.int64)
-    product = tf.raw_ops.SparseTensorDenseMatMul
-    values = tf.reshape(weights, [-1])
-    strips = [upstream[:, start : start + _NARROW] for start in range(0, upstream.shape[-1], _NARROW)]
-    spread = [product(a_indices=pairs, a_values=values, a_shape=size, b=strip, adjoint_a=True) for strip in strips]
-    return tf.reshape(tf.concat(spread, axis=-1), shape)
 
 
 @keras.saving.register_keras_serializable(package="eqvid_tf")
@@ -200,7 +127,7 @@ class SpatialTransformer(keras.layers.Layer):
     TensorShape([1, 8, 9, 3])
     """
 
-    def __init__(self, size: tuple[int, int] | None = None, cubic: bool = False, **kwargs):
+    def __init__(self, size: tuple[int, int] | None = None, cubic: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.size, self.cubic = None if size is None else tuple(size), cubic
         self.autocast = False
@@ -209,8 +136,8 @@ class SpatialTransformer(keras.layers.Layer):
     def call(self, features: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return warp(ops.cast(features, self.compute_dtype), theta, self.size, self.cubic)
 
-    def compute_output_shape(self, features_shape, theta_shape=None):
+    def compute_output_shape(self, features_shape: tuple, theta_shape: tuple | None = None) -> tuple:
         return (features_shape[0], *(self.size or features_shape[1:3]), features_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "size": self.size, "cubic": self.cubic}

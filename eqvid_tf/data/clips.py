@@ -1,41 +1,34 @@
 """Clips: a video, a GIF, a folder of images or a scene, as frames at their own size and on a canvas."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from eqvid_tf.data.cache import cache_folder, noted, remembered
+from eqvid_tf.data.cache import cache_folder, cached_array, cached_note
 from eqvid_tf.data.images import ClipError, read_image
-from eqvid_tf.data.readers import FPS, ImageReader, VideoReader, WebpReader, examine, in_name_order
-from eqvid_tf.pixels.canvas import canvas_for, canvas_from_clip, fit, fit_box, unfit
+from eqvid_tf.data.readers import FPS, ImageReader, Reader, VideoFacts, VideoReader, WebpReader, examine, in_name_order
+from eqvid_tf.pixels.canvas import fit_box
+from eqvid_tf.pixels.coordinates import is_invertible
 
-__all__ = [
-    "Clip",
-    "ClipError",
-    "canvas_for",
-    "canvas_from_clip",
-    "fit",
-    "fit_box",
-    "open_clip",
-    "read_image",
-    "unfit",
-]
+__all__ = ["Clip", "ClipError", "open_clip", "read_image"]
+FrameRange = tuple[int | None, int | None]  # half-open; None: from the first, or to the last
 
 
-def open_clip(
-    path: str | Path, *, frames: tuple[int | None, int | None] | None = None, cache: str | Path | None = "auto"
-) -> "Clip":
-    """Opens a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
+def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str | Path | None = "auto") -> Clip:
+    """Open a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
 
     Convention:
         Frames are as displayed: turned by the rotation flag, with square pixels, an even step apart (see
-        `VideoReader`), images in name order with numbers by value, transparency on black.
+        `VideoReader`), images in name order with numbers by value, transparent pixels over black.
 
     Args:
         path: a file or a folder; a folder with `frames/` in it is a scene.
-        frames: half-open cut (A, B) of the clip's frames; None for an end that stays, a negative number
+        frames: half-open range (A, B) of the clip's frames; None for an end that stays, a negative number
             counts from the end.
         cache: "auto" (the user's cache folder), a folder, or None to keep nothing.
 
@@ -54,28 +47,35 @@ def open_clip(
     folder = cache_folder(cache)
     if path.is_dir():
         return _open_folder(path, frames, folder)
-    if path.suffix.lower() == ".webp":
-        reader = WebpReader(path)
-    else:
-        reader = VideoReader(path, noted(folder, [path], lambda: examine(path)))
-    return Clip(path, path.stem, reader, [path], None, frames, folder)
+    reader = WebpReader(path) if path.suffix.lower() == ".webp" else _video_reader(path, folder)
+    return Clip(path=path, name=path.stem, reader=reader, files=[path], motion=None, frames=frames, cache=folder)
 
 
-def _open_folder(path: Path, frames: tuple[int | None, int | None] | None, cache: Path | None) -> "Clip":
+def _video_reader(path: Path, cache: Path | None) -> VideoReader:
+    note = cached_note(cache, [path], lambda: examine(path).to_note())
+    return VideoReader(path, VideoFacts.from_note(note))
+
+
+def _open_folder(path: Path, frames: FrameRange | None, cache: Path | None) -> Clip:
     folder = path / "frames" if (path / "frames").is_dir() else path
     scene = folder.resolve().parent if folder.name == "frames" else path
     images = in_name_order(folder)
     if not images:
         raise ClipError(f"{folder}: there are no images in this folder. Give a folder of PNG or JPEG frames.")
     motion = next((place / "motion.json" for place in (scene, folder) if (place / "motion.json").is_file()), None)
-    fps = _read_json(motion).get("fps", FPS) if motion else FPS
+    reader = ImageReader(images, _fps_of(motion) if motion else FPS)
+    name = scene.name or scene.resolve().name
+    return Clip(path=path, name=name, reader=reader, files=images, motion=motion, frames=frames, cache=cache)
+
+
+def _fps_of(motion: Path) -> float:
+    fps = _read_json(motion).get("fps", FPS)
     if not isinstance(fps, int | float) or not 0 < fps < float("inf"):
         raise ClipError(f"{motion}: fps must be a positive number; received {fps!r}.")
-    name = scene.name or scene.resolve().name
-    return Clip(path, name, ImageReader(images, float(fps)), images, motion, frames, cache)
+    return float(fps)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -87,18 +87,38 @@ def _read_json(path: Path) -> dict:
 
 
 class Clip:
-    """An open clip; made by `open_clip`.
+    """An open clip; `open_clip` makes it.
 
-    Attributes: `name`, `path`, `size` (height, width) as displayed, `fps`, `count` (frames in the cut).
+    Attributes:
+        path: of the file or folder.
+        name: of the clip, without a folder or a suffix.
+        size: (height, width) as displayed.
+        fps: frames per second.
+        count: number of frames in the chosen range.
     """
 
-    def __init__(self, path, name, reader, files, motion, frames, cache):
-        self.path, self.name, self.size, self.fps = path, name, tuple(reader.size), float(reader.fps)
+    path: Path
+    name: str
+    size: tuple[int, int]
+    fps: float
+    count: int
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        name: str,
+        reader: Reader,
+        files: Sequence[Path],
+        motion: Path | None,
+        frames: FrameRange | None,
+        cache: Path | None,
+    ):
+        self.path, self.name, self.size, self.fps = path, name, reader.size, reader.fps
         self._reader, self._files, self._motion, self._cache = reader, files, motion, cache
-        self._mark = ""  # of what its frames are, in the cache, where they are not those of the files
         if reader.count < 2:
             raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
-        self._start, self._stop = _cut(path, frames, reader.count)
+        self._start, self._stop = _range_of(path, frames, reader.count)
         self.count = self._stop - self._start
 
     def __repr__(self) -> str:
@@ -115,17 +135,16 @@ class Clip:
         return self.resized(self.size)
 
     def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
+        """The frames, or every step-th, resized to `size` whatever its aspect, one at a time: uint8 RGB [*size, 3]."""
         return self._reader.read(size, self._start, self._stop, step)
-
-    def noted(self, name: str, make: Callable[[], dict]) -> dict:
-        """What `make` finds out about these frames, small enough for JSON: from a note in the cache where there is one."""
-        return noted(self._cache, self._files, make, f"{name}-{self._start}-{self._stop}")
 
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
 
-        A video is decoded up to that frame; a folder opens the one file.
+        A video is decoded up to that frame; of a folder, one file is opened.
+
+        Raises:
+            ClipError: the clip has no such frame.
         """
         if not -self.count <= index < self.count:
             raise ClipError(f"{self.path}: frame {index} is not there; the clip has frames 0 to {self.count - 1}.")
@@ -136,14 +155,32 @@ class Clip:
         """All frames fitted on `canvas`, read-only uint8 [count, *canvas, 3], from the cache on disk.
 
         Raises:
-            OSError: when the cache is full or cannot be written; the message names the remedy.
+            OSError: the cache is full or cannot be written; the message names the remedy.
         """
-        shape = (self.count, *canvas, 3)
         height, width = canvas
-        name = f"{height}x{width}-{self._start}-{self._stop}{self._mark}"
-        return remembered(self._cache, self._files, name, shape, lambda: self._fitted(canvas))
+        return self.cached(f"{height}x{width}", (self.count, height, width, 3), lambda: self._fitted(canvas))
+
+    def cached(self, name: str, shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+        """Pictures that are made from these frames, from the cache on disk; if they are not there, make them first.
+
+        Shapes: [*shape] uint8, read-only.
+
+        Args:
+            name: what they are, among all that is made from these frames.
+            shape: of all of them.
+            frames: makes them, one at a time.
+
+        Raises:
+            OSError: the cache is full or cannot be written; the message names the remedy.
+        """
+        return cached_array(self._cache, self._files, f"{name}-{self._start}-{self._stop}", shape, frames)
+
+    def noted(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` finds out about these frames, a small dict, from the cache; if it is not there, make it first."""
+        return cached_note(self._cache, self._files, make, f"{name}-{self._start}-{self._stop}")
 
     def _fitted(self, canvas: tuple[int, int]) -> Iterator[np.ndarray]:
+        """Each frame on the canvas, all in the same array."""
         top, left, height, width = fit_box(self.size, canvas)
         fitted = np.zeros((*canvas, 3), np.uint8)
         for frame in self.resized((height, width)):
@@ -160,37 +197,41 @@ class Clip:
 
         Convention:
             Forward: content at p in frame t is at motion[t] @ [p, 1] in frame t + 1.
+
         Shapes:
             [count - 1, 2, 3] float64.
 
         Raises:
-            ClipError: when there is none, or it does not fit the clip.
+            ClipError: there is no motion.json, or it does not fit the clip.
         """
         if self._motion is None:
             raise ClipError(
                 f"{self.path}: there is no motion.json. The estimator `known` needs a folder with frames/ and a "
                 "motion.json that holds a 2x3 matrix for each step; else use `features` or `frames`."
             )
-        steps = self._reader.count - 1
-        try:
-            motion = np.array(_read_json(self._motion).get("motion"), np.float64)
-        except (TypeError, ValueError):
-            motion = np.array(np.nan)
-        if motion.shape != (steps, 2, 3):
-            received = str(list(motion.shape)) if motion.ndim else "none that can be read"
-            raise ClipError(
-                f"{self._motion}: motion must be [{steps}, 2, 3], a matrix for each step of "
-                f"{steps + 1} frames; received {received}. Give one per pair of frames."
-            )
-        with np.errstate(all="ignore"):
-            determinant = np.abs(np.linalg.det(motion[:, :, :2]))
-        wrong = np.flatnonzero(~np.isfinite(motion).all(axis=(1, 2)) | ~(determinant > 1e-6))
-        if wrong.size:
-            raise ClipError(f"{self._motion}: the matrix of step {wrong[0]} is not finite or cannot be inverted.")
-        return motion[self._start : self._stop - 1]
+        return _read_motion(self._motion, self._reader.count - 1)[self._start : self._stop - 1]
 
 
-def _cut(path: Path, frames: tuple[int | None, int | None] | None, count: int) -> tuple[int, int]:
+def _read_motion(path: Path, steps: int) -> np.ndarray:
+    """The motions of a motion.json, checked: [steps, 2, 3] float64."""
+    try:
+        motion = np.array(_read_json(path).get("motion"), np.float64)
+    except (TypeError, ValueError):
+        motion = np.array(np.nan)
+    if motion.shape != (steps, 2, 3):
+        received = str(list(motion.shape)) if motion.ndim else "none that can be read"
+        raise ClipError(
+            f"{path}: motion must be [{steps}, 2, 3], a matrix for each step of "
+            f"{steps + 1} frames; received {received}. Give one per pair of frames."
+        )
+    wrong = np.flatnonzero(~is_invertible(motion))
+    if wrong.size:
+        raise ClipError(f"{path}: the matrix of step {wrong[0]} is not finite or cannot be inverted.")
+    return motion
+
+
+def _range_of(path: Path, frames: FrameRange | None, count: int) -> tuple[int, int]:
+    """The first frame of a range and the one after its last, as numbers from 0 to `count`."""
     first, last = frames or (None, None)
     start, stop, _ = slice(first, last).indices(count)
     outside = any(end is not None and not -count <= end <= count for end in (first, last))

@@ -1,11 +1,20 @@
 """Image files of any mode as uint8 RGB, through Pillow."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    Image.DecompressionBombError,
+)  # what Pillow raises of such a file
+ORIENTATION = 0x0112  # the EXIF tag; its values are 1 to 8
 
 
 class ClipError(ValueError):
@@ -13,48 +22,52 @@ class ClipError(ValueError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as uint8 RGB [h, w, 3], upright.
+    """Read an image file as uint8 RGB [h, w, 3], upright.
 
     Convention:
-        16-bit values are scaled to 8 bits, floats taken as [0, 1], grey and palette expanded; what is
-        transparent lies on black.
+        16-bit values are scaled to 8 bits, floats are taken as [0, 1], grey and palette images become RGB, and
+        transparent pixels are composited over black.
 
     Raises:
-        ClipError: when it is missing, no image or damaged.
+        ClipError: the file is missing, damaged or no image.
     """
     path = Path(path)
     with open_image(path) as image:
         try:
             return to_rgb(ImageOps.exif_transpose(image) if _orientation(image) != 1 else image)
-        except BROKEN as error:
+        except DAMAGED as error:
             raise ClipError(f"{path}: the image is cut or damaged. Remove it or make it again.") from error
 
 
 def open_image(path: Path) -> Image.Image:
-    """Opens an image file without decoding it; ClipError when it is missing or no image."""
+    """Open an image file without decoding it.
+
+    Raises:
+        ClipError: the file is missing or no image.
+    """
     if not path.is_file():
         raise ClipError(f"{path}: there is no such file. Check the path.")
     try:
         return Image.open(path)
-    except BROKEN as error:
+    except DAMAGED as error:
         raise ClipError(f"{path}: this is not an image, or it is damaged. Remove it or make it again.") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) as displayed, from the file's head alone."""
+    """Read (height, width), as displayed, from the file's header alone."""
     with open_image(path) as image:
-        turned = _orientation(image) >= 5  # orientations 5 to 8 swap the axes
-        return (image.width, image.height) if turned else (image.height, image.width)
+        transposed = _orientation(image) >= 5  # orientations 5 to 8 swap the axes
+        return (image.width, image.height) if transposed else (image.height, image.width)
 
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode it all to look further
         return 1
-    return image.getexif().get(0x0112, 1)
+    return image.getexif().get(ORIENTATION, 1)
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
-    """A Pillow image of any mode as uint8 RGB [h, w, 3]."""
+    """Convert a Pillow image of any mode to uint8 RGB [h, w, 3]."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, np.float64) * (255 if image.mode == "F" else 255 / 65535)
         return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -63,9 +76,12 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def over_black(rgba: np.ndarray) -> np.ndarray:
-    """Straight-alpha RGBA laid on black, uint8, rounded to nearest."""
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
+def over_black(layer: np.ndarray) -> np.ndarray:
+    """Composite a picture of straight alpha over black, rounded to nearest.
+
+    Shapes: [h, w, 4] uint8 -> [h, w, 3] uint8.
+    """
+    colour, alpha = layer[..., :3], layer[..., 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(colour)
     return ((colour.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)

@@ -1,9 +1,10 @@
-"""Outputs that are whole or not there: a draft beside the place, renamed into it when it is done."""
+"""Outputs that are complete or absent: a draft beside the place, renamed to it when it is done."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,10 @@ class OutputError(ValueError):
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
-    """The path, if an output may go there.
+    """Check that an output may be written to a path, and give the path back.
 
-    Raises: OutputError where a parent is a file or write-protected, or something is there already and `overwrite` is not set.
+    Raises:
+        OutputError: a parent is a file or write-protected, or the path holds something and `overwrite` is not set.
     """
     path = Path(path)
     place = next(parent for parent in (path, *path.parents) if parent.is_dir() or (parent.exists() and parent != path))
@@ -25,69 +27,76 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
         raise OutputError(f"{path}: cannot be written, {place} is a file. Choose another place.")
     if not os.access(place, os.W_OK):
         raise OutputError(f"{path}: cannot be written, {place} is write-protected. Choose another place.")
-    if filled(path) and not overwrite:
+    if _is_filled(path) and not overwrite:
         raise OutputError(f"{path}: is there already and not empty. Choose another place, or pass --overwrite.")
     return path
 
 
-def filled(path: Path) -> bool:
-    """Whether a file, or a folder with something in it, is there."""
+def _is_filled(path: Path) -> bool:
+    """Whether the path is a file, or a folder with something in it."""
     return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
 
 @contextlib.contextmanager
-def new_folder(path: str | Path, overwrite: bool = False, keep: Iterable[str | Path] = ()) -> Iterator[Path]:
-    """A draft folder that becomes `path` when the block ends well, and vanishes when it does not.
+def atomic(path: Path) -> Iterator[Path]:
+    """Give the path of a draft, a file or a folder, that replaces `path` only if the block ends well.
 
-    What was at `path` before (with `overwrite`) stays until the draft is whole.
-
-    Args:
-        keep: what the output is made from; a place that holds any of it is not overwritten, nor is one that holds the
-            user's home or the working folder.
+    If the block fails, the draft and the parent folders that were made for it are removed, and `path` stays as it was.
     """
-    path = check_output(path, overwrite).resolve()  # through a link, not in its place
-    for kept in (*keep, Path.cwd(), Path.home()) if filled(path) else ():
-        if path == (kept := Path(kept).resolve()) or path in kept.parents:
-            raise OutputError(f"{path}: holds {kept}, which --overwrite would take away. Choose another place.")
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.draft{path.suffix}")
     try:
-        draft.chmod(0o755)
         yield draft
         put(draft, path)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        with contextlib.suppress(OSError):  # a parent with something in it stays
+        shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a parent that holds something stays
             for parent in made:
                 parent.rmdir()
 
 
+@contextlib.contextmanager
+def new_folder(path: str | Path, overwrite: bool = False, keep: Iterable[str | Path] = ()) -> Iterator[Path]:
+    """Give a draft folder that replaces `path` only if the block ends well; see `atomic`.
+
+    Args:
+        path: the folder to write.
+        overwrite: replace what `path` holds.
+        keep: what the output is made from; a folder that holds any of it is not replaced, nor is one that holds the
+            user's home or the working folder.
+
+    Raises:
+        OutputError: as `check_output`, or `path` holds what must stay.
+    """
+    path = check_output(path, overwrite).resolve()  # through a link, not in its place
+    for needed in (*keep, Path.cwd(), Path.home()) if _is_filled(path) else ():
+        if path == (needed := Path(needed).resolve()) or path in needed.parents:
+            raise OutputError(f"{path}: holds {needed}, which --overwrite would take away. Choose another place.")
+    with atomic(path) as draft:
+        draft.mkdir()
+        yield draft
+
+
 def put(draft: Path, path: Path) -> None:
-    """Rename a file or folder to `path`, in place of what is there."""
-    if not path.exists():
+    """Rename a file or folder to `path`, in place of what is there; if that fails, what was there stays."""
+    if not path.exists() or (draft.is_file() and path.is_file()):
         os.replace(draft, path)
         return
-    place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    old = place / path.name
-    try:
-        os.replace(path, old)
-        os.replace(draft, path)
-    finally:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as place:
+        former = Path(place) / path.name
+        try:
+            os.replace(path, former)
+            os.replace(draft, path)
+        finally:
+            if former.exists() and not path.exists():
+                os.replace(former, path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; a device or a pipe is written to as it is."""
+    """Write a text file completely or not at all; a device or a pipe is written to directly."""
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    with atomic(path) as draft:
         draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
-"""Frame pairs for training: a `tf.data.Dataset` of dicts, drawn afresh for each batch from a seed.
+"""Frame pairs for training: a `tf.data.Dataset` of dicts, drawn anew for each batch from a seed.
 
-TensorFlow ops alone, no `numpy_function`: a prefetching dataset that calls Python can hang its process at
-exit, waiting for a thread that waits for the interpreter (measured here; tensorflow issue 22632).
+Why TensorFlow ops alone, no `numpy_function`: a prefetching dataset that calls Python can block its process at exit,
+as a thread waits for the interpreter while the interpreter waits for it (measured here; tensorflow issue 22632).
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +14,8 @@ import tensorflow as tf
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
+
+Tensors = dict[str, tf.Tensor]
 
 
 def pairs(
@@ -27,141 +31,53 @@ def pairs(
     hints: Sequence[np.ndarray] | None = None,
     shares: Sequence[float] | None = None,
 ) -> tf.data.Dataset:
-    """Endless batches of two frames of one clip, `gap` steps apart, in either direction.
+    """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
-    Batch i depends on `seed` and i alone, so `start=i` goes on exactly where a run broke off.
+    Batch i depends on `seed` and i alone, so `start=i` goes on exactly where a run was stopped.
 
     Convention:
         `motion` is forward, from `frame` to `next_frame`, in the canvas's normalized coordinates.
+
     Shapes:
         frame, next_frame[, background_frame]: [batch, *canvas, 3] float32 in [0, 1];
-        motion: [batch, 2, 3]; hint, next_hint: [batch, *canvas, 1] in [0, 1].
+        motion: [batch, 2, 3] float32; hint, next_hint: [batch, *canvas, 1] float32 in [0, 1].
 
     Args:
+        clips: to draw from.
+        canvas: (height, width) on which the frames are fitted.
+        batch_size: pairs in a batch.
         gaps: steps between the frames of a pair; those that a clip is too short for are left out.
-        known: gives `motion`, composed over the gap from the clips' motion.json.
-        other: gives `background_frame`, another frame of the same clip.
-        hints: uint8 [count, *canvas] for each clip; they are copied.
-        shares: of the pairs, for each clip, together 1; None: half of the pairs are spread evenly over the
-            clips, half by length, so that neither a short nor a long clip starves.
+        seed: everything that is drawn follows from it.
+        start: number of the first batch.
+        known: adds `motion`, the product of the steps in the clips' motion.json.
+        other: adds `background_frame`, another frame of the same clip.
+        hints: float32 [count, *canvas] in [0, 1] for each clip; they are copied.
+        shares: of the pairs, for each clip, together 1; None: half of the pairs go to all clips evenly, half by
+            length, so that each clip, short or long, gets enough of them.
 
     Raises:
-        ValueError: for no clips, a batch size or gap below 1, or hints that do not fit.
+        ValueError: for no clips, a batch size or gap below 1, or hints of another type or shape.
     """
     _check(clips, batch_size, gaps)
-    frames = [clip.arrays(canvas) for clip in clips]
-    if hints is not None and (given := [h.shape for h in hints]) != (wanted := [f.shape[:3] for f in frames]):
-        raise ValueError(f"hints must be {wanted}; received {given}. Give one for each clip.")
-    counts = [len(array) for array in frames]
-    shares = 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts) if shares is None else np.array(shares)
+    arrays = [clip.arrays(canvas) for clip in clips]
+    _check_hints(hints, [array.shape[:3] for array in arrays])
+    counts = [len(array) for array in arrays]
+    share = _default_shares(counts) if shares is None else np.array(shares)
     steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
-    frames, hints = [mapped(array) for array in frames], [mapped(array[..., None]) for array in hints or ()]
+    frames, coverages = [_on_cpu(array) for array in arrays], [_on_cpu(hint[..., None]) for hint in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
-    def batch(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        at = draw(index, counts, shares, batch_size, gaps, seed)
-        made = look_up(frames, at, names)
-        if hints:
-            hint = look_up(hints, at, ["frame", "next_frame"])
+    def batch(index: tf.Tensor) -> Tensors:
+        drawn = _draw(index, counts, share, batch_size, gaps, seed)
+        made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
+        if coverages:
+            hint = _look_up(coverages, drawn, ["frame", "next_frame"])
             made |= {"hint": hint["frame"], "next_hint": hint["next_frame"]}
         if steps is not None:
-            made["motion"] = compose(steps, at, max(gaps))
+            made["motion"] = _product_of_steps(steps, drawn, max(gaps))
         return made
 
-    return as_written(tf.data.Dataset.counter(start).map(batch, num_parallel_calls=2).prefetch(4))
-
-
-def clip_batches(array: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """A clip's frames in order, as batches {"frame": [<= batch_size, h, w, 3] float32 in [0, 1]}."""
-    frames = mapped(array)
-    starts = tf.data.Dataset.range(0, len(array), batch_size)
-    batches = starts.map(lambda start: {"frame": unit(frames[start : start + batch_size])})
-    return as_written(batches.prefetch(2))
-
-
-def as_written(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Without tf.data's graph rewrites, which would write every clip into a graph once: 1.1 GB for 1.1 GB on disk."""
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    return dataset.with_options(options)
-
-
-def unit(array: tf.Tensor) -> tf.Tensor:
-    """uint8 to float32 in [0, 1]."""
-    return tf.cast(array, tf.float32) / 255.0
-
-
-def mapped(array: np.ndarray) -> tf.Tensor:
-    """An array on the CPU as a tensor; a clip's memmap stays on disk, any other is copied."""
-    if isinstance(array, np.memmap) and array.ctypes.data % 64 == 0:  # as Eigen wants its memory
-        view = array.view()
-        view.flags.writeable = True  # a private map (see `cache`), which DLPack asks to be able to write
-        return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
-    with tf.device("CPU:0"):
-        return tf.convert_to_tensor(array)
-
-
-def draw(
-    index: tf.Tensor | int, counts: Sequence[int], shares: np.ndarray, batch_size: int, gaps: Sequence[int], seed: int
-) -> dict[str, tf.Tensor]:
-    """Batch `index` as numbers: {"clip", "frame", "next_frame", "background_frame"}, each int64 [batch].
-
-    Args:
-        counts, shares: frames in each clip, and its share of the pairs.
-    """
-    fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
-    table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
-    random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
-
-    def below(number: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
-        return tf.cast(number * tf.cast(limit, tf.float64), tf.int64)
-
-    clip = tf.searchsorted(np.cumsum(shares)[:-1], random[0], side="right", out_type=tf.int64)
-    count = tf.gather(tf.constant(counts, tf.int64), clip)
-    choice = below(random[1], tf.gather([len(row) for row in fitting], clip))
-    gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))
-    early = below(random[2], count - gap)
-    backward = random[3] < 0.5
-    first, second = tf.where(backward, early + gap, early), tf.where(backward, early, early + gap)
-    other = (first + 1 + below(random[4], count - 1)) % count
-    return {"clip": clip, "frame": first, "next_frame": second, "background_frame": other}
-
-
-def look_up(arrays: Sequence[tf.Tensor], at: dict[str, tf.Tensor], names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """The drawn frames `names` out of each clip's array [count, h, w, channels]: float32 in [0, 1]."""
-    clip, index = tf.tile(at["clip"], [len(names)]), tf.concat([at[name] for name in names], axis=0)
-    places = [tf.where(clip == k)[:, 0] for k in range(len(arrays))]
-    found = [tf.gather(array, tf.gather(index, place)) for array, place in zip(arrays, places)]
-    frames = tf.dynamic_stitch([tf.cast(place, tf.int32) for place in places], found)
-    frames = tf.ensure_shape(frames, (clip.shape[0], *arrays[0].shape[1:]))
-    return dict(zip(names, tf.split(unit(frames), len(names))))
-
-
-def compose(steps: Sequence[np.ndarray], at: dict[str, tf.Tensor], longest: int) -> tf.Tensor:
-    """The forward motions from `frame` to `next_frame`: the product of the steps, inverted if backward.
-
-    Shapes:
-        steps: for each clip [count - 1, 3, 3]; gives [batch, 2, 3] float32, composed in float64.
-
-    Args:
-        longest: no gap is longer.
-    """
-    starts = np.cumsum([0] + [len(clip) for clip in steps])
-    table = tf.constant(np.concatenate(steps))
-    early = tf.minimum(at["frame"], at["next_frame"])
-    gap = tf.abs(at["next_frame"] - at["frame"])
-    motion = tf.eye(3, batch_shape=[gap.shape[0]], dtype=tf.float64)
-    for k in range(longest):
-        step = tf.gather(table, tf.minimum(tf.gather(starts, at["clip"]) + early + k, starts[-1] - 1))
-        motion = tf.where((k < gap)[:, None, None], step @ motion, motion)
-    backward = (at["next_frame"] < at["frame"])[:, None, None]
-    return tf.cast(tf.where(backward, tf.linalg.inv(motion), motion)[:, :2], tf.float32)
-
-
-def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
-    """The clip's motion carried over to canvas coordinates, as [count - 1, 3, 3] float64."""
-    to_canvas = canvas_from_clip(clip.size, canvas)
-    return to_canvas @ homogeneous(clip.motion()) @ np.linalg.inv(to_canvas)
+    return _without_rewrites(tf.data.Dataset.counter(start).map(batch, num_parallel_calls=2).prefetch(4))
 
 
 def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
@@ -170,3 +86,98 @@ def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
             f"pairs needs clips, batch_size >= 1 and gaps >= 1; received {len(clips)} clips, "
             f"batch_size {batch_size}, gaps {tuple(gaps)}."
         )
+
+
+def _check_hints(hints: Sequence[np.ndarray] | None, shapes: list[tuple[int, ...]]) -> None:
+    if hints is None:
+        return
+    if wrong := sorted({str(hint.dtype) for hint in hints} - {"float32"}):
+        raise ValueError(
+            f"hints must be float32 in [0, 1]; received {', '.join(wrong)}. Divide uint8 by 255 as float32."
+        )
+    if (received := [hint.shape for hint in hints]) != shapes:
+        raise ValueError(f"hints must be {shapes}; received {received}. Give one for each clip.")
+
+
+def _default_shares(counts: list[int]) -> np.ndarray:
+    """The share of the pairs for each clip: half of the pairs go to all clips evenly, half by length."""
+    return 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts)
+
+
+def _without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Without tf.data's graph rewrites, which copy every clip into a graph: 1.1 GB of memory for 1.1 GB on disk."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
+
+
+def _on_cpu(array: np.ndarray) -> tf.Tensor:
+    """Turn an array into a tensor on the CPU; the memory map of a clip stays on disk, any other array is copied."""
+    if isinstance(array, np.memmap) and array.ctypes.data % 64 == 0:  # bytes: the alignment that Eigen needs
+        view = array.view()
+        view.flags.writeable = True  # a private map (see `cache`), which DLPack asks to be able to write
+        return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(array)
+
+
+def _draw(
+    index: tf.Tensor | int, counts: Sequence[int], shares: np.ndarray, batch_size: int, gaps: Sequence[int], seed: int
+) -> Tensors:
+    """The clips and frames of batch `index`: clip, frame, next_frame, background_frame, each [batch] int64.
+
+    Of a clip that is too short for every gap, the first and the last frame are a pair.
+    """
+    fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
+    table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
+    random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
+    clip = tf.searchsorted(np.cumsum(shares)[:-1], random[0], side="right", out_type=tf.int64)
+    count = tf.gather(tf.constant(counts, tf.int64), clip)
+    choice = _below(random[1], tf.gather([len(row) for row in fitting], clip))
+    gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))
+    early = _below(random[2], count - gap)
+    backward = random[3] < 0.5
+    first, second = tf.where(backward, early + gap, early), tf.where(backward, early, early + gap)
+    other = (first + 1 + _below(random[4], count - 1)) % count
+    return {"clip": clip, "frame": first, "next_frame": second, "background_frame": other}
+
+
+def _below(random: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    """Random numbers in [0, 1) as whole numbers from 0 to limit - 1."""
+    return tf.cast(random * tf.cast(limit, tf.float64), tf.int64)
+
+
+def _look_up(arrays: Sequence[tf.Tensor], drawn: Mapping[str, tf.Tensor], names: Sequence[str]) -> Tensors:
+    """The drawn frames `names`, each [batch, h, w, c], out of the array [count, h, w, c] of each clip."""
+    clip, index = tf.tile(drawn["clip"], [len(names)]), tf.concat([drawn[name] for name in names], axis=0)
+    places = [tf.where(clip == k)[:, 0] for k in range(len(arrays))]
+    found = [tf.gather(array, tf.gather(index, place)) for array, place in zip(arrays, places)]
+    frames = tf.dynamic_stitch([tf.cast(place, tf.int32) for place in places], found)
+    frames = tf.ensure_shape(frames, (clip.shape[0], *arrays[0].shape[1:]))
+    return dict(zip(names, tf.split(frames, len(names))))
+
+
+def _product_of_steps(steps: Sequence[np.ndarray], drawn: Mapping[str, tf.Tensor], longest: int) -> tf.Tensor:
+    """The forward motions from `frame` to `next_frame`: the product of the steps, inverted if backward.
+
+    Shapes: steps [count - 1, 3, 3] for each clip -> [batch, 2, 3] float32, computed in float64.
+    """
+    starts = np.cumsum([0] + [len(clip) for clip in steps])
+    table = tf.constant(np.concatenate(steps))
+    early = tf.minimum(drawn["frame"], drawn["next_frame"])
+    gap = tf.abs(drawn["next_frame"] - drawn["frame"])
+    motion = tf.eye(3, batch_shape=[gap.shape[0]], dtype=tf.float64)
+    for k in range(longest):
+        step = tf.gather(table, tf.minimum(tf.gather(starts, drawn["clip"]) + early + k, starts[-1] - 1))
+        motion = tf.where((k < gap)[:, None, None], step @ motion, motion)
+    backward = (drawn["next_frame"] < drawn["frame"])[:, None, None]
+    return tf.cast(tf.where(backward, tf.linalg.inv(motion), motion)[:, :2], tf.float32)
+
+
+def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
+    """Read a clip's motion.json as motions in the coordinates of a canvas.
+
+    Shapes: [count - 1, 3, 3] float64.
+    """
+    canvas_from_frame = canvas_from_clip(clip.size, canvas)
+    return canvas_from_frame @ homogeneous(clip.motion()) @ np.linalg.inv(canvas_from_frame)

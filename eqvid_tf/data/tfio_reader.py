@@ -1,4 +1,6 @@
-"""An optional reader: video decoded by tensorflow-io, inside TensorFlow. What it needs: docs/tfio.md."""
+"""An optional reader: video decoded by tensorflow-io, inside TensorFlow. docs/tfio.md says what it needs."""
+
+from __future__ import annotations
 
 import importlib
 import importlib.util
@@ -16,19 +18,20 @@ from eqvid_tf.data.readers import opened
 
 RUNS_ON = "2.16.", "2.17."  # TensorFlow; on a later one the ops of tensorflow-io 0.37.1 have undefined symbols
 TOO_NEW = {"av1", "vvc"}  # no decoder in FFmpeg 4: its swscale would end the process on an unknown pixel format
-ELSEWHERE = "Use eqvid_tf.data.clips.open_clip, or python -m pip install '.[tfio]' in an environment of its own."
-# Where tensorflow-io's FFmpeg ops look for shared libraries, from the folder that tensorflow_io lies in.
-RUN_PATH = "_solib_local/_U@ffmpeg_U4_U2_S_S_Cffmpeg___Uexternal_Sffmpeg_U4_U2_Sstub"
+INSTEAD = "Use eqvid_tf.data.clips.open_clip, or python -m pip install '.[tfio]' in an environment of its own."
+OPS = "tensorflow_io/python/ops"
+# Where tensorflow-io's FFmpeg ops look for shared libraries, from the folder that holds the package tensorflow_io.
+LIBRARIES = "_solib_local/_U@ffmpeg_U4_U2_S_S_Cffmpeg___Uexternal_Sffmpeg_U4_U2_Sstub"
 
 
 def read_tfio(path: str | Path) -> tf.data.Dataset:
-    """The frames of a video file's first video stream, in order, decoded by tensorflow-io.
+    """Read the frames of a video file's first video stream, in order, decoded by tensorflow-io.
 
-    Why: a `tf.data.Dataset` whose ops decode, for those who have tensorflow-io already. `open_clip` is the
-    reader of everything else here: it knows rotation, pixel aspect, timing and damage, and this one does not.
+    Why: ops that decode, in a `tf.data.Dataset`, for those who have tensorflow-io already. All else here uses
+    `open_clip`, which respects rotation, pixel aspect and times and finds damage; this reader does not.
 
     Shapes:
-        Elements uint8 [H, W, 3], RGB, as coded; H and W are static.
+        Elements uint8 RGB [H, W, 3], as coded; H and W are static.
 
     Raises:
         ClipError: when the file is missing, holds no video, or one that FFmpeg 4 does not decode.
@@ -57,14 +60,14 @@ def read_tfio(path: str | Path) -> tf.data.Dataset:
 def _tensorflow_io() -> ModuleType:
     """The module, with its FFmpeg ops loaded."""
     if importlib.util.find_spec("tensorflow_io") is None:
-        raise ImportError(f"tensorflow-io is not installed. {ELSEWHERE}")
+        raise ImportError(f"tensorflow-io is not installed. {INSTEAD}")
     if not tf.__version__.startswith(RUNS_ON):
-        raise ImportError(f"tensorflow-io runs on TensorFlow 2.16 and 2.17; this is {tf.__version__}. {ELSEWHERE}")
+        raise ImportError(f"tensorflow-io runs on TensorFlow 2.16 and 2.17; this is {tf.__version__}. {INSTEAD}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of every FFmpeg that it looks for in vain
+        warnings.simplefilter("ignore")  # it warns of every FFmpeg that it does not find
         tfio = importlib.import_module("tensorflow_io")
         try:
-            _load_ffmpeg_ops()
+            _load_ffmpeg_ops(Path(str(tfio.__file__)).parents[1])
         except NotImplementedError as error:
             raise ImportError(
                 "tensorflow-io finds no FFmpeg 4 (libavformat.so.58, libswscale.so.5). Put one on LD_LIBRARY_PATH, or "
@@ -73,16 +76,16 @@ def _tensorflow_io() -> ModuleType:
     return tfio
 
 
-def _load_ffmpeg_ops() -> None:
-    """Loads the ops with the system's FFmpeg 4 or, where there is none, with the one in OpenCV's wheel.
+def _load_ffmpeg_ops(installed: Path) -> None:
+    """Load the ops with the system's FFmpeg 4 or, where there is none, with the one in OpenCV's wheel.
 
-    Why: the ops ask for FFmpeg's libraries by their plain names, and a wheel has them under names with a hash.
-    tensorflow-io also tries a copy of its ops under TFIO_DATAPATH: there lies a link to them, with links of
-    plain names where they look. What is loaded stays, so that the links may go.
+    Why links: the ops look for FFmpeg's libraries by their plain names, and the wheel has them under names with a hash.
+    tensorflow-io also tries a copy of its ops under TFIO_DATAPATH: it gets links to them, and links of plain names
+    where they look. What is loaded stays, so the links are removed.
     """
     before = os.environ.get("TFIO_DATAPATH")
     with tempfile.TemporaryDirectory(prefix="eqvid-tfio-") as place:
-        _link_opencv_ffmpeg(Path(place))
+        _link_opencv_ffmpeg(installed, Path(place))
         os.environ["TFIO_DATAPATH"] = place
         try:
             importlib.import_module("tensorflow_io.python.ops.ffmpeg_ops")
@@ -92,18 +95,15 @@ def _load_ffmpeg_ops() -> None:
                 os.environ["TFIO_DATAPATH"] = before
 
 
-def _link_opencv_ffmpeg(place: Path) -> None:
-    """Lays place/tensorflow_io (the ops) and place/_solib_local (FFmpeg as libavformat.so.58 and so on)."""
+def _link_opencv_ffmpeg(installed: Path, place: Path) -> None:
+    """Links in `place` to the ops, and to FFmpeg's libraries as libavformat.so.58 and so on."""
     try:
         import cv2  # loads what its FFmpeg needs in turn
     except ImportError:
         return
-    ops, libraries = place / "tensorflow_io/python/ops", place / RUN_PATH
-    ops.mkdir(parents=True)
-    libraries.mkdir(parents=True)
-    installed = Path(importlib.util.find_spec("tensorflow_io").origin).parent / "python/ops"
-    for path in installed.glob("libtensorflow_io_ffmpeg_*.so"):
-        (ops / path.name).symlink_to(path)
+    (place / OPS).mkdir(parents=True)
+    (place / LIBRARIES).mkdir(parents=True)
+    for path in (installed / OPS).glob("libtensorflow_io_ffmpeg_*.so"):
+        (place / OPS / path.name).symlink_to(path)
     for path in Path(cv2.__file__).parents[1].glob("opencv_python_headless.libs/lib[as][vw]*"):
-        plain = re.sub(r"-[0-9a-f]{8}(\.so\.\d+).*", r"\1", path.name)
-        (libraries / plain).symlink_to(path)
+        (place / LIBRARIES / re.sub(r"-[0-9a-f]{8}(\.so\.\d+).*", r"\1", path.name)).symlink_to(path)

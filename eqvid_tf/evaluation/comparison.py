@@ -1,101 +1,114 @@
-"""A model beside the scissors, on scenes with ground truth: the figures, and a contact sheet of what they mean."""
+"""Compare a model with the scissors on scenes with ground truth: the figures, and a contact sheet of what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
 from eqvid_tf.evaluation import baseline
-from eqvid_tf.evaluation.scorecard import Scorecard, score
+from eqvid_tf.evaluation.scorecard import SHOTS, Scorecard, score
 from eqvid_tf.pixels.sheets import contact_sheet, error_map
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_shots
-from eqvid_tf.separation.layers import ClipLayers, write_layers
+from eqvid_tf.separation.folder import write_layers
+from eqvid_tf.separation.layers import ClipLayers
 
-TRUTH = ("masks", "background.png", "motion.json")
-
-
-def predict(model, scene: Path, folder: Path, *, network_only: bool = False, cache="auto") -> None:
-    """Everything that the scorecard reads of a scene: layers, motion and shots."""
-    write_layers(ClipLayers(model, open_clip(scene, cache=cache), network_only=network_only), folder)
-    if (scene / "shots.json").is_file():
-        render_shots(
-            model,
-            scene / "shots.json",
-            folder / "shots",
-            given_only=not model.T.learned,
-            network_only=network_only,
-            cache=cache,
-        )
-
-
-def scored(
-    model,
-    scenes: Sequence[Path],
-    folder: Path,
-    *,
-    network_only: bool = False,
-    cache="auto",
-    progress: Callable = no_progress,
-) -> Scorecard:
-    """The scorecard of a model on scenes; what it made of them is in folder/SCENE."""
-    for scene in progress(scenes, "evaluating"):
-        predict(model, scene, folder / scene.name, network_only=network_only, cache=cache)
-    return score(scenes, folder)
+TRUTH = ("masks", "background.png", "motion.json")  # a scene has one of them at least
 
 
 def evaluate(
-    model,
+    model: EquivariantVideoModel,
+    scenes: Iterable[str | Path],
+    folder: Path,
+    *,
+    network_only: bool = False,
+    cache: str | Path | None = "auto",
+    progress: Callable[..., Any] = no_progress,
+) -> tuple[dict[str, Scorecard], np.ndarray]:
+    """Score the model and the scissors on scenes, and draw a contact sheet.
+
+    Args:
+        model: that is measured.
+        scenes: scene folders.
+        folder: gets what the model and the scissors made of the scenes, in eqvid/SCENE and scissors/SCENE.
+        network_only: the model's own output alone, without the frames' pixels.
+        cache: see `open_clip`.
+        progress: called as progress(items, label) around the scenes; returns the items.
+
+    Returns:
+        The scorecards "eqvid" and "scissors", and the sheet, uint8 [H, W, 3].
+
+    Raises:
+        ClipError: a scene has no ground truth, or two have one name.
+    """
+    folders = [Path(scene).resolve() for scene in scenes]
+    for scene in folders:
+        if not (scene / "frames").is_dir() or not any((scene / part).exists() for part in TRUTH):
+            raise ClipError(f"{scene}: this is no scene with ground truth: frames/, and {' or '.join(TRUTH)}.")
+    if len({scene.name for scene in folders}) < len(folders):
+        raise ClipError("two scenes share a name; evaluate them one by one.")
+    ours, theirs = folder / "eqvid", folder / "scissors"
+    card = score_model(model, folders, ours, network_only=network_only, cache=cache, progress=progress)
+    baseline.write_predictions(folders, theirs)
+    return {"eqvid": card, "scissors": score(folders, theirs)}, _sheet(folders, ours, theirs)
+
+
+def score_model(
+    model: EquivariantVideoModel,
     scenes: Sequence[Path],
     folder: Path,
     *,
     network_only: bool = False,
-    cache="auto",
-    progress: Callable = no_progress,
-) -> tuple[dict[str, Scorecard], np.ndarray]:
-    """Scorecards of the model and of the scissors on scenes, and a contact sheet.
+    cache: str | Path | None = "auto",
+    progress: Callable[..., Any] = no_progress,
+) -> Scorecard:
+    """Score a model on scenes; what it makes of them is in folder/SCENE.
 
-    Writes what they made of them to folder/eqvid/SCENE and folder/scissors/SCENE.
-
-    Raises: ClipError where a scene has no ground truth.
+    Args: see `evaluate`.
     """
-    scenes = [Path(scene).resolve() for scene in scenes]
-    for scene in scenes:
-        if not (scene / "frames").is_dir() or not any((scene / part).exists() for part in TRUTH):
-            raise ClipError(f"{scene}: this is no scene with ground truth: frames/, and {' or '.join(TRUTH)}.")
-    if len({scene.name for scene in scenes}) < len(scenes):
-        raise ClipError("two scenes share a name; evaluate them apart.")
-    ours, theirs = folder / "eqvid", folder / "scissors"
-    card = scored(model, scenes, ours, network_only=network_only, cache=cache, progress=progress)
-    baseline.write_predictions(scenes, theirs)
-    return {"eqvid": card, "scissors": score(scenes, theirs)}, sheet(scenes, ours, theirs)
+    for scene in progress(scenes, "evaluating"):
+        _write_predictions(model, scene, folder / scene.name, network_only, cache)
+    return score(scenes, folder)
 
 
-def sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
-    """A contact sheet: a frame, its layers, and renders beside the truth and the scissors'."""
+def read_rgba(path: Path) -> np.ndarray:
+    """Read an RGBA picture as it is, uint8 [H, W, 4]."""
+    return np.asarray(Image.open(path).convert("RGBA"))
+
+
+def _write_predictions(
+    model: EquivariantVideoModel, scene: Path, folder: Path, network_only: bool, cache: str | Path | None
+) -> None:
+    """Write all that the scorecard reads of a scene: layers, motion and shots."""
+    write_layers(ClipLayers(model, open_clip(scene, cache=cache), network_only=network_only), folder)
+    shots = scene / "shots.json"
+    if shots.is_file():
+        given_only = not model.T.learned
+        render_shots(model, shots, folder / "shots", given_only=given_only, network_only=network_only, cache=cache)
+
+
+def _sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
+    """A contact sheet: a frame of each scene, its layers, and renders beside the truth and the scissors'."""
     rows, titles = [], []
     for scene in scenes:
         made = ours / scene.name
         masks = sorted((made / "masks").glob("*.png"))
         index = len(masks) // 3
         frame = read_image(sorted((scene / "frames").iterdir())[index])
-        rows.append(
-            [
-                frame,
-                read_image(made / "background.png"),
-                read_image(masks[index]),
-                read_character(made / "character" / masks[index].name),
-            ]
-        )
+        character = read_rgba(made / "character" / masks[index].name)
+        rows.append([frame, read_image(made / "background.png"), read_image(masks[index]), character])
         titles.append(scene.name)
-        for kind in ("move", "swap", "transfer"):
+        for kind in SHOTS:
             for path in sorted((made / "shots").glob(f"{kind}-*.png"))[:1]:
-                true, got = read_image(scene / "expected" / path.name), read_image(path)
-                rows.append([true, got, read_image(theirs / scene.name / "shots" / path.name), error_map(true, got)])
+                expected, render = read_image(scene / "expected" / path.name), read_image(path)
+                scissors = read_image(theirs / scene.name / "shots" / path.name)
+                rows.append([expected, render, scissors, error_map(expected, render)])
                 titles.append(kind)
     columns = [
         "frame, or true render",
@@ -104,8 +117,3 @@ def sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
         "character, or where the error is",
     ]
     return contact_sheet(rows, column_titles=columns, row_titles=titles)
-
-
-def read_character(path: Path) -> np.ndarray:
-    """An RGBA picture as it is."""
-    return np.asarray(Image.open(path).convert("RGBA"))

@@ -1,14 +1,15 @@
-"""How good recovered layers, motions and renders are, against exact ground truth.
+"""Score layers, motions and renders against exact ground truth.
 
-One definition for every figure of the project, computed from arrays or from folders. A folder of
-predictions for a scene holds `background.png`, `masks/00000.png`..., `motion.json` (forward steps) and
-`shots/NAME.png` for each job in the scene's `shots.json`. A column with anything missing, of another size
-or not finite is incomplete: it is named and gets no mean.
+One definition for every figure of the project, computed from arrays or from folders. A folder of predictions for a
+scene holds `background.png`, `masks/00000.png`..., `motion.json` (forward steps) and `shots/NAME.png` for each shot in
+the scene's `shots.json`. A column with anything missing, of another size or not finite is incomplete: it is named and
+gets no mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,30 +17,28 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SHOTS = ("move", "swap", "transfer")
+SHOTS = ("move", "swap", "transfer")  # the kinds of shots, with which their names begin
 COLUMNS = ("bg_psnr", "iou", "corner_px", *(f"{kind}_{part}" for kind in SHOTS for part in ("psnr", "char")))
-BEST = 60.0  # dB, given to equal pictures too
-STILL = 0.25  # px, below which a step is no motion that an estimator could be blamed for
+MOST_PSNR = 60.0  # dB, of equal pictures too: beyond it a difference is a rounding
+STILL = 0.25  # px: a smaller step is no motion by which an estimator could be judged
+BOX_MARGIN = 2  # px around the character in which a render is compared
 
 
 def psnr(true: np.ndarray, got: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, at most 60, of pictures with values in [0, 1].
+    """Peak signal-to-noise ratio in dB, at most `MOST_PSNR`, of pictures with values in [0, 1].
 
     Example:
         >>> round(psnr(np.zeros((2, 2, 3)), np.full((2, 2, 3), 0.1)), 6)
         20.0
     """
     error = np.mean(np.square(np.asarray(true, np.float64) - np.asarray(got, np.float64)))
-    return float(min(-10 * np.log10(error + 1e-12), BEST))
+    return float(min(-10 * np.log10(error + 1e-12), MOST_PSNR))
 
 
 def mask_iou(true: Iterable[np.ndarray], got: Iterable[np.ndarray]) -> float:
-    """Mean over frames of intersection / union of the masks above one half.
+    """Mean over frames of intersection / union of the masks above one half; nan where no frame counts.
 
     Convention: coverage in [0, 1]; a frame where both masks are empty does not count.
-
-    Returns:
-        The mean, or nan where no frame counts.
     """
     ratios = []
     for a, b in zip(true, got, strict=True):
@@ -52,8 +51,8 @@ def mask_iou(true: Iterable[np.ndarray], got: Iterable[np.ndarray]) -> float:
 def corner_error(true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> float:
     """Mean distance in pixels between where two motions carry the corners of the character's box.
 
-    Convention: forward motions [2, 3]; the box is a square of half the frame's height about `centre`
-    (normalized); size is (height, width).
+    Convention: forward motions [2, 3]; the box is a square of half the frame's height about `centre` (normalized);
+        size is (height, width).
 
     Example:
         >>> corner_error(np.eye(2, 3), [[1, 0, 0.5], [0, 1, 0]], (0, 0), (64, 64))
@@ -63,17 +62,14 @@ def corner_error(true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tu
     half = np.array([height / width, 1.0]) / 2
     corners = np.asarray(centre) + half * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
     difference = np.asarray(true, np.float64) - np.asarray(got, np.float64)
-    apart = (corners @ difference[:, :2].T + difference[:, 2]) * np.array([width / 2, height / 2])
-    return float(np.hypot(apart[:, 0], apart[:, 1]).mean())
+    offsets = (corners @ difference[:, :2].T + difference[:, 2]) * np.array([width / 2, height / 2])
+    return float(np.hypot(*offsets.T).mean())
 
 
 def motion_error(true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> float:
-    """Mean corner error in pixels over the steps in which the character moves by more than 0.25 px.
+    """Mean corner error in pixels over the steps that move the character by more than `STILL`; nan where none does.
 
     Shapes: true, got [steps, 2, 3]; centre [frames, 2].
-
-    Returns:
-        The mean, or nan where nothing moves.
     """
     still = np.eye(2, 3)
     steps = [(a, b, c) for a, b, c in zip(true, got, centre) if corner_error(a, still, c, size) > STILL]
@@ -81,11 +77,12 @@ def motion_error(true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tu
 
 
 def character_box(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """Rows and columns of the pixels that are mostly character, two pixels wider on every side; None without any."""
+    """Rows and columns of the pixels that are mostly character, and a margin on every side; None without any."""
     ys, xs = np.nonzero(np.asarray(mask) > 0.5)
     if not len(ys):
         return None
-    return slice(max(ys.min() - 2, 0), ys.max() + 3), slice(max(xs.min() - 2, 0), xs.max() + 3)
+    rows, columns = (slice(max(at.min() - BOX_MARGIN, 0), at.max() + BOX_MARGIN + 1) for at in (ys, xs))
+    return rows, columns
 
 
 class _Incomplete(Exception):
@@ -93,31 +90,33 @@ class _Incomplete(Exception):
 
 
 def _read(path: Path, mode: str) -> np.ndarray:
+    """A picture in [0, 1]."""
     with Image.open(path) as image:
         return np.asarray(image.convert(mode), np.float64) / 255
 
 
-def _pairs(expected: Iterable[Path], folder: Path, mode: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _read_pairs(expected: Iterable[Path], folder: Path, mode: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each expected picture with the one of the same name in a folder of predictions."""
     for path in expected:
-        want, found = _read(path, mode), folder / path.name
-        if not found.is_file():
-            raise _Incomplete(f"no {found.name} in {folder}")
-        got = _read(found, mode)
-        if got.shape != want.shape:
-            raise _Incomplete(f"{found.name} is {got.shape[:2]}, expected {want.shape[:2]}")
-        yield want, got
+        true, prediction = _read(path, mode), folder / path.name
+        if not prediction.is_file():
+            raise _Incomplete(f"no {prediction.name} in {folder}")
+        got = _read(prediction, mode)
+        if got.shape != true.shape:
+            raise _Incomplete(f"{prediction.name} is {got.shape[:2]}, expected {true.shape[:2]}")
+        yield true, got
 
 
 def _background(scene: Path, prediction: Path) -> dict[str, float]:
     if not (scene / "background.png").is_file():
         return {}
-    (pair,) = _pairs([scene / "background.png"], prediction, "RGB")
-    return {"bg_psnr": psnr(*pair)}
+    ((true, got),) = _read_pairs([scene / "background.png"], prediction, "RGB")
+    return {"bg_psnr": psnr(true, got)}
 
 
 def _masks(scene: Path, prediction: Path) -> dict[str, float]:
     expected = sorted((scene / "masks").glob("*.png"))
-    pairs = [(want > 0.5, got > 0.5) for want, got in _pairs(expected, prediction / "masks", "L")]
+    pairs = [(true > 0.5, got > 0.5) for true, got in _read_pairs(expected, prediction / "masks", "L")]
     return {"iou": mask_iou(*zip(*pairs))} if pairs else {}
 
 
@@ -125,63 +124,73 @@ def _motion(scene: Path, prediction: Path) -> dict[str, float]:
     if not (scene / "motion.json").is_file():
         return {}
     truth = json.loads((scene / "motion.json").read_text())
-    want, path = np.asarray(truth["motion"], np.float64), prediction / "motion.json"
+    true = np.asarray(truth["motion"], np.float64)
     try:
-        got = np.asarray(json.loads(path.read_text())["motion"], np.float64)
+        got = np.asarray(json.loads((prediction / "motion.json").read_text())["motion"], np.float64)
     except (OSError, ValueError, KeyError, TypeError):
         raise _Incomplete(f"no motion.json with a motion in {prediction}") from None
-    if got.shape != want.shape or not np.isfinite(got).all():
-        raise _Incomplete(f"motion in motion.json is {got.shape}, or not finite; expected {want.shape}")
-    return {"corner_px": motion_error(want, got, np.asarray(truth["pose_centre"]), truth["size"])}
+    if got.shape != true.shape or not np.isfinite(got).all():
+        raise _Incomplete(f"motion in motion.json is {got.shape}, or not finite; expected {true.shape}")
+    return {"corner_px": motion_error(true, got, np.asarray(truth["pose_centre"]), truth["size"])}
 
 
-def _shots(kind: str) -> Callable[[Path, Path], dict[str, float]]:
-    def figures(scene: Path, prediction: Path) -> dict[str, float]:
-        jobs = json.loads((scene / "shots.json").read_text()) if (scene / "shots.json").is_file() else []
-        expected = [scene / "expected" / f"{job['name']}.png" for job in jobs if job["name"].startswith(kind)]
-        whole, inside = [], []
-        for path, (want, got) in zip(expected, _pairs(expected, prediction / "shots", "RGB")):
-            whole.append(psnr(want, got))
-            if box := character_box(_read(scene / "expected_masks" / path.name, "L")):
-                inside.append(psnr(want[box], got[box]))
-        figures = {f"{kind}_psnr": whole, f"{kind}_char": inside}
-        return {column: float(np.mean(values)) for column, values in figures.items() if values}
-
-    return figures
+def _shots(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
+    shots = json.loads((scene / "shots.json").read_text()) if (scene / "shots.json").is_file() else []
+    expected = [scene / "expected" / f"{shot['name']}.png" for shot in shots if shot["name"].startswith(kind)]
+    whole, inside = [], []
+    for path, (true, got) in zip(expected, _read_pairs(expected, prediction / "shots", "RGB")):
+        whole.append(psnr(true, got))
+        if box := character_box(_read(scene / "expected_masks" / path.name, "L")):
+            inside.append(psnr(true[box], got[box]))
+    values = {f"{kind}_psnr": whole, f"{kind}_char": inside}
+    return {column: float(np.mean(value)) for column, value in values.items() if value}
 
 
-FIGURES = {"bg_psnr": _background, "iou": _masks, "corner_px": _motion, **{kind: _shots(kind) for kind in SHOTS}}
+_FIGURES: dict[str, Callable[[Path, Path], dict[str, float]]] = {
+    "bg_psnr": _background,
+    "iou": _masks,
+    "corner_px": _motion,
+    **{kind: functools.partial(_shots, kind) for kind in SHOTS},
+}
 
 
-def score_scene(scene: str | Path, prediction: str | Path, problems: list[str] | None = None) -> dict[str, float]:
-    """The figures of one scene.
+def score_scene(scene: str | Path, prediction: str | Path) -> dict[str, float]:
+    """The figures of one scene: its complete columns of `COLUMNS`, without those that have nothing to count.
 
     Args:
         scene: a scene folder; what it has no truth for gets no figure.
         prediction: the folder of predictions for it.
-        problems: gets a line "SCENE: COLUMN: what is wrong" for each column that is not complete.
-
-    Returns:
-        The complete columns of `COLUMNS`. A column without anything to count is left out too.
     """
-    scene, figures = Path(scene), {}
-    for column, compute in FIGURES.items():
+    return _score_scene(Path(scene), Path(prediction)).figures
+
+
+@dataclasses.dataclass(frozen=True)
+class _SceneScore:
+    """The figures of one scene, and for each kind of figure that is not complete what is wrong."""
+
+    figures: dict[str, float]
+    problems: dict[str, str]
+
+
+def _score_scene(scene: Path, prediction: Path) -> _SceneScore:
+    """As `score_scene`, with what is wrong."""
+    found, problems = {}, {}
+    for kind, compute in _FIGURES.items():
         try:
-            figures.update(compute(scene, Path(prediction)))
+            found.update(compute(scene, prediction))
         except _Incomplete as error:
-            if problems is not None:
-                problems.append(f"{scene.name}: {column}: {error}")
-    return {column: value for column, value in figures.items() if np.isfinite(value)}
+            problems[kind] = str(error)
+    return _SceneScore({column: value for column, value in found.items() if np.isfinite(value)}, problems)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scorecard:
-    """Figures per scene, and what kept a column from being complete.
+    """Figures of each scene, and what keeps columns from being complete.
 
     Attributes:
         rows: for each scene's name its figures.
         problems: lines "SCENE: COLUMN: what is wrong".
-        incomplete: the columns (of a shot's kind both) that some scene has no figure for.
+        incomplete: the columns (of a kind of shots both) that some scene has no figure for.
     """
 
     rows: dict[str, dict[str, float]]
@@ -196,7 +205,7 @@ class Scorecard:
 
 
 def score(scenes: str | Path | Iterable[str | Path], predictions: str | Path) -> Scorecard:
-    """Scores a method on scenes.
+    """Score a method on scenes.
 
     Args:
         scenes: a folder that holds scene folders, or the scene folders.
@@ -213,18 +222,21 @@ def score(scenes: str | Path | Iterable[str | Path], predictions: str | Path) ->
         raise FileNotFoundError(f"scenes must hold a folder with frames/; received {scenes}. Give scene folders.")
     if not Path(predictions).is_dir():
         raise FileNotFoundError(f"predictions must be a folder; received {predictions}. Write predictions first.")
-    rows, problems, incomplete = {}, [], set()
-    for scene in found:
-        lines: list[str] = []
-        rows[scene.name] = score_scene(scene, Path(predictions) / scene.name, lines)
-        problems += lines
-        for column in (line[len(scene.name) + 2 :].split(":")[0] for line in lines):
-            incomplete |= {f"{column}_psnr", f"{column}_char"} if column in SHOTS else {column}
+    scores = {scene.name: _score_scene(scene, Path(predictions) / scene.name) for scene in found}
+    kinds = {kind for scored in scores.values() for kind in scored.problems}
+    incomplete = {column for kind in kinds for column in _columns_of(kind)}
+    problems = (f"{name}: {kind}: {text}" for name, scored in scores.items() for kind, text in scored.problems.items())
+    rows = {name: scored.figures for name, scored in scores.items()}
     return Scorecard(rows, tuple(problems), frozenset(incomplete))
 
 
+def _columns_of(kind: str) -> tuple[str, ...]:
+    """The columns of a kind of figure."""
+    return (f"{kind}_psnr", f"{kind}_char") if kind in SHOTS else (kind,)
+
+
 def figures(cards: Mapping[str, Scorecard]) -> dict[str, dict[str, float]]:
-    """Every row and mean of several methods under METHOD/SCENE and METHOD/MEAN, ready for JSON."""
+    """Every row and mean of several methods under METHOD/SCENE and METHOD/MEAN, for JSON."""
     return {
         f"{method}/{name}": row
         for method, card in cards.items()

@@ -1,1 +1,1 @@
-"""Pictures and coordinates in numpy: resampling, morphology, medians, least squares, canvas and boxes, contact sheets."""
+"""Pictures and coordinates: resampling, morphology, medians, least squares, canvas and boxes, contact sheets."""

@@ -1,17 +1,21 @@
-"""A clip's own size and the network's canvas: frames fitted with their aspect kept, and cut out again."""
+"""A clip's own size and the networks' canvas: frames fitted with their aspect kept, and cut out again."""
+
+from __future__ import annotations
 
 import numpy as np
 
 from eqvid_tf.pixels.resampling import resize
 
-WIDEST = 2.5  # aspect past which a canvas grows no longer; the rest is letterbox
+WIDEST = 2.5  # aspect up to which a canvas follows the clip: the time of training grows with its area
 
 
 def canvas_for(size: tuple[int, int], image_size: int, multiple: int = 8) -> tuple[int, int]:
-    """The canvas (height, width) on which a network sees a clip of `size` (height, width).
+    """The canvas (height, width) on which the networks see a clip.
 
-    The shorter side is `image_size`, the longer one follows the clip's aspect up to 2.5; both are
-    rounded to `multiple`.
+    Args:
+        size: of the clip, (height, width).
+        image_size: the shorter side; the longer one follows the clip's aspect up to 2.5.
+        multiple: to which both sides are rounded.
 
     Example:
         >>> canvas_for((480, 854), 64), canvas_for((50, 50), 64)
@@ -23,7 +27,7 @@ def canvas_for(size: tuple[int, int], image_size: int, multiple: int = 8) -> tup
 
 
 def fit_box(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a clip of `size` lies on `canvas`: (top, left, height, width), centred, aspect kept.
+    """The box (top, left, height, width) that a clip of `size` fills on `canvas`: centred, its aspect kept.
 
     Example:
         >>> fit_box((480, 640), (64, 64))
@@ -35,13 +39,11 @@ def fit_box(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int, i
 
 
 def canvas_from_clip(size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
-    """Carries normalized clip coordinates to normalized canvas coordinates, edges of the content box exactly.
+    """The matrix from normalized coordinates of a clip of `size` to those of `canvas`; edges go to edges exactly.
 
-    Convention:
-        x right, y down, outer edges at -1 and +1. A motion goes to the canvas as
-        `canvas_from_clip @ motion @ inverse(canvas_from_clip)`.
-    Shapes:
-        [3, 3] float64.
+    Convention: a motion goes to the canvas as `canvas_from_clip @ motion @ inverse(canvas_from_clip)`.
+
+    Shapes: [3, 3] float64.
 
     Example:
         >>> canvas_from_clip((32, 64), (64, 64)).diagonal()
@@ -57,31 +59,29 @@ def canvas_from_clip(size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarr
     )
 
 
-def fit(frame: np.ndarray, canvas: tuple[int, int], resample: str = "lanczos") -> np.ndarray:
-    """A frame of a clip on the canvas: resized into its content box, black around it.
+def fit(frame: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
+    """Fit a frame of a clip on the canvas: resized into its box, black around it.
 
-    Shapes:
-        [h, w(, channels)] -> [*canvas(, channels)], uint8 as uint8 and float as float32.
+    Shapes: [h, w(, c)] -> [*canvas(, c)], uint8 as uint8 and float as float32.
     """
     top, left, height, width = fit_box(frame.shape[:2], canvas)
-    content = resize(frame, (height, width), resample)
-    if content.shape[:2] == tuple(canvas):
-        return content
-    fitted = np.zeros((*canvas, *frame.shape[2:]), content.dtype)
-    fitted[top : top + height, left : left + width] = content
+    resized = resize(frame, (height, width))
+    if resized.shape[:2] == tuple(canvas):
+        return resized
+    fitted = np.zeros((*canvas, *frame.shape[2:]), resized.dtype)
+    fitted[top : top + height, left : left + width] = resized
     return fitted
 
 
-def unfit(array: np.ndarray, size: tuple[int, int], canvas: tuple[int, int], resample: str = "bicubic") -> np.ndarray:
-    """The inverse of `fit`: cuts the content box out of a canvas and brings it to the clip's own size.
+def unfit(array: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """Cut a clip's box out of a canvas and bring it to the clip's own size: the inverse of `fit`.
 
-    Shapes:
-        [*canvas(, channels)] -> [*size(, channels)].
+    Shapes: [*canvas(, c)] -> [*size(, c)].
 
     Raises:
-        ValueError: when `array` is not of the canvas's size.
+        ValueError: `array` is not of the canvas's size.
     """
     if array.shape[:2] != tuple(canvas):
         raise ValueError(f"array must be {list(canvas)} high and wide; received {array.shape}. Give its own canvas.")
     top, left, height, width = fit_box(size, canvas)
-    return resize(array[top : top + height, left : left + width], size, resample)
+    return resize(array[top : top + height, left : left + width], size, "bicubic")

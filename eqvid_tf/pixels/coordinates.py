@@ -1,21 +1,112 @@
-"""TODO."""
+"""Normalized coordinates in numpy: motions as matrices, boxes, pixels and frames of another aspect.
+
+Convention: x right, y down, the outer edges of a picture at -1 and +1. A motion is forward: it carries content at p to
+motion @ [p, 1]. A size is (height, width) in pixels. Pixel coordinates have the pixels' edges at whole numbers.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+SINGULAR = 1e-6  # |det| of a motion; below it content shrinks to a millionth of its area, and the inverse means nothing
+
+
+def is_invertible(motion: np.ndarray) -> np.ndarray:
+    """Whether each motion is finite and has an inverse that can be computed.
+
+    Shapes: [..., 2, 3] or [..., 3, 3] -> [...] bool.
+
+    Example:
+        >>> is_invertible(np.stack([np.eye(2, 3), np.zeros((2, 3)), np.full((2, 3), np.nan)]))
+        array([ True, False, False])
+    """
+    motion = np.asarray(motion, np.float64)
+    with np.errstate(all="ignore"):
+        determinant = np.abs(np.linalg.det(motion[..., :2, :2]))
+    return np.isfinite(motion).all((-2, -1)) & (determinant >= SINGULAR)
+
+
+def homogeneous(motion: np.ndarray) -> np.ndarray:
+    """Motions as square matrices, which can be multiplied and inverted.
+
+    Shapes: [..., 2, 3] or [..., 3, 3] -> [..., 3, 3].
+    """
+    motion = np.asarray(motion)
+    last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
+    return np.concatenate([motion[..., :2, :], last], -2)
+
+
+def square_from_frame(size: tuple[int, int]) -> np.ndarray:
+    """The matrix from normalized to square coordinates, whose unit is half the height of the frame along both axes.
+
+    Why: a turn is orthonormal in square coordinates, whatever the aspect of the frame.
+
+    Shapes: [3, 3].
+    """
+    return np.diag([size[1] / size[0], 1.0, 1.0])
+
+
+def target_from_source(size: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
+    """The matrix between normalized coordinates of frames of two sizes, through square coordinates: nothing shears.
+
+    Shapes: [3, 3].
+
+    Args:
+        size: of the source.
+        other: of the target.
+    """
+    return np.diag([size[1] / size[0] / (other[1] / other[0]), 1.0, 1.0])
+
+
+def frame_from_pixels(size: tuple[int, int]) -> np.ndarray:
+    """The matrix from pixel coordinates of a picture to normalized ones.
+
+    Shapes: [3, 3].
+    """
+    height, width = size
+    return np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+
 
 def source_from_target_pixels(motion: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """[3, 3]: from the pixels of a picture of size `new` to those that a forward motion brings there, of one of `size`.
+    """The matrix from the pixels of a picture to those that a motion brings there from another picture.
 
-    Convention: the motion is in normalized coordinates, [2, 3] or [3, 3]; pixels have their edges at whole numbers, as in Pillow.
+    Shapes: motion [2, 3] or [3, 3] -> [3, 3].
+
+    Args:
+        motion: forward, in normalized coordinates.
+        size: of the picture that is moved, the source.
+        new: of the picture that it is moved into, the target.
     """
-    normalized = lambda height, width: np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])  # from pixels
-    return np.linalg.inv(normalized(*size)) @ np.linalg.inv(homogeneous(motion)) @ normalized(*new)
+    return np.linalg.inv(frame_from_pixels(size)) @ np.linalg.inv(homogeneous(motion)) @ frame_from_pixels(new)
+
+
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[int, int, int, int] | None:
+    """The box (top, left, height, width) in pixels around a mask, with a margin; None where the mask is empty.
+
+    Shapes: mask [H, W] bool; the box ends at the border of the picture.
+    """
+    edges = []
+    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
+        lines = np.flatnonzero(mask.any(axis))
+        if not len(lines):
+            return None
+        edges.append((max(lines[0] - margin, 0), min(lines[-1] + 1 + margin, length)))
+    (top, bottom), (left, right) = edges
+    return int(top), int(left), int(bottom - top), int(right - left)
 
 
 def box_from_frame(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
-    """[3, 3]: normalized coordinates of a frame of `size` to those of a box in it, which is given in pixels."""
+    """The matrix from normalized coordinates of a frame to those of a box in it.
+
+    Shapes: [3, 3].
+
+    Args:
+        size: of the frame.
+        top: first row of the box.
+        left: first column of the box.
+        height: of the box, in pixels of the frame.
+        width: of the box, in pixels of the frame.
+    """
     return np.array(
         [
             [size[1] / width, 0, (size[1] - 2 * left) / width - 1],
@@ -25,33 +116,12 @@ def box_from_frame(size: tuple[int, int], top: int, left: int, height: int, widt
     )
 
 
-def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[int, int, int, int] | None:
-    """Top, left, height and width in pixels of what of a frame holds a mask [H, W] and `margin` pixels around it; None where it is empty."""
-    edges = []
-    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
-        at = np.flatnonzero(mask.any(axis))
-        if not len(at):
-            return None
-        edges.append((max(at[0] - margin, 0), min(at[-1] + 1 + margin, length)))
-    (top, bottom), (left, right) = edges
-    return int(top), int(left), int(bottom - top), int(right - left)
-
-
-def homogeneous(motion: np.ndarray) -> np.ndarray:
-    """Motions as square matrices, which can be multiplied and inverted: [..., 2, 3] or [..., 3, 3] -> [..., 3, 3]."""
-    motion = np.asarray(motion)
-    last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
-    return np.concatenate([motion[..., :2, :], last], -2)
-
-
 def centroid(layer: np.ndarray) -> np.ndarray:
-    """Centroid (x, y) of a layer's coverage in normalized coordinates; (0, 0) where it is empty."""
+    """The centroid (x, y) of a layer's coverage in normalized coordinates; (0, 0) where it is empty.
+
+    Shapes: RGBA [H, W, 4] -> [2].
+    """
     alpha = layer[..., 3]
     height, width = alpha.shape
     x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
     return np.array([(alpha.sum(0) * x).sum(), (alpha.sum(1) * y).sum()]) / max(alpha.sum(), 1e-6)
-
-
-def target_from_source(size: tuple[int, int], other: tuple[int, int]) -> np.ndarray:
-    """[3, 3]: normalized coordinates of frames of `size` to those of `other`, through units of half the height."""
-    return np.diag([size[1] / size[0] / (other[1] / other[0]), 1.0, 1.0])

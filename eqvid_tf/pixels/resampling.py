@@ -1,4 +1,9 @@
-"""TODO."""
+"""Pictures resampled: moved by a motion, read at points, resized; and a layer composited over a background.
+
+Why Pillow moves pictures: OpenCV rounds positions to 1/32 of a pixel, and has another cubic (benchmarks/pixels.py).
+
+Convention: a size is (height, width). Motions are forward, in normalized coordinates.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +12,105 @@ from PIL import Image
 
 from eqvid_tf.pixels.coordinates import source_from_target_pixels
 
+REACH = 4  # pixels around a picture that are empty, so that it fades out over its border: a cubic reaches 2
 
-def move(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A layer moved by a forward motion in normalized coordinates, by one bicubic resampling; outside is empty.
 
-    Shapes: layer [H, W, c], motion [2, 3] -> [*size, c] float32, `size` the layer's own where it is not given.
+def move(
+    picture: np.ndarray, motion: np.ndarray, size: tuple[int, int] | None = None, resample: str = "bicubic"
+) -> np.ndarray:
+    """Move a picture by a motion, in one resampling; outside of it everything is 0.
+
+    Shapes: picture [H, W(, c)], motion [2, 3] or [3, 3] -> [*size(, c)] float32.
+
+    Args:
+        picture: of any type; it fades out over its border.
+        motion: forward.
+        size: of the result; by default that of the picture.
+        resample: "bicubic" or "bilinear".
     """
-    size = size or layer.shape[:2]
-    source = source_from_target_pixels(motion, layer.shape[:2], size)
-    pad = 4  # so that it fades out over the border
-    source[:2, 2] += pad
-    planes = [
-        Image.fromarray(np.pad(layer[..., k].astype(np.float32), pad)).transform(
-            size[::-1], Image.Transform.AFFINE, source[:2].ravel(), Image.Resampling.BICUBIC
-        )
-        for k in range(layer.shape[2])
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], -1)
+    size = size or picture.shape[:2]
+    source = source_from_target_pixels(motion, picture.shape[:2], size)
+    source[:2, 2] += REACH
+    padded = np.pad(picture.astype(np.float32), [(REACH, REACH)] * 2 + [(0, 0)] * (picture.ndim - 2))
+    return _transform(padded, source, size, resample)
+
+
+def move_with_validity(
+    picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], margin: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move a picture by a motion, in one bicubic resampling, and say which pixels of the result it reaches.
+
+    Why not `move`: a frame of a clip does not fade out over its border, as what it shows goes on there.
+
+    Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] or [3, 3], size (H, W)
+        -> the same type [H, W(, c)], and bool [H, W].
+    """
+    source = source_from_target_pixels(motion, size, size)
+    source[:2, 2] += margin
+    valid = _transform(np.full(picture.shape[:2], 255, np.uint8), source, size, "bicubic") > 0
+    return _transform(picture, source, size, "bicubic"), valid
+
+
+def _transform(picture: np.ndarray, source: np.ndarray, size: tuple[int, int], resample: str) -> np.ndarray:
+    """Read a picture at source @ [x, y, 1] for every pixel of the result, by Pillow, a plane at a time unless RGB."""
+    if picture.ndim == 3 and (picture.dtype != np.uint8 or picture.shape[2] != 3):
+        planes = [_transform(picture[..., k], source, size, resample) for k in range(picture.shape[2])]
+        return np.stack(planes, -1)
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    method = Image.Resampling[resample.upper()]
+    return np.asarray(image.transform(size[::-1], Image.Transform.AFFINE, source[:2].ravel().tolist(), method))
+
+
+def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Read a picture at points by bilinear interpolation; beyond the border it goes on as at the border.
+
+    Convention: x and y are pixel indices, the centre of the first pixel at 0.
+
+    Shapes: picture [H, W(, c)] float, at least 2 x 2; x, y float64 [...] -> [...(, c)] in the type of the picture.
+
+    Example:
+        >>> sample(np.array([[0.0, 1], [2, 3]]), np.array([0.5, 9]), np.array([0.0, 1]))
+        array([0.5, 3. ])
+    """
+    height, width = picture.shape[:2]
+    last = 1 + 1e-9  # a little less than the last pixel, so that each point has a pixel at its right and one below
+    column, row = np.clip(x, 0, width - last), np.clip(y, 0, height - last)
+    left, top = column.astype(np.int32), row.astype(np.int32)
+    right, down = (column - left).astype(picture.dtype), (row - top).astype(picture.dtype)
+    if picture.ndim == 3:
+        right, down = right[..., None], down[..., None]
+    corner, values = top * width + left, picture.reshape(height * width, *picture.shape[2:])
+    upper = values[corner] * (1 - right) + values[corner + 1] * right
+    return upper + down * (values[corner + width] * (1 - right) + values[corner + width + 1] * right - upper)
 
 
 def over(layer: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """A premultiplied layer over a background in [0, 255], as uint8."""
+    """Composite a premultiplied layer over a background.
+
+    Shapes: layer [H, W, 4], colour in [0, 255], coverage in [0, 1]; background [H, W, 3] in [0, 255]
+        -> uint8 [H, W, 3].
+    """
     alpha = np.clip(layer[..., 3:], 0, 1)
     return np.clip(layer[..., :3] + (1 - alpha) * background, 0, 255).round().astype(np.uint8)
 
 
-def resize(array: np.ndarray, size: tuple[int, int], resample: str = "lanczos") -> np.ndarray:
-    """An antialiased resize of an image of any channel count, uint8 or float; no value leaves the input's range.
+def resize(picture: np.ndarray, size: tuple[int, int], resample: str = "lanczos") -> np.ndarray:
+    """Resize a picture without aliasing; no value leaves the range of the picture's own.
 
-    Shapes:
-        [h, w] or [h, w, channels] -> the same with `size`. At the same size it is the identity.
+    At the same size it is the identity.
+
+    Shapes: [h, w(, c)] uint8 or float -> [*size(, c)], uint8 as uint8, else float32.
     """
-    if array.shape[:2] == tuple(size):
-        return array
-    if array.dtype != np.uint8:
-        array = np.asarray(array, np.float32)
+    if picture.shape[:2] == tuple(size):
+        return picture
+    if picture.dtype != np.uint8:
+        picture = np.asarray(picture, np.float32)
     method, shape = Image.Resampling[resample.upper()], (size[1], size[0])
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
-        return np.asarray(Image.fromarray(array).resize(shape, method))
-    planes = array[..., None] if array.ndim == 2 else array
-    planes = [_resize_plane(np.ascontiguousarray(planes[..., k]), shape, method) for k in range(planes.shape[2])]
-    return planes[0] if array.ndim == 2 else np.stack(planes, axis=-1)
+    if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3:
+        return np.asarray(Image.fromarray(picture).resize(shape, method))
+    planes = picture[..., None] if picture.ndim == 2 else picture
+    resized = [_resize_plane(np.ascontiguousarray(planes[..., k]), shape, method) for k in range(planes.shape[2])]
+    return resized[0] if picture.ndim == 2 else np.stack(resized, axis=-1)
 
 
 def _resize_plane(plane: np.ndarray, shape: tuple[int, int], method: Image.Resampling) -> np.ndarray:

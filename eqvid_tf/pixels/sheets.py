@@ -1,7 +1,7 @@
-"""Pictures and tables for people: contact sheets, layers on a checkerboard, errors, paths.
+"""Pictures and tables for people: contact sheets, layers on a checkerboard, error maps, paths.
 
-Convention: a picture is [H, W] or [H, W, 1] grey, [H, W, 3] RGB or [H, W, 4] RGBA with straight alpha, as
-uint8, bool, or float in [0, 1]. What comes back is uint8 RGB [H, W, 3].
+Convention: a picture is [H, W] or [H, W, 1] grey, [H, W, 3] RGB or [H, W, 4] RGBA with straight alpha, as uint8, bool,
+or float in [0, 1]. Results are uint8 RGB [H, W, 3].
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ Cell = np.ndarray | str | None
 PAPER, TEXT, FAINT = (255, 255, 255), (24, 24, 32), (120, 120, 132)
 FONT, TITLE_FONT = 15, 20  # pixels
 GAP = 8  # pixels between cells
-HEIGHT = 192  # pixels, to which small pictures are enlarged
+HEIGHT = 192  # pixels to which small pictures are enlarged: frames of 64 pixels three times
+SQUARE = 4  # pixels: side of the squares of a checkerboard
+FULL_ERROR = 0.25  # difference, of 1, that is white in an error map
 
 
-def as_rgb(picture: np.ndarray, *, square: int = 4) -> np.ndarray:
-    """Any picture as uint8 RGB; transparent parts show a checkerboard.
-
-    Args:
-        square: side of the checkerboard's squares in pixels.
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """Convert any picture to uint8 RGB; transparent parts show a checkerboard.
 
     Raises:
         ValueError: the array is no picture.
@@ -41,36 +40,36 @@ def as_rgb(picture: np.ndarray, *, square: int = 4) -> np.ndarray:
         )
     unit = picture.astype(np.float32) / (255 if picture.dtype == np.uint8 else 1)
     if unit.shape[-1] == 4:
-        unit = unit[..., 3:] * unit[..., :3] + (1 - unit[..., 3:]) * _checkerboard(unit.shape[:2], square)
+        unit = unit[..., 3:] * unit[..., :3] + (1 - unit[..., 3:]) * _checkerboard(unit.shape[:2])
     return np.rint(np.clip(np.nan_to_num(np.broadcast_to(unit, (*unit.shape[:2], 3))), 0, 1) * 255).astype(np.uint8)
 
 
-def _checkerboard(size: tuple[int, int], square: int) -> np.ndarray:
-    rows, columns = (np.arange(n) // square for n in size)
+def _checkerboard(size: tuple[int, int]) -> np.ndarray:
+    rows, columns = (np.arange(n) // SQUARE for n in size)
     return (0.62 + 0.2 * ((rows[:, None] + columns) % 2))[..., None].astype(np.float32)
 
 
-def error_map(true: np.ndarray, got: np.ndarray, *, full: float = 0.25) -> np.ndarray:
-    """Where two pictures differ: black is equal, through red and yellow to white at a difference of `full`.
+def error_map(expected: np.ndarray, received: np.ndarray) -> np.ndarray:
+    """Show where two pictures differ: from black (equal) through red and yellow to white (by a quarter or more).
 
     Shapes: two pictures of one size -> [H, W, 3] uint8.
     """
-    true, got = (as_rgb(picture).astype(np.float32) / 255 for picture in (true, got))
-    heat = np.abs(true - got).max(-1, keepdims=True) / full
+    difference = as_rgb(expected).astype(np.float32) / 255 - as_rgb(received).astype(np.float32) / 255
+    heat = np.abs(difference).max(-1, keepdims=True) / FULL_ERROR
     return np.rint(np.clip(heat * 3 - np.arange(3), 0, 1) * 255).astype(np.uint8)
 
 
 def enlarged(picture: np.ndarray, scale: int) -> np.ndarray:
-    """Every pixel as a square of scale x scale, so that small frames can be looked at."""
+    """Enlarge every pixel to a square of scale x scale, so that small frames can be looked at."""
     return np.repeat(np.repeat(picture, scale, axis=0), scale, axis=1)
 
 
 def draw_path(frame: np.ndarray, centres: np.ndarray, *, scale: int = 1) -> np.ndarray:
-    """A path over a frame, from blue (start) to red (end), with a ring at the start and a dot at the end.
+    """Draw a path over a frame, from blue (start) to red (end), with a ring at the start and a dot at the end.
 
     Convention: centres in normalized coordinates, the frame's outer edges at -1 and +1.
 
-    Shapes: a picture [H, W, ...], centres [T, 2] -> [scale H, scale W, 3] uint8.
+    Shapes: a picture [H, W(, c)], centres [T, 2] -> [scale H, scale W, 3] uint8.
     """
     picture = enlarged(as_rgb(frame), scale)
     height, width = picture.shape[:2]
@@ -93,7 +92,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _label(text: str, size: int, width: int | None, colour: tuple[int, int, int] = TEXT) -> np.ndarray:
-    """Text on paper, in lines no wider than `width` (a longer word stays whole and is cut off), centred."""
+    """Text in centred lines no wider than `width`; a longer word is cut off."""
     font, lines = _font(size), []
     for paragraph in text.split("\n"):
         lines.append("")
@@ -113,7 +112,7 @@ def _label(text: str, size: int, width: int | None, colour: tuple[int, int, int]
 
 
 def _padded(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """In the middle of a sheet of paper of at least that size."""
+    """A picture in the middle of an empty one of at least that size."""
     short = [max(n - m, 0) for n, m in zip((height, width), picture.shape)]
     around = [(n // 2, n - n // 2) for n in short]
     return np.stack([np.pad(picture[..., k], around, constant_values=PAPER[k]) for k in range(3)], -1)
@@ -124,7 +123,7 @@ def _scale(cell: np.ndarray, scale: int | None, height: int) -> int:
 
 
 def _cell(cell: Cell, scale: int | None, height: int, size: tuple[int, int]) -> np.ndarray:
-    """A cell as a picture of one size; a string is written, None stays empty."""
+    """A cell as a picture of a given size; a string is written, None stays empty."""
     if cell is None or isinstance(cell, str):
         return _padded(_label(cell or "", FONT, size[1]), *size)
     return _padded(enlarged(as_rgb(cell), _scale(cell, scale, height)), *size)
@@ -139,10 +138,10 @@ def contact_sheet(
     scale: int | None = None,
     title: str | None = None,
 ) -> np.ndarray:
-    """Pictures in rows and columns with their names, on one sheet.
+    """Arrange pictures in rows and columns with their names, on one sheet.
 
     Args:
-        rows: of pictures (any kind, see the module), strings, or None for an empty place; short rows are filled.
+        rows: of pictures (any kind, see the module), strings, or None for an empty place; short rows are filled up.
         column_titles: a name above each column.
         row_titles: a name at the left of each row.
         captions: a line under each picture, in the layout of `rows`.
@@ -169,7 +168,8 @@ def contact_sheet(
         )
         raise ValueError(f"rows must hold pictures and fit the titles; received {received}. Give a title for each.")
     height = max(HEIGHT, *(picture.shape[0] for picture in pictures))
-    size = tuple(max(_scale(picture, scale, height) * picture.shape[k] for picture in pictures) for k in (0, 1))
+    scaled = lambda axis: max(_scale(picture, scale, height) * picture.shape[axis] for picture in pictures)
+    size = (scaled(0), scaled(1))
     grid = [[_label(text, FONT, size[1]) for text in column_titles]]
     for k, row in enumerate(rows):
         cells = [_cell(cell, scale, height, size) for cell in [*row, *[None] * (columns - len(row))]]
@@ -177,7 +177,7 @@ def contact_sheet(
     if row_titles:
         names = [_label(text, FONT, None) for text in ("", *row_titles)]
         grid = [[name, *cells] for name, cells in zip(names, grid)]
-    sheet = _laid_out(grid)
+    sheet = _arranged(grid)
     if title:
         head = _label(title, TITLE_FONT, sheet.shape[1] - 2 * GAP)
         sheet = np.concatenate([_padded(head, head.shape[0] + GAP, sheet.shape[1]), sheet])
@@ -192,8 +192,8 @@ def _captioned(cells: list[np.ndarray], captions: Sequence[str], width: int) -> 
     return [np.concatenate(parts) for parts in zip(cells, texts, rest)]
 
 
-def _laid_out(grid: list[list[np.ndarray]]) -> np.ndarray:
-    """Pictures of any sizes in a grid, each in the middle of its place."""
+def _arranged(grid: list[list[np.ndarray]]) -> np.ndarray:
+    """Pictures of any sizes in a grid, each in the middle of its cell."""
     widths = [max(row[k].shape[1] for row in grid) + GAP for k in range(len(grid[0]))]
     heights = [max(cell.shape[0] for cell in row) + GAP for row in grid]
     lines = [[_padded(cell, h, w) for cell, w in zip(row, widths)] for row, h in zip(grid, heights)]
@@ -202,7 +202,12 @@ def _laid_out(grid: list[list[np.ndarray]]) -> np.ndarray:
 
 
 def text_table(rows: Sequence[Sequence[object]], header: Sequence[str], *, digits: int = 3) -> str:
-    """A table in Markdown, its columns aligned; floats with so many digits, None as a dash.
+    """Write a table in Markdown, its columns aligned; None is a dash.
+
+    Args:
+        rows: of texts and numbers.
+        header: a name for each column.
+        digits: of a float after the point.
 
     Example:
         >>> print(text_table([["ladybird", 31.25], ["robot", None]], ["scene", "psnr"], digits=1))

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The least squares of every registration step: camera, texture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import numpy as np
 
 
 def least_squares(slopes: np.ndarray, values: np.ndarray, weight: np.ndarray, damping: float = 1e-9) -> np.ndarray:
-    """Weighted least squares, held down where the places do not tell: by `damping` times the trace of the normal matrix."""
+    """Find the step p that makes slopes @ p most like the values, weighted, as one step of Gauss-Newton asks.
+
+    Shapes: slopes [N, P], values [N], weight [N] -> [P] float64.
+
+    Args:
+        slopes: derivative of each value by each parameter.
+        values: residuals that the step is to explain.
+        weight: what each of them counts.
+        damping: as a share of the normal matrix's trace; keeps parameters small that the values do not determine.
+    """
     weighted = slopes * weight[:, None]
     normal = weighted.T @ slopes
     return np.linalg.solve(

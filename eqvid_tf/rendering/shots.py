@@ -216,7 +216,7 @@ def draw_with_renderer(
     """G on the cut-out and the plate, at the size of the canvas: [h, w, 3] uint8."""
     unit = lambda picture: tf.constant(picture[None] / np.float32(255), tf.float32)
     cut = np.concatenate([layer[..., :3] / np.float32(255), layer[..., 3:]], -1)
-    character = model.f.replaced(model.f(unit(frame)), tf.constant(cut[None], tf.float32))
+    character = model.f.replace_layer(model.f(unit(frame)), tf.constant(cut[None], tf.float32))
     out = model.render_features(character, model.h(unit(background)), tf.constant(motion[None, :2], tf.float32))
     return (np.asarray(out)[0] * 255).round().astype(np.uint8)
 
@@ -233,5 +233,5 @@ def decode_with_networks(model, frame: np.ndarray, background: np.ndarray, motio
     there = canvas_from_clip(size, canvas)
     motion = there @ motion @ np.linalg.inv(bring) @ np.linalg.inv(there)
     x, behind = (tf.constant(fit(picture, canvas)[None], tf.float32) / 255 for picture in (frame, background))
-    out = np.asarray(model.renders(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
+    out = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
     return (np.clip(unfit(out, size, canvas), 0, 1) * 255).round().astype(np.uint8)

@@ -16,7 +16,8 @@ from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering import walk_cycle
 from eqvid_tf.rendering.shots import decode_with_networks
-from eqvid_tf.separation.layers import ClipLayers, straight_alpha
+from eqvid_tf.separation.cutout import straight_alpha
+from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
 
 MOST_SHRUNK = 1.5  # times by which bicubic resampling alone may shrink a picture; past that it is made smaller before

@@ -1,90 +1,107 @@
-"""The light of a frame: in which a background is known again."""
+"""The exposure of each frame of a clip, relative to that of its background."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from eqvid_tf.core.networks import GAINS, SATURATED, exposure_gain, robust_weight
+from eqvid_tf.blocks.exposure import GAINS, SATURATED, exposure_gain, residual_penalty
 
-DRIFTS = 0.02  # by which grey varies over a clip, but for a tenth of its frames, where its light drifts
-ANOTHER = 25  # grey levels by which the character differs from the background
-GREY = 127.5  # at which lights are compared
-NEARLY = 0.02  # by which grey may be off in another light whose frames still show the background as it is
-LEAST = 1e-3  # what a frame in quite another light tells of the background
-FLAT = 1e-3  # variance of a picture below which an offset cannot be told from a gain
-EMPTY = (
-    0.1  # of the way from the least of the character to the usual: frames below it are in the background's own light
-)
+DRIFTS = 0.02  # relative change of mid grey between the 5 % and 95 % quantiles of the frames: less, and nothing is done
+CHARACTER_CONTRAST = 25  # grey levels by which a pixel differs from the background where the character may be
+MID_GREY = 127.5  # grey level at which exposures are compared
+SAME_EXPOSURE = 0.02  # relative change of mid grey up to which a frame still shows the background's own colours
+LEAST_TRUST = 1e-3  # weight of a frame in quite another exposure: it counts where no other frame shows a place
+FLAT = 1e-3  # variance of a picture in [0, 1], below which a gain and an offset cannot be told apart
+EMPTY = 0.1  # of the way from the smallest character area to the median one: frames below it set the reference exposure
 
 
-def fit_exposure(frame: np.ndarray, picture: np.ndarray, passes: int = 8) -> np.ndarray:
-    """As `gain`, with an offset: frame = gain * picture + offset by channel, [..., H, W, 3] twice, in [0, 1] -> [2, ..., 1, 1, 3].
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Exposure:
+    """The exposure of frames: frame = gain * background + offset, by channel.
 
-    Why: where a camera exposes otherwise it bends its tone curve, too, and the dark parts change by more than a gain tells.
+    Attributes:
+        gain: [T, 1, 1, 3].
+        offset: [T, 1, 1, 3], grey levels.
+        drifts: whether it changes over the clip; where it does not, frames and backgrounds stay as they are.
     """
-    shown = (frame < SATURATED).astype(np.float32)
-    gains = np.asarray(exposure_gain(frame, picture))
-    found = np.stack([gains, np.zeros_like(gains)])
+
+    gain: np.ndarray
+    offset: np.ndarray
+    drifts: bool = True
+
+    @classmethod
+    def constant(cls, count: int) -> Exposure:
+        """The exposure of a clip of `count` frames in which it does not change."""
+        return cls(gain=np.ones((count, 1, 1, 3)), offset=np.zeros((count, 1, 1, 3)), drifts=False)
+
+    def apply(self, background: np.ndarray, index: int) -> np.ndarray:
+        """The background [H, W, 3] as frame `index` shows it, in [0, 255]."""
+        return np.clip(self.gain[index] * background + self.offset[index], 0, 255) if self.drifts else background
+
+    def remove(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """Frame `index` in the exposure of the background, uint8 [H, W, 3]."""
+        if not self.drifts:
+            return frame
+        return np.clip((frame - self.offset[index]) / self.gain[index] + 0.5, 0, 255).astype(np.uint8)
+
+    @property
+    def brightness(self) -> np.ndarray:
+        """The factor by which mid grey is brighter in each frame, [T]."""
+        return (self.gain * MID_GREY + self.offset).mean((1, 2, 3)) / MID_GREY
+
+    @property
+    def trust(self) -> np.ndarray:
+        """How well each frame shows the background's own colours, [T] in [0, 1].
+
+        Why: a tone curve bends, so a frame with its exposure removed is still a little wrong.
+        """
+        if not self.drifts:
+            return np.ones(len(self.gain))
+        return np.exp(-np.square((self.brightness - 1) / SAME_EXPOSURE) / 2) + LEAST_TRUST
+
+
+def fit_exposure(frames: np.ndarray, background: np.ndarray, passes: int = 8) -> Exposure:
+    """Fit gain and offset by channel, by robust least squares: what differs, a character, counts little.
+
+    Why an offset: where a camera exposes otherwise it bends its tone curve, too, and dark parts change by more than a
+    gain explains.
+
+    Shapes: frames [T, H, W, 3] and background [H, W, 3], both in [0, 255].
+    """
+    frames, background = (np.asarray(picture, np.float32) / 255 for picture in (frames, background))
+    unsaturated = (frames < SATURATED).astype(np.float32)
+    start: np.ndarray = np.asarray(exposure_gain(frames, background))
+    gain, offset = start, np.zeros_like(start)
     for _ in range(passes):
-        weight = shown / robust_weight(frame, apply_exposure(picture, found))
-        mean = lambda values, weight=weight: (
-            (weight * values).sum((-3, -2), keepdims=True) / (weight.sum((-3, -2), keepdims=True) + 1e-6)
-        )
-        b, f = mean(picture), mean(frame)
-        slope = np.clip(
-            (mean(frame * picture) - f * b + FLAT * gains) / (mean(picture * picture) - b * b + FLAT), *GAINS
-        )
-        found = np.stack([slope, f - slope * b])
-    return found
+        weight = unsaturated / residual_penalty(frames, gain * background + offset)
+        total = weight.sum((-3, -2), keepdims=True) + 1e-6
+        mean = lambda values, weight=weight, total=total: (weight * values).sum((-3, -2), keepdims=True) / total
+        b, f = mean(background), mean(frames)
+        covariance, variance = mean(frames * background) - f * b, mean(background * background) - b * b
+        gain = np.clip((covariance + FLAT * start) / (variance + FLAT), *GAINS)
+        offset = f - gain * b
+    return Exposure(gain=gain, offset=255 * offset)
 
 
-def apply_exposure(picture: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """A picture [..., H, W, 3] in a light [2, ..., 1, 1, 3]."""
-    gains, offsets = light
-    return gains * picture + offsets
+def clip_exposure(frames: np.ndarray, background: np.ndarray, batch: int = 32) -> Exposure:
+    """The exposure of a clip's frames relative to that of the frames that show least of the character.
 
+    Why: a camera that measures its exposure reacts to the character, so that the room is never as bright as when it is
+    empty. What differs from the background in the frame's own exposure is taken for the character here; masks may be
+    wrong because of the exposure.
 
-def remove_exposure(frame: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """The picture that gives the frame in that light."""
-    gains, offsets = light
-    return (frame - offsets) / gains
-
-
-def exposure_drift(frames: np.ndarray, picture: np.ndarray, batch: int = 32) -> np.ndarray | None:
-    """The light of a clip's frames relative to that of those that show least of the character, [2, T, 1, 1, 3], of values in
-    [0, 255]; None where it hardly changes.
-
-    Why: a camera that measures its exposure answers to the character, so that the room is never as bright as it is when empty. What
-    differs from the background in the frame's light is the character: masks may take the light itself for one.
-
-    Shapes: frames [T, H, W, 3] uint8, picture of the background [H, W, 3] in [0, 255].
+    Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] in [0, 255].
     """
-    starts = range(0, len(frames), batch)
-    found = np.concatenate(
-        [fit_exposure(np.float32(frames[k : k + batch]) / 255, np.float32(picture) / 255) for k in starts], 1
-    )
-    found[1] *= 255
-    if np.ptp(np.quantile(grey_ratio(found), (0.05, 0.95))) < DRIFTS:
-        return None
-    area = np.array(
-        [
-            np.mean(np.abs(frame - apply_exposure(picture, found[:, k])).max(-1) > ANOTHER)
-            for k, frame in enumerate(frames)
-        ]
-    )
-    empty = np.median(found[:, area <= area.min() + EMPTY * (np.median(area) - area.min())], 1)
-    gains = found[0] / empty[0]
-    return np.stack([gains, found[1] - gains * empty[1]])
-
-
-def grey_ratio(light: np.ndarray) -> np.ndarray:
-    """How many times as bright grey is in a light: [2, T, 1, 1, 3] -> [T]."""
-    return apply_exposure(GREY, light).mean((1, 2, 3)) / GREY
-
-
-def exposure_trust(light: np.ndarray) -> np.ndarray:
-    """How much frames in their light tell of a background in its own, [2, T, 1, 1, 3] -> [T].
-
-    Why: a levelled frame is a little off wherever the tone curve bends. Where no frame of the same light shows a place, the others do.
-    """
-    return np.exp(-np.square((grey_ratio(light) - 1) / NEARLY) / 2) + LEAST
+    fits = [fit_exposure(frames[start : start + batch], background) for start in range(0, len(frames), batch)]
+    gain, offset = (np.concatenate([getattr(fit, name) for fit in fits]) for name in ("gain", "offset"))
+    found = Exposure(gain=gain, offset=offset)
+    if np.ptp(np.quantile(found.brightness, (0.05, 0.95))) < DRIFTS:
+        return Exposure.constant(len(frames))
+    expected = (gain[k] * background + offset[k] for k in range(len(frames)))
+    differs = (np.abs(frame - picture).max(-1) > CHARACTER_CONTRAST for frame, picture in zip(frames, expected))
+    area = np.array([np.mean(mask) for mask in differs])
+    empty = area <= area.min() + EMPTY * (np.median(area) - area.min())
+    relative = gain / np.median(gain[empty], 0)
+    return Exposure(gain=relative, offset=offset - relative * np.median(offset[empty], 0))

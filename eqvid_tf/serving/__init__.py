@@ -1,4 +1,4 @@
-"""Serving: the SavedModel and its requests, a client, and the transports that it speaks."""
+"""Serving: the SavedModel and its requests, a client of a server, and the transports to it."""
 
 from eqvid_tf.serving.client import Client
 from eqvid_tf.serving.transports import ServingError, Unavailable

@@ -1,129 +1,146 @@
 """What a served request carries: its inputs checked, pictures as encoded bytes, and the requests that warm a server up.
 
-All of it runs in the SavedModel's graph, in stock ops: a server without Python answers a bad request with one of these errors.
+All checks run in the SavedModel's graph, in stock ops: a server without Python answers a bad request with these errors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from eqvid_tf.serving.transports import LARGEST
+from eqvid_tf.pixels.coordinates import SINGULAR
+from eqvid_tf.serving.transports import MOST_PIXELS
 
-FLATTEST = 1e-6  # a motion with a smaller determinant is none (affine.check_motion)
-TOO_LARGE = f"the pictures of a request may have at most {LARGEST} pixels together; received [height, width]"
-
-
-def guarded(function, inputs: list[tf.TensorSpec]):
-    """`function` of a signature's inputs, in their order, with the request refused where they are not what they must be."""
-    return lambda *values: function(*checked(inputs, values))
+TOO_LARGE = f"the pictures of a request may have at most {MOST_PIXELS} pixels together; received [height, width]"
 
 
-def checked(inputs: list[tf.TensorSpec], values: tuple) -> list:
-    """The inputs of a signature, whose reading ends in an error unless all are of their shapes, of one batch, and finite."""
-    values = [tf.ensure_shape(value, spec.shape) for spec, value in zip(inputs, values)]
+def check_inputs(specs: Sequence[tf.TensorSpec], values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The inputs of a signature; to read one is an error unless all have their shapes, one batch and finite numbers.
+
+    Args:
+        specs: of the inputs; one named "motion" must be invertible, too.
+        values: in the same order.
+    """
+    values = [tf.ensure_shape(value, spec.shape) for spec, value in zip(specs, values)]
     counts = tf.stack([tf.shape(value)[0] for value in values])
     filled = tf.reduce_all(tf.stack([tf.size(value) > 0 for value in values]))
-    text = f"{', '.join(spec.name for spec in inputs)}: expected the same number of each, at least one, none empty; received"
+    names = ", ".join(spec.name for spec in specs)
+    text = f"{names}: expected the same number of each, at least one, none empty; received"
     with tf.control_dependencies([tf.debugging.Assert(filled & tf.reduce_all(counts == counts[0]), [text, counts])]):
-        return [checked_input(value, spec) for spec, value in zip(inputs, values)]
+        return [_check_input(value, spec) for spec, value in zip(specs, values)]
 
 
-def checked_input(value, spec: tf.TensorSpec):
-    """An input, if its numbers are finite and, of a motion, can be inverted."""
+def _check_input(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """One input, if its numbers are finite; a motion if it is invertible, too."""
     if spec.dtype == tf.string:
         return tf.identity(value)
     value = tf.debugging.check_numerics(value, f"{spec.name} must be finite")
-    return invertible(value) if spec.name == "motion" else value
+    return _check_invertible(value) if spec.name == "motion" else value
 
 
-def invertible(motion):
-    """Motions [B, 2, 3], or an error."""
+def _check_invertible(motion: tf.Tensor) -> tf.Tensor:
+    """Motions [B, 2, 3], if all are invertible."""
     a, b, c, d = motion[:, 0, 0], motion[:, 0, 1], motion[:, 1, 0], motion[:, 1, 1]
-    good = tf.reduce_all(tf.abs(a * d - b * c) >= FLATTEST)
-    with tf.control_dependencies(
-        [tf.debugging.Assert(good, ["motion must be invertible; received a determinant of 0"])]
-    ):
+    invertible = tf.reduce_all(tf.abs(a * d - b * c) >= SINGULAR)
+    text = "motion must be invertible; received a determinant of 0"
+    with tf.control_dependencies([tf.debugging.Assert(invertible, [text])]):
         return tf.identity(motion)
 
 
-def decode_pictures(pictures):
-    """PNG or JPEG files [B] as frames [B, H, W, 3] in [0, 1]. All of one size, at most LARGEST pixels together."""
-    sizes = tf.map_fn(size_of, pictures, fn_output_signature=tf.TensorSpec((2,), tf.int32))
+# ---- pictures
+
+
+def decode_pictures(files: tf.Tensor) -> tf.Tensor:
+    """Decode PNG or JPEG files, all of one size and at most `MOST_PIXELS` together, by what their headers claim.
+
+    Shapes: string [B] -> float32 [B, H, W, 3] in [0, 1].
+    """
+    sizes = tf.map_fn(_claimed_size, files, fn_output_signature=tf.TensorSpec((2,), tf.int32))
     text = "expected pictures of one size; received [height, width]"
-    alike = tf.debugging.Assert(tf.reduce_all(sizes == sizes[:1]), [text, sizes])
-    few = tf.reduce_sum(tf.reduce_prod(tf.cast(sizes, tf.int64), 1)) <= LARGEST
-    with tf.control_dependencies([alike, tf.debugging.Assert(few, [TOO_LARGE, tf.shape(pictures), sizes])]):
-        pictures = tf.identity(pictures)
-    decode = lambda picture: tf.io.decode_image(picture, channels=3, expand_animations=False)
-    frames = tf.map_fn(decode, pictures, fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8))
+    one_size = tf.debugging.Assert(tf.reduce_all(sizes == sizes[:1]), [text, sizes])
+    small = tf.reduce_sum(tf.reduce_prod(tf.cast(sizes, tf.int64), 1)) <= MOST_PIXELS
+    with tf.control_dependencies([one_size, tf.debugging.Assert(small, [TOO_LARGE, tf.shape(files), sizes])]):
+        files = tf.identity(files)
+    decode = lambda file: tf.io.decode_image(file, channels=3, expand_animations=False)
+    frames = tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec((None, None, 3), tf.uint8))
     return tf.cast(frames, tf.float32) / 255
 
 
-def size_of(picture):
-    """(height, width) that a PNG's or a JPEG's header claims, or an error: nothing is made room for before that."""
-    begins = lambda magic: tf.strings.substr(picture, 0, len(magic)) == magic
+def encode_pictures(frames: tf.Tensor) -> tf.Tensor:
+    """Encode frames as PNG files.
+
+    Shapes: float32 [B, H, W, 3] in [0, 1] -> string [B].
+    """
+    return tf.io.encode_png(tf.cast(tf.round(frames * 255), tf.uint8), compression=1)
+
+
+def _claimed_size(file: tf.Tensor) -> tf.Tensor:
+    """The size int32 (height, width) in the header of a PNG or a JPEG, checked before memory is taken for it."""
+    begins = lambda magic: tf.strings.substr(file, 0, len(magic)) == magic
     png, jpeg = begins(b"\x89PNG\r\n\x1a\n"), begins(b"\xff\xd8\xff")
+    length = tf.strings.length(file)
     text = "expected the bytes of a PNG or a JPEG file; received as many bytes of something else:"
-    with tf.control_dependencies(
-        [tf.debugging.Assert((png & (tf.strings.length(picture) > 32)) | jpeg, [text, tf.strings.length(picture)])]
-    ):
-        picture = tf.identity(picture)
-    size = tf.cond(
-        png, lambda: header_of_png(picture), lambda: tf.cast(tf.image.extract_jpeg_shape(picture)[:2], tf.int64)
-    )
-    small = tf.reduce_all((size > 0) & (size <= LARGEST)) & (tf.reduce_prod(size) <= LARGEST)
+    with tf.control_dependencies([tf.debugging.Assert((png & (length > 32)) | jpeg, [text, length])]):
+        file = tf.identity(file)
+    jpeg_size = lambda: tf.cast(tf.image.extract_jpeg_shape(file)[:2], tf.int64)
+    size = tf.cond(png, lambda: _png_size(file), jpeg_size)
+    small = tf.reduce_all((size > 0) & (size <= MOST_PIXELS)) & (tf.reduce_prod(size) <= MOST_PIXELS)
     with tf.control_dependencies([tf.debugging.Assert(small, [TOO_LARGE, tf.strings.as_string(size)])]):
         return tf.cast(size, tf.int32)
 
 
-def header_of_png(picture):
-    """(height, width) int64 of a PNG file's header: two big-endian numbers from its 16th byte on."""
-    numbers = tf.io.decode_raw(tf.strings.substr(picture, 16, 8), tf.uint8)
-    places = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
-    return tf.reverse(tf.reduce_sum(tf.reshape(tf.cast(numbers, tf.int64), [2, 4]) * places, 1), [0])
-
-
-def encode_pictures(frames):
-    """Frames [B, H, W, 3] in [0, 1] as PNG files [B]."""
-    return tf.io.encode_png(tf.cast(tf.round(frames * 255), tf.uint8), compression=1)
+def _png_size(file: tf.Tensor) -> tf.Tensor:
+    """The int64 (height, width) in a PNG's header: from its 16th byte on, two big-endian numbers, the width first."""
+    digits = tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.uint8)
+    values = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
+    return tf.reverse(tf.reduce_sum(tf.reshape(tf.cast(digits, tf.int64), [2, 4]) * values, 1), [0])
 
 
 # ---- requests that a server replays before it takes others
 
 
-def write_warm_up(folder: Path, endpoints: dict, size: tuple[int, int], stride: int) -> None:
-    """Writes assets.extra/tf_serving_warmup_requests: a request of one frame for each signature, of the size it is best at."""
+def write_warm_up(
+    folder: Path, signatures: Mapping[str, Sequence[tf.TensorSpec]], size: tuple[int, int], stride: int
+) -> None:
+    """Write assets.extra/tf_serving_warmup_requests: for each signature a request of one frame, on the model's canvas.
+
+    Args:
+        folder: of the SavedModel.
+        signatures: the specs of each one's inputs.
+        size: of the canvas, (height, width).
+        stride: pixels of a frame per cell of a feature map.
+    """
     place = folder / "assets.extra"
     place.mkdir()
     with tf.io.TFRecordWriter(str(place / "tf_serving_warmup_requests")) as writer:
-        for signature, (_, inputs) in endpoints.items():
-            writer.write(prediction_log(signature, {spec.name: example(spec, size, stride) for spec in inputs}))
+        for signature, specs in signatures.items():
+            writer.write(_prediction_log(signature, {spec.name: _example(spec, size, stride) for spec in specs}))
 
 
-def example(spec: tf.TensorSpec, size: tuple[int, int], stride: int):
+def _example(spec: tf.TensorSpec, size: tuple[int, int], stride: int) -> TensorProto:
     """A TensorProto of one grey frame, one map of such features, or no motion."""
     if spec.name == "motion":
         return tf.make_tensor_proto([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], tf.float32)
     if spec.dtype == tf.string:
         return tf.make_tensor_proto([tf.io.encode_png(tf.fill((*size, 3), tf.constant(128, tf.uint8))).numpy()])
-    if spec.name.endswith("features"):
-        size = [-(-side // stride) for side in size]
-    return tf.make_tensor_proto(0.5, tf.float32, (1, *size, spec.shape[-1]))  # one number, which fills the tensor
+    height, width = (-(-side // stride) for side in size) if spec.name.endswith("features") else size
+    return tf.make_tensor_proto(0.5, tf.float32, (1, height, width, spec.shape[-1]))  # one number fills the tensor
 
 
-def prediction_log(signature: str, inputs: dict) -> bytes:
-    """The message tensorflow.serving.PredictionLog, whose package an export must not need: a predict_log with one request."""
-    specification = field(3, signature.encode())
+def _prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:
+    """The message tensorflow.serving.PredictionLog of one request, without that package: an export must not need it."""
+    model_spec = _field(3, signature.encode())
     entries = [
-        field(2, field(1, name.encode()) + field(2, tensor.SerializeToString())) for name, tensor in inputs.items()
+        _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString())) for name, tensor in inputs.items()
     ]
-    return field(6, field(1, field(1, specification) + b"".join(entries)))
+    return _field(6, _field(1, _field(1, model_spec) + b"".join(entries)))
 
 
-def field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field of a protocol buffer, of a number below 16."""
+def _field(number: int, payload: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer; the number is below 16."""
     length, digits = len(payload), []
     while length > 127:
         digits.append(length % 128 + 128)

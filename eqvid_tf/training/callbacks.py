@@ -13,7 +13,6 @@ import tensorflow as tf
 from keras import ops
 
 from eqvid_tf.config import TrainConfig
-from eqvid_tf.core.model import remember
 from eqvid_tf.training import diagnosis
 from eqvid_tf.training.hints import refresh_hints
 
@@ -129,9 +128,11 @@ class Refresh(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        self.plates = [refresh_hints(self.model, *clip) for clip in zip(self.arrays, self.hints, self.plates)]
-        if self.model.config.structure == "partition":
-            remember(self.model, np.stack(self.plates) / 255, self.first)
+        for k, frames in enumerate(self.arrays):
+            found = refresh_hints(self.model, frames, self.plates[k])
+            self.plates[k], self.hints[k] = found.background, found.coverage
+        if self.model.h.remembers:
+            self.model.h.remember(np.stack(self.plates) / 255, self.first)
         self.clock.renew()
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
-from eqvid_tf.core.model import EquivariantVideoModel, remember
+from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.model_folder import find_model_folder, load, read_config, version_of
 from eqvid_tf.training.material import read_kept
@@ -83,7 +83,7 @@ def grow(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivari
         if weight.shape == known.shape:  # all but h's memory
             weight.assign(known)
     larger.seconds_trained.assign(0.0)
-    if config.structure == "partition":
-        remember(larger, model.h.pictures)
-        remember(larger, np.stack(plates) / 255, model.config.memory)
+    if larger.h.remembers:
+        larger.h.remember(model.h.pictures)
+        larger.h.remember(np.stack(plates) / 255, model.config.memory)
     return larger

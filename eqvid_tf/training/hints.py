@@ -1,41 +1,84 @@
-"""A clip's background and its hints, made anew while a model trains, now that the masks know more. Numpy, but for the model."""
+"""A clip's background and hints, made anew during training from what the networks' masks know by then."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+
 import numpy as np
 
-from eqvid_tf.separation import background as backgrounds
-from eqvid_tf.separation.layers import estimate_motions, network_coverage
-from eqvid_tf.separation.translucency import FAINT, fit_translucency, reference_frame, refine_coverage, remove_static
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.separation.background import background_noise, evenly_spaced, median_background
+from eqvid_tf.separation.masks import CLEARLY_SEEN, difference_coverage, network_coverage, without_static_parts
+from eqvid_tf.separation.motions import ReferenceMotions, estimate_motions, frame_weights, reference_frame
+from eqvid_tf.separation.translucency import Observation, fit_translucency, refine_coverage
 
 
-def refresh_hints(model, array: np.ndarray, hint: np.ndarray, former: np.ndarray) -> np.ndarray:
-    """The background of a clip as the masks now show it, [H, W, 3] in [0, 255]; its hints are made anew from that, in place.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Hints:
+    """What a clip itself says of its layers, before or beside the networks.
 
-    What the masks hide in every frame, and what moves with the character there, stays as it was, or a mask that is a little too
-    large would eat it away.
-
-    Shapes: array [T, H, W, 3] uint8, hint [T, H, W] uint8, former [H, W, 3] in [0, 255].
+    Attributes:
+        background: [h, w, 3] float32 in [0, 255].
+        coverage: of the character in each frame, the hints, [T, h, w] float32 in [0, 1].
     """
-    chosen = backgrounds.evenly_spaced(len(array))
-    frames = array[chosen]
-    hidden = network_coverage(model, frames)
-    if model.T.learned:
-        best, weights = reference_frame(frames, hidden)
-        motions, confidences = estimate_motions(model, array, [(chosen[best], index) for index in range(len(array))])
-        weights = weights * confidences[chosen]
-        hidden = remove_static(hidden, motions[chosen], weights)
-    seen = hidden.min(0) < 128
-    picture = np.where(seen[..., None], backgrounds.median_background(frames, hidden), former)
-    level, told = backgrounds.background_noise(frames, picture, hidden), None
-    if model.T.learned:
-        shown = backgrounds.difference_masks(frames[best][None], picture, level)[0] / 255
-        told, picture = fit_translucency(
-            lambda: zip(frames, motions[chosen], weights), picture, hidden.min(0) < FAINT, shown
-        )
-    hint[:] = backgrounds.difference_masks(array, picture, level)
-    if told:
-        for index in range(len(array)):
-            alpha = refine_coverage(told, hint[index] / np.float32(255), array[index], picture, motions[index])
-            hint[index] = alpha * 255 + 0.5
-    return picture
+
+    background: np.ndarray
+    coverage: np.ndarray
+
+
+def first_hints(frames: np.ndarray, resting: np.ndarray | None) -> Hints:
+    """The hints before any training: the median, and what differs from it.
+
+    Shapes: frames [T, h, w, 3] uint8, resting [T, h, w]; see `eqvid_tf.separation.background.resting_coverage`.
+    """
+    background = median_background(frames, resting)
+    noise = background_noise(frames, background)
+    return Hints(background=background, coverage=difference_coverage(frames, background, noise))
+
+
+def refresh_hints(model: EquivariantVideoModel, frames: np.ndarray, former: np.ndarray) -> Hints:
+    """The hints as the networks' masks give them now.
+
+    Where the masks hide the background in every frame, and what they hide moves with the character, the background
+    stays as it was: a mask that is a little too large would eat it away otherwise.
+
+    Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255].
+    """
+    chosen = evenly_spaced(len(frames))
+    few = frames[chosen]
+    coverage = network_coverage(model, few)
+    if not model.T.learned:
+        return _hints_without_motions(frames, few, coverage, former)
+    weights = frame_weights(few)
+    index = reference_frame(coverage, weights)
+    motions, confidences = estimate_motions(model, frames, [(int(chosen[index]), k) for k in range(len(frames))])
+    known = ReferenceMotions(index=index, motions=motions[chosen], weights=weights * confidences[chosen])
+    coverage = without_static_parts(coverage, known.motions, known.weights)
+    background = _visible_background(few, coverage, former)
+    noise = background_noise(few, background, coverage)
+    alpha = difference_coverage(few[index][None], background, noise)[0]
+    observations = lambda: _observations(few, known)
+    fit = fit_translucency(observations, background, coverage.min(0) < CLEARLY_SEEN, alpha)
+    hints = difference_coverage(frames, fit.background, noise)
+    if fit.translucency:
+        refined = zip(hints, frames, motions)
+        hints = np.stack([refine_coverage(fit.translucency, hint, x, fit.background, T) for hint, x, T in refined])
+    return Hints(background=fit.background, coverage=hints)
+
+
+def _hints_without_motions(frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> Hints:
+    background = _visible_background(few, coverage, former)
+    noise = background_noise(few, background, coverage)
+    return Hints(background=background, coverage=difference_coverage(frames, background, noise))
+
+
+def _visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> np.ndarray:
+    """The median where some frame shows the background, elsewhere the former one."""
+    visible = coverage.min(0) < 0.5
+    return np.where(visible[..., None], median_background(frames, coverage), former)
+
+
+def _observations(frames: np.ndarray, known: ReferenceMotions) -> Iterator[Observation]:
+    for frame, motion, weight in zip(frames, known.motions, known.weights):
+        yield Observation(frame=frame, motion=motion, weight=weight)

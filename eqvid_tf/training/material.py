@@ -63,7 +63,7 @@ def read_kept(folder: Path, canvas: tuple[int, int]) -> TrainingClips:
     ]
     arrays = [clip.arrays(canvas) for clip in clips]
     hints = [
-        np.stack([read_image(path)[..., 0] for path in sorted((clip.path / "masks").glob("*.png"))]) for clip in clips
+        np.stack([read_image(path)[..., 0] for path in sorted((clip.path / "masks").glob("*.png"))]) / np.float32(255) for clip in clips
     ]
     for clip, array, hint in zip(clips, arrays, hints):
         if hint.shape != array.shape[:3]:

@@ -14,18 +14,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
+from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.estimators import build_estimator
-from eqvid_tf.core.model import EquivariantVideoModel, remember
+from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
-from eqvid_tf.separation import background as backgrounds
+from eqvid_tf.separation.background import resting_coverage
 from eqvid_tf.training import diagnosis
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
+from eqvid_tf.training.hints import first_hints
 from eqvid_tf.training.material import TrainingClips, write_kept
 from eqvid_tf.training.optimizer import Muon
 
@@ -106,15 +107,11 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Callable[[str],
     """Clips, their camera's sway taken out, and what can be told of them before any training."""
     clips = [stabilize(clip) for clip in clips]
     for clip in clips:
-        if isinstance(clip, StabilizedClip):
+        if clip.sways:
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
     arrays = [clip.arrays(canvas) for clip in clips]
-    plates = [backgrounds.median_background(array, backgrounds.resting_masks(array)) for array in arrays]
-    hints = [
-        backgrounds.difference_masks(array, seen, backgrounds.background_noise(array, seen))
-        for array, seen in zip(arrays, plates)
-    ]
-    return TrainingClips(clips, arrays, hints, plates)
+    hints = [first_hints(array, resting_coverage(array)) for array in arrays]
+    return TrainingClips(clips, arrays, [hint.coverage for hint in hints], [hint.background for hint in hints])
 
 
 def learn(
@@ -152,7 +149,7 @@ def learn(
     probe = next(iter(draw(seed=config.train.seed + 1)))
     clock = Clock(model, config.train)
     schedule = Schedule(clock, config.train.learning_rate)
-    recall = Refresh(clock, new.arrays, new.hints, new.plates, first_of(config, new))
+    recall = Refresh(clock, new.arrays, hints, new.plates, first_of(config, new))
     rounds = Diagnosis(clock, probe, log, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     board = [TensorBoard(clock, folder / "logs", probe)] if folder else []
@@ -182,8 +179,8 @@ def begin_folder(folder: Path) -> None:
 def new_model(config: Config, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
     """A new model, compiled, with the clips' medians in its memory."""
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
-    if config.model.structure == "partition":
-        remember(model, np.stack(plates) / 255)
+    if model.h.remembers:
+        model.h.remember(np.stack(plates) / 255)
     return compile_model(model, config.train)
 
 

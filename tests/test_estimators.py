@@ -14,9 +14,8 @@ from eqvid_tf.core.estimators import (
     KnownMotion,
     MotionEstimator,
     build_estimator,
-    character_box,
-    moments,
-    present,
+    energy_box,
+    presence,
     random_motions,
 )
 
@@ -57,7 +56,7 @@ def test_one_contract(name, kind, learned):
     pair = a_pair([(0.1, 0.2), (-0.3, 0.0)], [(0.3, 0.2), (0.0, 0.1)])
     motion = estimator(pair)
     assert motion.shape == (2, 2, 3) and keras.backend.standardize_dtype(motion.dtype) == "float32"
-    np.testing.assert_array_equal(estimator.estimates(pair)[-1], motion)
+    np.testing.assert_array_equal(estimator.refinements(pair)[-1], motion)
     needed = {key: value for key, value in pair.items() if key in estimator.reads or not learned}
     np.testing.assert_array_equal(estimator(needed), motion)  # it looks at nothing else
     if learned:
@@ -90,13 +89,14 @@ def test_without_a_character_there_is_no_motion(empty):
 
 
 def test_a_faint_haze_is_no_character():
-    """A map of an empty frame is not quite empty: presence is kept off 0."""
+    """A map of an empty frame is not quite empty: its coverage is never quite 0."""
     haze = np.float32(np.random.default_rng(1).uniform(0, 0.005, (2, *SIZE, 4)))
     pair = {"features": haze[:1], "next_features": haze[1:]}
     np.testing.assert_allclose(FeatureMotion()(pair), affine.identity(1), atol=1e-4)
     small = np.zeros((1, *SIZE, 4), "float32")
     small[0, 10:13, 14:17] = 0.9  # 1 % of the frame
-    assert float(present(moments(small)[2], moments(small)[2])[0]) > 0.99
+    mass = energy_box(small).mass
+    assert float(presence(mass, mass)[0]) > 0.99
 
 
 def test_the_frames_estimator_starts_near_the_identity():
@@ -113,23 +113,22 @@ def test_what_the_head_finds_is_in_the_characters_own_square():
     estimator(pair)
     estimator.out.bias.assign([0, 0, 0.5, 0, 0, 0])
     motion = ops.convert_to_numpy(estimator(pair))
-    centre, radius, _ = moments(pair["features"])
-    square = ops.convert_to_numpy(character_box(centre, radius, SIZE))
+    square = ops.convert_to_numpy(energy_box(pair["features"]).frame_from_crop)
     np.testing.assert_allclose(motion[0, 0, 2], 0.5 * square[0, 0, 0], rtol=0.01)
     np.testing.assert_allclose(motion[0, 1, 2], 0.0, atol=1e-4)
 
 
-# -- moments, and motions to learn from ------------------------------------------------------------------------------
+# -- where the energy is, and motions to learn from ------------------------------------------------------------------------------
 
 
-def test_moments_of_one_cell_and_of_a_known_spread():
+def test_the_energy_of_one_cell_and_of_a_known_spread():
     cell = np.zeros((1, *SIZE, 2), "float32")
     cell[0, 5, 8] = (3, 4)
-    centre, radius, mass = moments(cell)
+    centre, radius, mass, _ = energy_box(cell)
     np.testing.assert_allclose(centre[0], [17 / 36 - 1, 11 / 24 - 1], atol=1e-4)
     assert float(radius[0]) < 2e-3 and float(mass[0]) == pytest.approx(25 / (24 * 36), rel=1e-4)
     cell[0, 5, 20], cell[0, 5, 8] = (5, 0), (3, 4)  # the same energy 12 cells to the right
-    centre, radius, _ = moments(cell)
+    centre, radius, _, _ = energy_box(cell)
     np.testing.assert_allclose(centre[0], [29 / 36 - 1, 11 / 24 - 1], atol=1e-4)
     assert float(radius[0]) == pytest.approx(6 * 2 / 24 / 2**0.5, rel=1e-3)  # in units of half the height
 
@@ -137,7 +136,7 @@ def test_moments_of_one_cell_and_of_a_known_spread():
 def test_random_motions_land_in_the_frame():
     centre = np.float32(np.random.default_rng(0).uniform(-0.9, 0.9, (500, 2)))
     key = keras.random.SeedGenerator(3)
-    motions = random_motions(key, 500, centre, ASPECT)
+    motions = random_motions(key, centre, ASPECT)
     landed = ops.convert_to_numpy(affine.transform_points(motions, centre[:, None]))[:, 0]
     assert np.abs(landed).max() <= 0.7 + FLOAT32 and np.abs(landed).max() > 0.65
     linear = ops.convert_to_numpy(affine.to_square(motions, ASPECT))[:, :, :2]
@@ -145,9 +144,9 @@ def test_random_motions_land_in_the_frame():
     turn = np.arctan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
     assert 0.6 < size.min() < 0.8 and 1.2 < size.max() < 1.6
     assert turn.min() < -0.55 and turn.max() > 0.55 and abs(turn.mean()) < 0.1
-    again = random_motions(keras.random.SeedGenerator(3), 500, centre, ASPECT)
+    again = random_motions(keras.random.SeedGenerator(3), centre, ASPECT)
     np.testing.assert_array_equal(again, motions)
-    assert np.abs(random_motions(key, 500, centre, ASPECT) - motions).max() > 0.1
+    assert np.abs(random_motions(key, centre, ASPECT) - motions).max() > 0.1
 
 
 # -- learning ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqvid_tf.pixels.canvas import canvas_for, canvas_from_clip, fit, fit_box, unfit
@@ -12,6 +12,7 @@ SIDES = st.integers(1, 700)
 SIZES = st.tuples(SIDES, SIDES)
 
 
+@settings(max_examples=50)
 @given(SIZES, st.integers(8, 256), st.sampled_from([1, 8, 16]))
 def test_canvas_follows_the_aspect(size, image_size, multiple):
     canvas = canvas_for(size, image_size, multiple)
@@ -22,6 +23,7 @@ def test_canvas_follows_the_aspect(size, image_size, multiple):
     assert abs(max(canvas) - wanted * image_size) <= multiple / 2 + 1e-6
 
 
+@settings(max_examples=50)
 @given(SIZES, st.tuples(st.integers(8, 200), st.integers(8, 200)))
 def test_box_keeps_the_aspect_inside_the_canvas(size, canvas):
     top, left, height, width = fit_box(size, canvas)
@@ -32,6 +34,7 @@ def test_box_keeps_the_aspect_inside_the_canvas(size, canvas):
     assert abs(height - scale * size[0]) <= 1 and abs(width - scale * size[1]) <= 1
 
 
+@settings(max_examples=50)
 @given(SIZES, st.tuples(st.integers(8, 200), st.integers(8, 200)))
 def test_canvas_coordinates_put_edges_on_edges(size, canvas):
     top, left, height, width = fit_box(size, canvas)
@@ -40,7 +43,7 @@ def test_canvas_coordinates_put_edges_on_edges(size, canvas):
     np.testing.assert_allclose(pixels, [[left, left + width], [top, top + height]], atol=1e-9)
 
 
-@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,), (7,)])
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (5,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_the_same_size_is_the_identity(channels, dtype):
     array = (np.random.default_rng(0).random((40, 56, *channels)) * 255).astype(dtype)
@@ -51,7 +54,7 @@ def test_the_same_size_is_the_identity(channels, dtype):
     np.testing.assert_array_equal(canvas_from_clip((40, 56), (40, 56)), np.eye(3))
 
 
-@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,), (7,)])
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (5,)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_fit_and_unfit_of_any_channels(channels, dtype):
     y, x = np.mgrid[:60, :90] / 90

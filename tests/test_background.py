@@ -1,4 +1,4 @@
-"""The plate of a clip, and cutting out and setting down, on cases with a known answer."""
+"""The background of a clip, and cutting out, on cases with a known answer."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,9 @@ from eqvid_tf.pixels import medians
 from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.separation import background as backgrounds
+from eqvid_tf.separation.background import resting_coverage
 from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.synthetic.scenes import draw_scene
 
 RNG = np.random.default_rng(0)
@@ -17,11 +19,11 @@ ROOM = np.tile(np.linspace(40, 120, 48), (32, 1))[..., None] + np.zeros(3)
 
 
 def walker(places, size=(32, 48), side=8):
-    """Frames and masks of a bright square on a still background, its left edge at each of `places`."""
-    frames, masks = np.tile(ROOM, (len(places), 1, 1, 1)).astype(np.uint8), np.zeros((len(places), *size), np.uint8)
+    """Frames and coverage of a bright square on a still background, its left edge at each of `places`."""
+    frames, masks = np.tile(ROOM, (len(places), 1, 1, 1)).astype(np.uint8), np.zeros((len(places), *size), np.float32)
     for k, x in enumerate(places):
         frames[k, 12 : 12 + side, x : x + side] = (250, 30, 200)
-        masks[k, 12 : 12 + side, x : x + side] = 255
+        masks[k, 12 : 12 + side, x : x + side] = 1
     return frames, masks
 
 
@@ -30,7 +32,7 @@ def walker(places, size=(32, 48), side=8):
 
 @pytest.mark.parametrize("count", [8, 9])
 def test_median_of_equal_weights_is_the_median(count, monkeypatch):
-    monkeypatch.setattr(backgrounds, "BLOCK", 100)  # several strips of rows
+    monkeypatch.setattr(medians, "BLOCK", 100)  # several strips of rows
     for weights in (np.ones(count), np.full((count, 5, 7), 0.3)):
         np.testing.assert_array_equal(medians.weighted_median(FRAMES[:count], weights), np.median(FRAMES[:count], 0))
 
@@ -43,7 +45,7 @@ def test_weights_count_as_repetitions():
     np.testing.assert_array_equal(medians.weighted_median(FRAMES, one), FRAMES[4])
 
 
-def test_a_resting_character_does_not_enter_the_plate():
+def test_a_resting_character_does_not_enter_the_background():
     frames, _ = walker([*range(0, 16, 4), *[16] * 14, *range(20, 40, 4)])
     assert np.abs(np.median(frames, 0) - ROOM).max() > 100
     assert np.abs(backgrounds.median_background(frames) - ROOM).max() <= 1
@@ -52,7 +54,7 @@ def test_a_resting_character_does_not_enter_the_plate():
     assert np.abs(backgrounds.median_background(many) - ROOM).max() <= 1
 
 
-def test_a_still_clip_is_its_own_plate():
+def test_a_still_clip_is_its_own_background():
     np.testing.assert_array_equal(backgrounds.median_background(np.tile(FRAMES[:1], (4, 1, 1, 1))), FRAMES[0])
 
 
@@ -61,26 +63,26 @@ def test_with_masks_one_clear_frame_is_enough():
     assert np.abs(backgrounds.median_background(frames, masks) - ROOM).max() <= 1
     hidden, masks = walker([20] * 3)
     made = backgrounds.median_background(hidden, masks)  # hidden throughout: filled from around, not with the character
-    hole = masks[0] > 127
+    hole = masks[0] > 0.5
     np.testing.assert_array_equal(made[~hole], hidden[0][~hole])
     assert np.abs(made - ROOM).max() <= 30 < np.abs(hidden[0].astype(int) - ROOM).max()
-    masks[1] //= 2  # half translucent in one frame
+    masks[1] /= 2.1  # half translucent in one frame
     hidden[1, 12:20, 20:28] = 99
     assert (backgrounds.median_background(hidden, masks)[12:20, 20:28] == 99).all()
 
 
-def test_spread_takes_both_ends():
+def test_evenly_spaced_frames_take_both_ends():
     np.testing.assert_array_equal(backgrounds.evenly_spaced(5), np.arange(5))
     chosen = backgrounds.evenly_spaced(1000, 10)
     assert len(chosen) == 10 and chosen[0] == 0 and chosen[-1] == 999
 
 
-def test_hints_are_the_masks_where_the_background_is_known():
+def test_what_differs_is_the_character_where_the_background_is_known():
     frames, masks = walker([3, 20, 35])
     noisy = np.clip(frames + RNG.normal(0, 2, frames.shape), 0, 255).astype(np.uint8)
     for clip in (frames, noisy):
-        found = backgrounds.difference_masks(clip, ROOM.astype(np.float32), chunk=2)
-        assert found.dtype == np.uint8 and np.mean((found > 127) != (masks > 127)) < 0.003
+        found = difference_coverage(clip, ROOM.astype(np.float32), batch=2)
+        assert found.dtype == np.float32 and np.mean((found > 0.5) != (masks > 0.5)) < 0.003
 
 
 # -- cutting out ---------------------------------------------------------------------------------------------------
@@ -108,8 +110,8 @@ def composite(alpha, colour, background=ROOM):
 def test_an_exact_composite_gives_its_alpha_back():
     rows, columns = np.mgrid[:32, :48]
     alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)  # a disc with a soft edge of a pixel
-    presence = dilate(alpha > 0.5, 2).astype(np.float32)
-    layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, presence, noise=0.0)
+    coverage = dilate(alpha > 0.5, 2).astype(np.float32)
+    layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, coverage, noise=0.0)
     assert layer.dtype == np.float32 and (layer[..., :3] <= 255 * layer[..., 3:] + 1e-3).all() and layer.min() >= 0
     error = np.abs(layer[..., 3] - alpha)
     assert error.max() < 0.15 and error.mean() < 0.003, (error.max(), error.mean())
@@ -138,8 +140,8 @@ def test_drawn_characters_come_out_whole():
     for seed in range(4):
         scene = draw_scene(seed, frames=2)
         frame, mask = scene.picture(0)
-        presence = dilate(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
-        layer = cut_out(frame, scene.background.astype(np.float32), presence, noise=0.0)
+        coverage = dilate(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
+        layer = cut_out(frame, scene.background.astype(np.float32), coverage, noise=0.0)
         alpha, true = layer[..., 3], mask / 255
         overlap = ((alpha > 0.5) & (true > 0.5)).sum() / ((alpha > 0.5) | (true > 0.5)).sum()
         figures.append([overlap, np.abs(alpha - true).sum() / true.sum()])
@@ -150,8 +152,8 @@ def test_drawn_characters_come_out_whole():
 
 def test_nothing_there_cuts_nothing_out():
     frames, masks = walker([5, 30])
-    for presence in (masks[1] / 255.0, 0.0 * masks[0]):  # looks elsewhere, or nowhere
-        assert not cut_out(frames[0], ROOM, presence.astype(np.float32), noise=0.0).any()
+    for coverage in (masks[1], 0 * masks[0]):  # looks elsewhere, or nowhere
+        assert not cut_out(frames[0], ROOM, coverage.astype(np.float32), noise=0.0).any()
 
 
 def test_noise_is_that_of_the_background():
@@ -208,22 +210,22 @@ def test_over_is_the_compositing_equation():
     np.testing.assert_array_equal(over(layer, background)[1, 1], [100, 100, 100])
 
 
-def test_a_character_that_rests_is_told_by_its_colours():
+def test_a_character_that_rests_is_found_by_its_colours():
     """It stands for two thirds of the clip where it also lingers; the median of the moving frames is half character."""
     background = RNG.integers(60, 120, (40, 48, 3)).astype(np.uint8)
     columns = [*range(6, 20), *[20] * 44, *range(20, 6, -1)]
     frames = np.repeat(background[None], len(columns), 0)
     for frame, left in zip(frames, columns):
         frame[12:28, left : left + 12] = (220, 40, 40)
-    found = backgrounds.resting_masks(frames)
+    found = resting_coverage(frames)
     truth = np.zeros(frames.shape[:3], bool)
     for mask, left in zip(truth, columns):
         mask[12:28, left : left + 12] = True
     place = found.any(0)
-    assert place[12:28, 20:31].all() and ((found > 127) == truth)[:, place].mean() > 0.95
+    assert place[12:28, 20:31].all() and ((found > 0.5) == truth)[:, place].mean() > 0.95
     seen = place & ~truth.all(0)
-    without, told = (
+    without, with_colours = (
         np.abs(backgrounds.median_background(frames, masks) - background)[seen].mean() for masks in (None, found)
     )
-    assert told < 0.1 * without, (told, without)
-    assert backgrounds.resting_masks(frames[:14]) is None
+    assert with_colours < 0.1 * without, (with_colours, without)
+    assert resting_coverage(frames[:14]) is None

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eqvid_tf.data.clips import ClipError, fit, open_clip, read_image
+from eqvid_tf.data.clips import ClipError, open_clip, read_image
 from eqvid_tf.data.readers import even_steps
+from eqvid_tf.pixels.canvas import fit
 
 SHARED = Path(__file__).parents[2] / "shared" / "clips"
 RGB = {"mp4": "libx264rgb", "mov": "libx264rgb", "mkv": "ffv1", "avi": "ffv1"}  # lossless

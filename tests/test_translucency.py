@@ -1,11 +1,13 @@
-"""What several frames tell together: glass is told from an opaque grey, and only where the frames agree."""
+"""What several frames know together: glass differs from an opaque grey, and only where the frames agree."""
 
 import numpy as np
 import pytest
 
 from eqvid_tf.pixels.resampling import move
-from eqvid_tf.separation import translucency
 from eqvid_tf.separation.cutout import extract_layer
+from eqvid_tf.separation.masks import without_static_parts
+from eqvid_tf.separation.motions import frame_weights, reference_frame
+from eqvid_tf.separation.translucency import Observation, fit_translucency, refine_coverage
 
 SIZE = (40, 56)
 GLASS = 0.3  # its coverage
@@ -29,9 +31,13 @@ def passing():
     return background, np.stack([layer[..., 3] for layer in layers]), frames, motions
 
 
-def told(background, alpha, frames, motions, seen=None):
+def observe(frames, motions):
+    return lambda: (Observation(frame=frame, motion=motion, weight=1.0) for frame, motion in zip(frames, motions))
+
+
+def fit(background, alpha, frames, motions, seen=None):
     seen = np.ones(SIZE, bool) if seen is None else seen
-    return translucency.fit_lines(((f, m, 1.0) for f, m in zip(frames, motions)), background, seen, alpha[0])
+    return fit_translucency(observe(frames, motions), background, seen, alpha[0]).translucency
 
 
 def opaque(alpha):
@@ -41,11 +47,11 @@ def opaque(alpha):
 
 def test_glass_is_told_from_an_opaque_grey(passing):
     background, alpha, frames, motions = passing
-    found = told(background, opaque(alpha), frames, motions)
+    found = fit(background, opaque(alpha), frames, motions)
     inside = np.zeros(SIZE, bool)
     inside[16:26, 8:18] = True
     for k in (0, COUNT // 2):
-        mended = translucency.refine_coverage(found, opaque(alpha[k]), frames[k], background, motions[k])
+        mended = refine_coverage(found, opaque(alpha[k]), frames[k], background, motions[k])
         middle = move(inside[..., None].astype("float32"), motions[k])[..., 0] > 0.99
         assert np.abs(opaque(alpha[k]) - alpha[k])[middle].mean() > 0.3
         assert np.abs(mended - alpha[k])[middle].mean() < 0.06
@@ -62,12 +68,10 @@ def test_what_was_never_seen_is_not_believed(passing):
     wrong, seen = background.copy(), np.ones(SIZE, bool)
     wrong[12:32, 24:34], seen[12:32, 24:34] = (250, 0, 250), False
     middle = np.s_[17:25, 8:10]
-    careless = told(wrong, opaque(alpha), frames, motions)
-    careful = told(wrong, opaque(alpha), frames, motions, seen)
+    careless = fit(wrong, opaque(alpha), frames, motions)
+    careful = fit(wrong, opaque(alpha), frames, motions, seen)
     errors = [
-        np.abs(translucency.refine_coverage(each, opaque(alpha[0]), frames[0], background, motions[0]) - alpha[0])[
-            middle
-        ].mean()
+        np.abs(refine_coverage(each, opaque(alpha[0]), frames[0], background, motions[0]) - alpha[0])[middle].mean()
         for each in (careless, careful)
     ]
     assert errors[1] < 0.1 < errors[0]
@@ -78,14 +82,13 @@ def test_a_place_that_was_never_seen_is_looked_at_through_the_glass(passing):
     background, alpha, frames, motions = passing
     wrong, seen = background.copy(), np.ones(SIZE, bool)
     wrong[18:24, 26:34], seen[18:24, 26:34] = (250, 0, 250), False
-    found, mended = translucency.fit_translucency(
-        lambda: zip(frames, motions, np.ones(COUNT)), wrong, seen, opaque(alpha[0])
-    )
+    found = fit_translucency(observe(frames, motions), wrong, seen, opaque(alpha[0]))
+    mended = found.background
     assert np.abs(wrong - background)[~seen].mean() > 60
     assert np.abs(mended - background)[~seen].max() < 15
     np.testing.assert_array_equal(mended[seen], background[seen])
     k = COUNT // 2
-    coverage = translucency.refine_coverage(found, opaque(alpha[k]), frames[k], mended, motions[k])
+    coverage = refine_coverage(found.translucency, opaque(alpha[k]), frames[k], mended, motions[k])
     assert np.abs(coverage - alpha[k])[move(opaque(alpha[0])[..., None], motions[k])[..., 0] > 0.99].mean() < 0.06
 
 
@@ -97,52 +100,50 @@ def test_through_what_is_opaque_nothing_is_seen(passing):
     frames = (solid * 120 + (1 - solid) * background).clip(0, 255).round().astype("uint8")
     seen = solid.min(0)[..., 0] < 0.9
     wrong = np.where(seen[..., None], background, np.array([250, 0, 250], "float32"))
-    found, same = translucency.fit_translucency(
-        lambda: zip(frames, slow, np.ones(COUNT)), wrong, seen, opaque(alpha[0])
-    )
-    assert found is not None and not seen.all()
-    np.testing.assert_array_equal(same, wrong)
+    found = fit_translucency(observe(frames, slow), wrong, seen, opaque(alpha[0]))
+    assert found.translucency is not None and not seen.all()
+    np.testing.assert_array_equal(found.background, wrong)
 
 
-def test_wrong_motions_and_no_character_tell_nothing(passing):
+def test_wrong_motions_and_no_character_give_nothing(passing):
     background, alpha, frames, motions = passing
-    assert told(background, opaque(alpha), frames, motions[::-1]) is None
-    assert told(background, 0 * alpha, frames, motions) is None
+    assert fit(background, opaque(alpha), frames, motions[::-1]) is None
+    assert fit(background, 0 * alpha, frames, motions) is None
 
 
 def test_the_reference_shows_the_character_whole_and_in_motion():
     frames = np.zeros((6, 20, 20, 3), "uint8")
-    presence = np.zeros((6, 20, 20), "uint8")
+    coverage = np.zeros((6, 20, 20), "float32")
     for k, left in enumerate((0, 0, 0, 4, 8, 17)):
-        frames[k, 5:12, left : left + 6] = presence[k, 5:12, left : left + 6] = 255
-    best, weights = translucency.reference_frame(frames, presence)
-    assert best in (3, 4)  # not at rest, not at the border
+        frames[k, 5:12, left : left + 6], coverage[k, 5:12, left : left + 6] = 255, 1
+    weights = frame_weights(frames)
+    assert reference_frame(coverage, weights) in (3, 4)  # not at rest, not at the border
     assert weights[0] < 0.1 < weights[3] <= 1
 
 
 def test_a_frame_that_disagrees_keeps_its_own_coverage(passing):
     """The pane changes its colour in one frame: what the others tell is no evidence there."""
     background, alpha, frames, motions = passing
-    found = told(background, opaque(alpha), frames, motions)
+    found = fit(background, opaque(alpha), frames, motions)
     changed = np.where(alpha[5][..., None] > 0.1, np.uint8([0, 255, 0]), frames[5])
-    mended = translucency.refine_coverage(found, opaque(alpha[5]), changed, background, motions[5])
+    mended = refine_coverage(found, opaque(alpha[5]), changed, background, motions[5])
     assert np.abs(mended - opaque(alpha[5])).max() < 0.15
 
 
 def test_what_every_mask_hides_has_to_move_along(passing):
     """A flaw of the background is hidden in every frame and stays where it is."""
     _, alpha, _, motions = passing
-    masks, alike = np.uint8(255 * (alpha > 0.1)), np.ones(COUNT)
+    masks, weights = opaque(alpha), np.ones(COUNT)
     flawed = masks.copy()
-    flawed[:, 30:32, 50:52] = 255
-    np.testing.assert_array_equal(translucency.remove_static(flawed, motions, alike), masks)
+    flawed[:, 30:32, 50:52] = 1
+    np.testing.assert_array_equal(without_static_parts(flawed, motions, weights), masks)
     np.testing.assert_array_equal(
-        translucency.remove_static(flawed, motions * [1, 1, 4], alike), flawed
+        without_static_parts(flawed, motions * [1, 1, 4], weights), flawed
     )  # wrong motions say nothing
-    faint = np.minimum(masks, 60) + np.uint8(40)  # hidden in every frame, and certain in none
-    np.testing.assert_array_equal(translucency.remove_static(faint, motions, alike), faint)
+    faint = np.minimum(masks, 0.25) + np.float32(0.15)  # hidden in every frame, and certain in none
+    np.testing.assert_array_equal(without_static_parts(faint, motions, weights), faint)
     # a place that a slow character itself hides in every frame
     slow = motions * [1, 1, 0.1]
-    masks = np.stack([np.uint8(255 * (move(alpha[0][..., None], motion)[..., 0] > 0.1)) for motion in slow])
-    assert (masks.min(0) > 127).any()
-    np.testing.assert_array_equal(translucency.remove_static(masks, slow, alike), masks)
+    masks = np.stack([opaque(move(alpha[0][..., None], motion)[..., 0]) for motion in slow])
+    assert (masks.min(0) > 0.5).any()
+    np.testing.assert_array_equal(without_static_parts(masks, slow, weights), masks)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqvid_tf.core import affine
-from eqvid_tf.core.sampler import SpatialTransformer, coverage, warp
+from eqvid_tf.core.sampler import SpatialTransformer, validity, warp
 from eqvid_tf.testing import run_layer_test
 
 FLOAT32 = 1e-5
@@ -119,9 +119,8 @@ def test_odd_size_reads_where_the_formula_says():
 def test_two_warps_are_one_by_the_product(x1, y1, x2, y2):
     """warp(warp(z, a), b) = warp(z, a @ b), exactly so for whole pixels with room around the content."""
     frame = np.pad(FRAME, [[0, 0], [8, 8], [8, 8], [0, 0]])
-    first, second = (
-        affine.from_pixels([[1.0, 0.0, x], [0.0, 1.0, y]], frame.shape[1:3]) for x, y in ((x1, y1), (x2, y2))
-    )
+    height, width = frame.shape[1:3]
+    first, second = (affine.build(shift=(2 * x / width, 2 * y / height)) for x, y in ((x1, y1), (x2, y2)))
     twice = warp(warp(frame, first[None]), second[None])
     np.testing.assert_allclose(twice, warp(frame, affine.compose(first, second)[None]), atol=1e-4)
 
@@ -228,7 +227,7 @@ def test_coverage_is_the_warp_of_ones_and_so_is_its_gradient(seed, size):
     _, expected = gradients(ones, theta, upstream, size)
     with tf.GradientTape() as tape:
         tape.watch(theta)
-        covered = coverage(theta, (6, 9), size)
+        covered = validity(theta, (6, 9), size)
     np.testing.assert_allclose(covered, warp(ones, theta, size), atol=1e-12)
     np.testing.assert_allclose(tape.gradient(covered, theta, upstream), expected, atol=1e-9)
 

@@ -1,4 +1,4 @@
-"""What classical code around the networks is worth without them: it must not beat the scissors."""
+"""The comparison with the scissors: what classical code around the networks is worth without them."""
 
 from eqvid_tf.config import Config
 from eqvid_tf.data.clips import open_clip
@@ -7,7 +7,7 @@ from eqvid_tf.training.train import configure, new_model, prepare
 
 
 def test_untrained_weights_lose_to_the_scissors(scene, tmp_path):
-    """With the clips' medians in memory, as at the start of training: masks, motions and renders are the networks' to learn."""
+    """With the clips' medians in memory, as at the start of training: the rest is the networks' to learn."""
     scenes = [scene, scene.parent / "second"]
     clips = [open_clip(folder, cache=None) for folder in scenes]
     model = new_model(configure(Config(), clips), prepare(clips, (32, 48), print).plates)

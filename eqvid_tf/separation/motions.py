@@ -1,0 +1,79 @@
+"""The character's motions between frames of a clip, as the model estimates them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.pixels.canvas import canvas_from_clip
+from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.separation.background import novelty, usual_novelty
+from eqvid_tf.separation.masks import unit_frames
+
+
+class MotionEstimates(NamedTuple):
+    """Motions [N, 2, 3] forward, and how far each can be trusted, [N] in [0, 1]."""
+
+    motions: np.ndarray
+    confidences: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ReferenceMotions:
+    """The motion from one frame of a clip, the reference, to every frame.
+
+    Attributes:
+        index: of the reference frame.
+        motions: [T, 2, 3] forward.
+        weights: [T] in [0, 1], what each frame counts: how new it is, times the confidence of its motion.
+    """
+
+    index: int
+    motions: np.ndarray
+    weights: np.ndarray
+
+
+def estimate_motions(
+    model: EquivariantVideoModel, frames: np.ndarray, pairs: list[tuple[int, int]], batch: int = 32
+) -> MotionEstimates:
+    """Estimate the motions between pairs of frames on the canvas.
+
+    Shapes: frames [T, h, w, 3] uint8; the motions are in canvas coordinates.
+    """
+    motions, confidences = [], []
+    for start in range(0, len(pairs), batch):
+        first, second = (unit_frames(frames[list(indices)]) for indices in zip(*pairs[start : start + batch]))
+        motion, confidence = model.estimate_motion(first, second)
+        motions.append(np.asarray(motion, np.float64))
+        confidences.append(np.asarray(confidence, np.float64))
+    return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
+
+
+def frame_weights(frames: np.ndarray) -> np.ndarray:
+    """What each frame adds to the others, [T] in [0, 1]: its novelty, at most the usual one.
+
+    Why: a rest that thirty frames show is one view of the character, not thirty.
+    """
+    weights = novelty(frames)
+    return np.minimum(weights / usual_novelty(weights), 1)
+
+
+def reference_frame(coverage: np.ndarray, weights: np.ndarray) -> int:
+    """The index of the frame that shows the character best: large, wholly inside, and in motion.
+
+    Shapes: coverage [T, h, w] in [0, 1], weights [T], see `frame_weights`.
+    """
+    solid = coverage > 0.5
+    area = solid.mean((1, 2))
+    edges = (solid[:, 0], solid[:, -1], solid[:, :, 0], solid[:, :, -1])
+    at_border = sum(edge.mean(-1) for edge in edges)
+    return int(np.argmax(weights * (area - area.max() * np.minimum(5 * at_border, 1))))
+
+
+def motion_from_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """Motions [..., 2, 3] in canvas coordinates as motions in the coordinates of a clip of `size`."""
+    to_canvas = canvas_from_clip(size, canvas)
+    return (np.linalg.inv(to_canvas) @ homogeneous(motion) @ to_canvas)[..., :2, :]
