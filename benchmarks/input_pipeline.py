@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import record
 
-from eqvid_tf.data.clips import canvas_for, open_clip
+from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.data.readers import examine
 from eqvid_tf.data.writers import write_video
+from eqvid_tf.pixels.canvas import canvas_for
 
 RESULTS = Path(__file__).parent / "results" / "input_pipeline.json"
 SIZE, COUNT = (480, 640), 200

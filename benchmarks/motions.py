@@ -14,7 +14,7 @@ import numpy as np
 from eqvid_tf.data.output import write_text
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.motions import catalog
-from eqvid_tf.motions.previews import picture
+from eqvid_tf.motions.previews import preview
 from eqvid_tf.pixels.sheets import contact_sheet
 
 FPS = 25
@@ -100,7 +100,7 @@ def template(name: str) -> catalog.Template:
 
 def overview() -> np.ndarray:
     """All of them, two in a row."""
-    cells = [picture(template(name)) for name in MOTIONS]
+    cells = [preview(template(name)) for name in MOTIONS]
     names = [f"{name}: {does}" for name, (_, _, does) in MOTIONS.items()]
     rows = [cells[k : k + 2] for k in range(0, len(cells), 2)]
     return contact_sheet(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 
-# Its convolutions take a third off a training step; TensorFlow itself turns them on only for processors with instructions for 8 bits.
+# Its convolutions take a third off a training step; TensorFlow itself turns them on for processors with 8-bit
+# instructions alone.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
@@ -34,7 +35,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'eqvid_tf' has no attribute {name!r}")
     module = importlib.import_module(f"eqvid_tf.{_HOME[name]}")
@@ -43,5 +44,5 @@ def __getattr__(name: str):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,4 +1,4 @@
-"""Where trained models are found: by path, or by the name of one that is on a shelf."""
+"""Model folders: what training writes and everything else reads, by path or by the name of one on a shelf."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def models_by_name() -> dict[str, Path]:
 
 
 def find_model_folder(name: str | Path) -> Path:
-    """A model folder by path; or, where there is none, by its name on a shelf (see `shelves`)."""
+    """A model folder by path; or, where there is none, by its name on a shelf (see `model_shelves`)."""
     return Path(name) if Path(name).exists() else models_by_name().get(str(name), Path(name))
 
 
@@ -43,13 +43,15 @@ def version_of(folder: Path) -> int:
 
 
 def verdict_in_words(names: list[str]) -> str:
+    """The names of the trivial solutions that were found, or that there are none."""
     return "; ".join(names) or "no trivial solution found"
 
 
 def load(folder: str | Path) -> EquivariantVideoModel:
-    """The model of a model folder: by path, or by name, in the folder that EQVID_MODELS names or a checkout's saved_models/.
+    """Load the model of a model folder: by path, or by name from a shelf (`model_shelves`).
 
-    Raises: OutputError where it is none, is not finished, or is of a later format.
+    Raises:
+        OutputError: it is none, is not finished, or is of a later format.
     """
     folder = find_model_folder(folder)
     read_config(folder)
@@ -61,7 +63,8 @@ def load(folder: str | Path) -> EquivariantVideoModel:
 def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
     """The model of a .keras file, with its optimizer's state if it is to be compiled.
 
-    Raises: OutputError.
+    Raises:
+        OutputError: the file is missing or wrong.
     """
     import keras
 
@@ -78,7 +81,8 @@ def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
 def read_config(folder: str | Path, name: str = "config.json") -> Config:
     """config.json of a model folder, or checkpoint.json of one that is being trained.
 
-    Raises: OutputError.
+    Raises:
+        OutputError: the file is missing or wrong.
     """
     path = Path(folder) / name
     if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
@@ -100,7 +104,7 @@ def read_metrics(folder: Path) -> dict:
 
 
 def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path, version: int = 1) -> None:
-    """Writes config.json, metrics.json, README.md, the SavedModel and, last, model.keras: with it the folder is whole."""
+    """Write config.json, metrics.json, README.md, the SavedModel and, last, model.keras: then the folder is whole."""
     from eqvid_tf.serving.saved_model import export
 
     write_text(folder / "config.json", config.to_json())
@@ -119,20 +123,23 @@ def card(config: Config, metrics: dict) -> str:
     """The model card, Markdown."""
     model, losses = config.model, metrics.get("losses", {})
     clips, steps = ", ".join(config.clips), f"{metrics['steps']} steps of {config.train.batch_size} pairs"
+    time = f"{metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}"
+    networks = f"{model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`"
+    files = "`model.keras`, `config.json`, `metrics.json`"
     last = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     lines = [
         "# Model card",
         "",
-        "An equivariant video model: f takes the character out of a frame, h the background, g draws them again, moved.",
+        "An equivariant video model: f takes the character out of a frame, h the background, g draws them, moved.",
         "",
         f"- Fine-tuned from: {metrics.get('finetuned_from', 'nothing, trained anew')}.",
-        f"- Trained on: {clips}; {steps} in {metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}.",
-        f"- Networks: {model.structure}, stride {model.stride}, width {model.width}, estimator `{model.estimator}`;",
+        f"- Trained on: {clips}; {steps} in {time}.",
+        f"- Networks: {networks};",
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
         f"- Last losses: {last}.",
         f"- Verdict: {verdict_in_words(metrics['verdict'])}.",
         "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
-        "- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), `model.keras`, `config.json`, `metrics.json`.",
+        f"- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), {files}.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.",
         "",
     ]

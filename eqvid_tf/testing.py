@@ -80,7 +80,7 @@ def _checked_motion(motion: tf.Tensor) -> tf.Tensor:
     return motion
 
 
-def _inner(shape, border):
+def _inner(shape: tuple, border: float) -> tf.Tensor:
     """1 on the cells at least `border` of the height and width from the edges, else 0: [b, h, w, 1]."""
     batch, height, width, _ = shape
     rows, columns = (np.abs((np.arange(side) + 0.5) / side - 0.5) <= 0.5 - border for side in (height, width))
@@ -128,17 +128,17 @@ def run_layer_test(
     return layer
 
 
-def _arrays(structure):
+def _arrays(structure: Any) -> list[np.ndarray]:
     return [ops.convert_to_numpy(value) for value in tree.flatten(structure)]
 
 
-def _symbols(inputs):
+def _symbols(inputs: Any) -> Any:
     return tree.map_structure(
         lambda value: keras.Input(batch_shape=(None, *value.shape[1:]), dtype=value.dtype), inputs
     )
 
 
-def _assert_config_round_trip(layer, init_kwargs):
+def _assert_config_round_trip(layer: keras.layers.Layer, init_kwargs: dict) -> None:
     config = layer.get_config()
     assert config.keys() >= init_kwargs.keys(), f"get_config leaves out {init_kwargs.keys() - config.keys()}"
     json.dumps(config)
@@ -148,7 +148,7 @@ def _assert_config_round_trip(layer, init_kwargs):
     assert type(revived) is type(layer), f"{layer.name} is not registered: it comes back as {type(revived)}"
 
 
-def _assert_shapes(layer, inputs, outputs, expected):
+def _assert_shapes(layer: keras.layers.Layer, inputs: Any, outputs: Any, expected: Any) -> None:
     shapes = tree.map_structure(lambda value: tuple(value.shape), outputs)
     if expected is not None:
         assert shapes == expected, f"output is {shapes}, expected {expected}"
@@ -163,7 +163,7 @@ def _assert_shapes(layer, inputs, outputs, expected):
         assert symbol.dtype == dtype, f"symbolic output is {symbol.dtype}, the output is {dtype}"
 
 
-def _assert_fits(layer, inputs):
+def _assert_fits(layer: keras.layers.Layer, inputs: Any) -> None:
     """One step of `fit`, with a trainable identity before each float input so that the gradient passes through."""
     symbols = _symbols(inputs)
     before = tree.map_structure(
@@ -183,7 +183,7 @@ def _assert_fits(layer, inputs):
     assert not idle, f"no gradient reaches {idle}"
 
 
-def _assert_saves(layer, inputs):
+def _assert_saves(layer: keras.layers.Layer, inputs: Any) -> None:
     symbols = _symbols(inputs)
     model = keras.Model(tree.flatten(symbols), tree.flatten(layer(*symbols)))
     flat = tree.flatten(inputs)
@@ -195,7 +195,7 @@ def _assert_saves(layer, inputs):
         assert np.array_equal(value, again), f"{layer.name} saved and loaded differs by {np.abs(value - again).max()}"
 
 
-def _assert_mixed(layer, mixed, inputs, tolerance):
+def _assert_mixed(layer: keras.layers.Layer, mixed: keras.layers.Layer, inputs: Any, tolerance: float) -> None:
     outputs = mixed(*inputs)
     mixed.set_weights(layer.get_weights())
     outputs = mixed(*inputs)

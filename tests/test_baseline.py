@@ -91,7 +91,7 @@ def test_refinement_finds_a_turn():
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes")
     recipe = {
-        name: {"seed": seed, "frames": 8, "size": [32, 48], "pace": 0.4} for name, seed in (("one", 1), ("two", 3))
+        name: {"seed": seed, "frames": 8, "size": [40, 56], "pace": 0.4} for name, seed in (("one", 1), ("two", 3))
     }
     write_scenes(root, recipe, shots=2)
     return root

@@ -21,7 +21,7 @@ from eqvid_tf.data.images import ClipError
 from eqvid_tf.data.output import OutputError
 from eqvid_tf.motions import catalog
 from eqvid_tf.motions.catalog import Template, TemplateError, available, extract, find, read, to_json, write
-from eqvid_tf.motions.previews import picture
+from eqvid_tf.motions.previews import preview
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHIPPED = ("figure-of-eight", "grow", "jump", "shake", "spin", "walk-across")
@@ -218,7 +218,7 @@ def test_an_operation_out_of_range_is_refused(call):
 
 
 def read_back(template):
-    return catalog._template(json.loads(to_json(template)))
+    return catalog._from_json(json.loads(to_json(template)))
 
 
 def test_a_file_holds_the_template_exactly(tmp_path):
@@ -415,15 +415,15 @@ def test_a_known_model_needs_the_motion_of_the_clip():
 
 
 def test_the_picture_shows_the_motion():
-    spin, walk = picture(find("spin")), picture(find("walk-across"))
+    spin, walk = preview(find("spin")), preview(find("walk-across"))
     assert spin.dtype == np.uint8 and spin.shape[1:] == walk.shape[1:] == (768, 3)
     assert (
-        np.abs(picture(find("spin").reversed())[:400].astype(int) - spin[:400]).mean() > 1
+        np.abs(preview(find("spin").reversed())[:400].astype(int) - spin[:400]).mean() > 1
     )  # it can be told which way
     red = np.argwhere((np.abs(walk.astype(int) - (255, 60, 40)) < 12).all(-1)).mean(0)
     assert red[1] > 0.7 * 768  # the end of the path
     one = Template(name="a", fps=1, steps=[STEP], source={})
-    assert picture(one).shape[1] == 768
+    assert preview(one).shape[1] == 768
 
 
 @pytest.fixture
@@ -480,7 +480,7 @@ def test_the_command_lists_and_shows(call, tmp_path, monkeypatch):
     assert "| a " not in call("list")[1] and "| a " in call("list", "--catalog", "run/motions")[1]
     code, out, _ = call("show", "a", "--run", "run", "--output", "new/a.png")
     assert code == 0 and "a: 25 frames at 12/s, 2.00 s; by test" in out
-    assert np.array_equal(np.asarray(Image.open("new/a.png")), picture(a_template()))
+    assert np.array_equal(np.asarray(Image.open("new/a.png")), preview(a_template()))
     assert call("show", "jump")[0] == 0 and Path("jump.png").is_file()
     code, _, err = call("show", "jump")
     assert code == 2 and "is there already" in err and call("show", "jump", "--overwrite")[0] == 0

@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from test_layout import WINGS
 
@@ -85,13 +86,22 @@ def wrong_files(text: str) -> list[str]:
     return wrong
 
 
+def leads_somewhere(page: Path, path: str, section: str) -> bool:
+    """Whether the file of a link exists, and the section in it."""
+    target = page.parent / path if path else page
+    if not section:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return section in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_names_and_files_exist_and_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     assert wrong_names(text) == []
     assert wrong_files(text) == []
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text)
+    assert [link for link in links if not leads_somewhere(page, *link)] == []
 
 
 def test_what_does_not_exist_is_noticed():
@@ -99,6 +109,9 @@ def test_what_does_not_exist_is_noticed():
     assert wrong_names(" ".join(wrong)) == sorted(wrong)
     assert wrong_names("from eqvid_tf.core.model import no_such") == ["eqvid_tf.core.model.no_such"]
     assert wrong_files("core/no_such.py core/model.py:no_such") == ["core/no_such.py:", "core/model.py:no_such"]
+    page = ROOT / "README.md"
+    assert leads_somewhere(page, "docs/math.md", "coordinates") and not leads_somewhere(page, "docs/math.md", "no-such")
+    assert leads_somewhere(page, "docs", "") and not leads_somewhere(page, "no_such.md", "")
     assert exists("eqvid_tf.affine.build") and exists("eqvid_tf.load") and exists("eqvid_tf.catalog.find")
 
 
@@ -112,11 +125,11 @@ def test_architecture_page_has_the_imports_between_wings():
     """In its table; and no arrow of its diagram is one that the wings may not take."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*) ?\|$", page, re.MULTILINE))
-    told = {wing: {name.strip() for name in names.split(",") if name.strip()} for wing, names in rows.items()}
+    stated = {wing: {name.strip() for name in names.split(",") if name.strip()} for wing, names in rows.items()}
     wings = {path.parent.name for path in (ROOT / "eqvid_tf").glob("*/__init__.py")}
     assert wings == set(rows)
     for wing in wings:
-        assert told[wing] == ({"every other wing"} if wing in ("evaluation", "cli") else set(WINGS[wing])), wing
+        assert stated[wing] == ({"every other wing"} if wing in ("evaluation", "cli") else set(WINGS[wing])), wing
     arrows = re.findall(r"^ +(\w+) --> ([\w &]+)$", page, re.MULTILINE)
     assert all(set(others.split(" & ")) <= set(WINGS[wing]) for wing, others in arrows) and len(arrows) > 8
 
@@ -129,7 +142,9 @@ def test_readme_table_is_what_the_command_writes(monkeypatch):
     assert command.main() == 0
 
 
-def test_readme_python_runs():
+def test_readme_python_runs(monkeypatch):
+    """Its three steps of training eagerly: compiled, as other tests train, they take four times as long."""
+    monkeypatch.setattr(keras.Model, "compile", functools.partialmethod(keras.Model.compile, run_eagerly=True))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
     for block in blocks:

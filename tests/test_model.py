@@ -265,7 +265,7 @@ def test_a_pair_made_anew_has_a_light_of_its_own():
     assert (
         np.ptp(lights, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(lights[:, 0, 0, 0])
     )  # one for all of a frame, another for each pair
-    assert np.exp(-augmentation.LIGHT) <= lights.min() and lights.max() <= np.exp(augmentation.LIGHT)
+    assert np.exp(-augmentation.GAIN) <= lights.min() and lights.max() <= np.exp(augmentation.GAIN)
     np.testing.assert_allclose(made["next_frame"][::2], made["frame"][::2], atol=1e-6)
 
 

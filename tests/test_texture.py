@@ -166,17 +166,14 @@ def test_more_passes_come_closer(sprite, motions, monkeypatch):
 
 def test_shots_are_drawn_from_the_whole_clip(trained, scene, monkeypatch):
     """The motions that the clip never shows, drawn by a trained model from all frames, and from the named one alone."""
-    jobs = [shot for shot in read_shots(scene / "shots.json") if shot["name"].startswith("move")]
-    boxes = [character_box(read_image(scene / "expected_masks" / f"{shot['name']}.png")[..., 0] / 255) for shot in jobs]
+    shots = [shot for shot in read_shots(scene / "shots.json") if shot.name.startswith("move")]
+    expected = [read_image(scene / "expected" / f"{shot.name}.png") / 255 for shot in shots]
+    boxes = [character_box(read_image(scene / "expected_masks" / f"{shot.name}.png")[..., 0] / 255) for shot in shots]
 
     def error() -> float:
-        frames = FrameFinder(trained, cache=None)
-        apart = [
-            render_shot(frames, shot, scene)[box] / 255.0
-            - read_image(scene / "expected" / f"{shot['name']}.png")[box] / 255.0
-            for shot, box in zip(jobs, boxes)
-        ]
-        return np.mean([np.square(picture).mean() for picture in apart])
+        finder = FrameFinder(trained, cache=None)
+        pictures = [render_shot(finder, shot) / 255 for shot in shots]
+        return np.mean([np.square(a[box] - b[box]).mean() for a, b, box in zip(pictures, expected, boxes)])
 
     together = error()
     monkeypatch.setattr(texture, "LEAST_TRUST", 2)

@@ -43,7 +43,7 @@ def learn(scene, monkeypatch):
     monkeypatch.setattr(training, "write_model", lambda *_: None)
     clip, notes = (
         open_clip(scene, cache=None),
-        {"start": training.new_model, "load_checkpoint": training.load_checkpoint},
+        {"new_model": training.new_model, "load_checkpoint": training.load_checkpoint},
     )
 
     def eagerly(make):
@@ -203,17 +203,17 @@ def test_a_checkpoint_every_minute(checkpoint, monkeypatch):
 # -- the schedule --------------------------------------------------------------------------------------------------
 
 
-def rates(steps, first=0, strength=1.0, put_right=None):
+def rates(steps, first=0, strength=1.0, restart=None):
     """Learning rate and hint strength before each step, from the first on."""
     noted, hint = [], tf.Variable(strength)
     model = SimpleNamespace(optimizer=SimpleNamespace(), hint_strength=hint)
-    clock = SimpleNamespace(of=model, progress=first / steps)
-    schedule = Schedule(clock, 2e-3)
+    clock = SimpleNamespace(trained=model, progress=first / steps)
+    schedule = Schedule(clock, Config())
     schedule.set_model(model)
     for clock.step in range(first, steps):
         clock.progress = clock.step / steps
-        if clock.step == put_right:
-            schedule.put_right()
+        if clock.step == restart:
+            schedule.restart()
         schedule.on_train_batch_begin(0)
         noted.append((model.optimizer.learning_rate, float(hint)))
     return np.array(noted).T
@@ -225,12 +225,12 @@ def test_schedule():
     assert rate.max() == pytest.approx(2e-3, rel=0.02) and (np.diff(rate[60:]) < 0).all()
     assert rate[500] == pytest.approx(1e-3, rel=0.03) and 1e-5 < rate[-1] < 4e-5
     assert hint[100] == 1 and 0.1 < hint[300] < 1 and (np.diff(hint[:500]) <= 0).all()
-    assert hint[450] == pytest.approx(callbacks.REMINDER)
+    assert hint[450] == pytest.approx(Config().schedule.hint_reminder)
     assert 1 < hint[600] < 8 and (np.diff(hint[500:]) >= 0).all() and (hint[700:] == 8).all()
 
 
 def test_hints_fade_on_where_they_were():
-    _, hint = rates(1000, put_right=200)  # a remedy, and the training is stopped after it
+    _, hint = rates(1000, restart=200)  # a remedy, and the training is stopped after it
     assert hint[199] < 1 and hint[200:350].min() == 1 and hint[500] < hint[400] < 1
     for stop in (400, 500, 900):
         np.testing.assert_allclose(rates(1000, stop, hint[stop - 1])[1], hint[stop:], atol=0.005)

@@ -17,8 +17,7 @@ def frames(count=12, size=(40, 56)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "atol"),
-    [(".mp4", 3), (".mkv", 3), (".mov", 3), (".gif", 5), (".webp", 3), (".apng", 0), (".png", 0)],
+    ("suffix", "atol"), [(".mp4", 3), (".mkv", 3), (".mov", 3), (".gif", 5), (".webp", 3), (".apng", 0), (".png", 0)]
 )
 def test_round_trip(tmp_path, suffix, atol):
     path, written = tmp_path / "new" / f"walk{suffix}", frames()

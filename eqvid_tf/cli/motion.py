@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
+
+if TYPE_CHECKING:
+    from eqvid_tf.motions.template import Template
 
 TEXT = "Keep motions: take one from a clip, look at it, edit it."
 EXAMPLE = "eqvid motion extract runs/walk walk.mp4 --name stroll"
@@ -18,14 +22,14 @@ WHERE = "The catalog is --catalog DIR, or motions/ in RUN, or motions/ here; the
 class Operation(argparse.Action):
     """Collects operations, in their order, in args.operations: (Template's method, arguments)."""
 
-    def __call__(self, parser, args, value, option=None):
+    def __call__(self, parser: Any, args: Any, value: Any, option: Any = None) -> None:
         args.operations = [*args.operations, (self.dest, [] if self.nargs == 0 else [value])]
 
 
 class Weight(argparse.Action):
     """The weight of the --blend before it."""
 
-    def __call__(self, parser, args, value, option=None):
+    def __call__(self, parser: Any, args: Any, value: Any, option: Any = None) -> None:
         if not args.operations or args.operations[-1][0] != "blended" or len(args.operations[-1][1]) != 1:
             parser.error("--weight belongs after --blend OTHER")
         args.operations = [*args.operations[:-1], ("blended", [*args.operations[-1][1], value])]
@@ -99,26 +103,27 @@ def folders(args: argparse.Namespace) -> list[Path]:
     return given + ([args.run / "motions"] if args.run else []) or [Path("motions")]
 
 
-def save(template, path: Path, overwrite: bool) -> None:
+def save(template: Template, path: Path, overwrite: bool) -> None:
     """NAME.json and beside it NAME.png."""
     from eqvid_tf.data.output import write_text
     from eqvid_tf.data.writers import write_png
     from eqvid_tf.motions.catalog import check_place, to_json
-    from eqvid_tf.motions.previews import picture
+    from eqvid_tf.motions.previews import preview
 
     check_place(path, overwrite)
-    write_png(check_place(path.with_suffix(".png"), overwrite), picture(template))
+    write_png(check_place(path.with_suffix(".png"), overwrite), preview(template))
     write_text(path, to_json(template))
 
 
-def in_words(template) -> str:
+def in_words(template: Template) -> str:
     from eqvid_tf.motions.catalog import provenance
 
-    length = f"{len(template.steps) + 1} frames at {template.fps:g}/s, {template.seconds:.2f} s{', loops' if template.loops else ''}"
-    return f"{template.name}: {length}; {provenance(template)}"
+    length = f"{len(template.steps) + 1} frames at {template.fps:g}/s, {template.seconds:.2f} s"
+    loops = ", loops" if template.loops else ""
+    return f"{template.name}: {length}{loops}; {provenance(template)}"
 
 
-def run_extract(args) -> int:
+def run_extract(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.motions.catalog import UNSURE, check_name, check_place, extract
 
@@ -138,7 +143,7 @@ def run_extract(args) -> int:
     return 0
 
 
-def run_list(args) -> int:
+def run_list(args: argparse.Namespace) -> int:
     from eqvid_tf.motions.catalog import TemplateError, available, provenance, read
     from eqvid_tf.pixels.sheets import text_table
 
@@ -154,20 +159,20 @@ def run_list(args) -> int:
     return 0
 
 
-def run_show(args) -> int:
+def run_show(args: argparse.Namespace) -> int:
     from eqvid_tf.data.output import check_output
     from eqvid_tf.data.writers import write_png
     from eqvid_tf.motions.catalog import find
-    from eqvid_tf.motions.previews import picture
+    from eqvid_tf.motions.previews import preview
 
     template = find(args.name, folders(args))
     output = check_output(args.output or Path(f"{template.name}.png"), args.overwrite)
-    write_png(output, picture(template))
+    write_png(output, preview(template))
     print(f"{in_words(template)}\n{output}: its path, and the figure at even times")
     return 0
 
 
-def run_edit(args) -> int:
+def run_edit(args: argparse.Namespace) -> int:
     from eqvid_tf.motions.catalog import check_name, check_place, find
 
     path = Path(args.output) if args.output.endswith(".json") else folders(args)[0] / f"{args.output}.json"

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eqvid_tf.cli.motion import folders
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from eqvid_tf.separation.layers import ClipLayers
 
 TEXT = (
     "Draw shots: a character, a background and a motion each. Or a video: a character plays a motion on a background."
@@ -89,9 +96,9 @@ def run_shots(args: argparse.Namespace) -> int:
     check_output(args.output, args.overwrite)
     with quietly():
         from eqvid_tf.model_folder import load
-        from eqvid_tf.rendering.shots import frames_of, read_shots, render_shots
+        from eqvid_tf.rendering.shots import read_shots, render_shots
     shots = read_shots(args.shots)
-    used = [args.shots.parent / name for shot in shots for name in frames_of(shot)]
+    used = [frame for shot in shots for frame in shot.frames]
     with new_folder(args.output, args.overwrite, keep=[args.run, args.shots, *used]) as draft:
         render_shots(
             load(args.run), args.shots, draft, network_only=args.network_only, cache=args.cache, progress=progress
@@ -129,10 +136,12 @@ def run_video(args: argparse.Namespace) -> int:
     return 0
 
 
-def backdrop(args: argparse.Namespace, character, opened) -> tuple:
+def backdrop(
+    args: argparse.Namespace, character: ClipLayers, opened: Callable
+) -> tuple[np.ndarray | None, tuple[int, int]]:
     """The background as a picture, None for a transparent video, and the size of the frames.
 
-    A picture is taken as it is, a clip without its character. The networks alone (--network-only) see a frame of the clip.
+    A picture is taken as it is, a clip without its character. The networks alone (--network-only) see one of its frames.
     """
     from eqvid_tf.data.clips import open_clip, read_image
     from eqvid_tf.data.images import open_image
@@ -159,7 +168,7 @@ def is_folder(path: Path) -> bool:
 
 
 def check_place(args: argparse.Namespace) -> None:
-    """Raises: ValueError of one line where the video cannot be written there."""
+    """Raise a ValueError of one line where the video cannot be written there."""
     from eqvid_tf.data.output import OutputError, check_output
     from eqvid_tf.data.writers import check_kind
 
@@ -171,7 +180,7 @@ def check_place(args: argparse.Namespace) -> None:
         raise OutputError(f"{args.output}: the video is made from this file. Choose another place.")
 
 
-def write(args: argparse.Namespace, frames, fps: float) -> None:
+def write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float) -> None:
     """The frames as a video, or as PNG files in a folder."""
     from eqvid_tf.data.output import new_folder
     from eqvid_tf.data.writers import write_png, write_video

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )
     before = begun(args) if args.resume else None
-    frames = args.frames or (before and before.frames)
+    frames = args.frames or (before.frames if before else None)
     clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.training.train import configure, device, train
@@ -91,14 +91,14 @@ def trained(folder: Path, metrics: dict) -> str:
     return f"{folder}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; {verdict_in_words(metrics['verdict'])}"
 
 
-def begun(args) -> Config:
+def begun(args: argparse.Namespace) -> Config:
     """The config of a training that did not end."""
     with quietly():
         from eqvid_tf.model_folder import read_config
     return read_config(args.output, "checkpoint.json")
 
 
-def resumed(args, config: Config, clips) -> Config:
+def resumed(args: argparse.Namespace, config: Config, clips: Sequence) -> Config:
     """The config that a run goes on with: its own, with --minutes, --steps and the like as they are given now."""
     from eqvid_tf.data.output import OutputError
 
@@ -126,5 +126,5 @@ def resumed(args, config: Config, clips) -> Config:
     return dataclasses.replace(config, train=train)
 
 
-def resumable(args) -> bool:
+def resumable(args: argparse.Namespace) -> bool:
     return args.command == "train" and (args.output / "checkpoint.keras").is_file()

@@ -9,16 +9,16 @@ backward matrix of the sampler is ``theta = invert(motion)``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from numpy.typing import ArrayLike
 
 from eqvid_tf.pixels.coordinates import SINGULAR, homogeneous
 
+ArrayLike: TypeAlias = Any  # a numpy array, a tensor, or nested lists of numbers
 _HALF_TURN = np.pi - 1e-5  # radians: beyond it the direction of a turn is rounding noise
 
 

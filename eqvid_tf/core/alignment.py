@@ -47,7 +47,7 @@ def align(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> t
         cost = ops.sum(both * ops.abs(residual), (1, 2, 3)) / (size + 0.1)
         best = ops.where((cost < least)[:, None, None], motion, best)
         weight = both / (1 + ops.square(residual / ROBUST))
-        change = bound_step(_newton_step(*_mean(slopes, _slopes(second)), weight, residual))
+        change = bound_step(_newton_step(_mean(slopes, _slopes(second)), weight, residual))
         change_in_crop = affine.compose(affine.identity() + change, affine.invert(frame_from_crop))
         further = affine.compose(next_frame_from_crop, change_in_crop)
         motion = ops.where(moving[:, None, None], further, motion)  # what has settled stays, whatever is in the batch
@@ -72,7 +72,7 @@ def standard_error(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Ten
     both = valid * next_valid
     count = ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1
     variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / count
-    normal = _curvature(*_mean(_slopes(first), _slopes(second)), both)
+    normal = _curvature(_mean(_slopes(first), _slopes(second)), both)
     corner = np.array([[x, y, 1] for x in (-1 / WIDER, 1 / WIDER) for y in (-1 / WIDER, 1 / WIDER)], "float32")
     corners = np.kron(np.eye(2, dtype="float32"), corner.T @ corner / 4)
     spread = ops.solve(normal, ops.broadcast_to(corners, (*ops.shape(variance), 6, 6)))
@@ -104,22 +104,23 @@ def _slopes(crop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return x * (CELLS / 4), y * (CELLS / 4)
 
 
-def _mean(slopes: tuple, others: tuple) -> list:
+def _mean(slopes: tuple, others: tuple) -> tuple:
     """The mean slopes of two maps, along x and along y."""
-    return [(one + other) / 2 for one, other in zip(slopes, others)]
+    return tuple((one + other) / 2 for one, other in zip(slopes, others))
 
 
-def _newton_step(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-    """The step [B, 2, 3] that removes most of a residual, from slopes x and y; all [B, n, n, c]."""
-    gradient = [ops.matmul(_over_channels(weight * slope * residual), POINTS) for slope in (x, y)]
-    step = ops.solve(_curvature(x, y, weight), ops.concatenate(gradient, 1)[..., None])
+def _newton_step(slopes: tuple, weight: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
+    """The step [B, 2, 3] that removes most of a residual, from slopes along x and y; all [B, n, n, c]."""
+    gradient = [ops.matmul(_over_channels(weight * slope * residual), POINTS) for slope in slopes]
+    step = ops.solve(_curvature(slopes, weight), ops.concatenate(gradient, 1)[..., None])
     step = ops.reshape(step, (-1, 2, 3))
     return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -LONGEST, LONGEST)], -1)
 
 
-def _curvature(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+def _curvature(slopes: tuple, weight: tf.Tensor) -> tf.Tensor:
     """The normal matrix [B, 6, 6] of the six entries of a motion, damped so that it can be inverted."""
     squares = (POINTS[:, :, None] * POINTS[:, None]).reshape(-1, 9)
+    x, y = slopes
     wx, wy = weight * x, weight * y
     block = lambda product: ops.reshape(ops.matmul(_over_channels(product), squares), (-1, 3, 3))
     xx, xy, yy = block(wx * x), block(wx * y), block(wy * y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -19,7 +19,7 @@ FAINT = 1e-3  # mean energy of a map that may as well be empty; a character on 1
 TURN, ZOOM, STRETCH = 0.7, 0.3, 0.12  # half ranges of random motions: radians, log zoom, other linear parts
 LANDING = 0.7  # half range of where a character's centre lands; 1 is the frame's edge
 HALF_SIDE = 1.75  # of the character's square, in standard deviations of its energy
-Key = keras.random.SeedGenerator
+Key: TypeAlias = keras.random.SeedGenerator
 
 
 class EnergyBox(NamedTuple):

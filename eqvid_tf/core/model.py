@@ -215,7 +215,8 @@ class EquivariantVideoModel(keras.Model):
         compared = features[..., : self.f.motion_channels]
         motion, motion_back = halves(align(compared, swap(compared), both_ways))
         known, next_known = halves(self.remembers(frames))  # elsewhere masks, and so motions, mean little
-        return motion, known * next_known * confidence(*halves(compared), motion, motion_back)
+        first, second = halves(compared)
+        return motion, known * next_known * confidence(first, second, motion, motion_back)
 
     def transfer(self, frame: tf.Tensor, next_frame: tf.Tensor, target_frame: tf.Tensor) -> tuple:
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame, in frame coordinates.

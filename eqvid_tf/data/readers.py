@@ -98,8 +98,8 @@ class WebpReader:
             for k in range(self.count):
                 try:
                     image.seek(k)
-                    milliseconds = max(image.info.get("duration") or 0, SHORTEST_WEBP_FRAME)
-                    yield to_rgb(image), milliseconds / 1000
+                    frame = to_rgb(image)  # first: until a frame is decoded, Pillow states the duration of another
+                    yield frame, max(image.info.get("duration") or 0, SHORTEST_WEBP_FRAME) / 1000
                 except (OSError, EOFError, ValueError) as error:
                     raise _damaged(self.path, k, self.count) from error
 

@@ -1,7 +1,7 @@
 """The catalog of motions: templates as small JSON files in folders, found by name; and a template taken from a clip.
 
-A catalog folder holds NAME.json, and beside it NAME.png, its picture (`eqvid_tf.motions.previews`). The templates that come with the
-package are in `SHIPPED`, which is only read.
+A catalog folder holds NAME.json, and beside it NAME.png, its picture (`eqvid_tf.motions.previews`). The templates that
+come with the package are in `SHIPPED`, which is only read.
 """
 
 from __future__ import annotations
@@ -10,41 +10,29 @@ import datetime
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eqvid_tf.data.output import check_output, write_text
 from eqvid_tf.motions.checks import TemplateError, check_name
-from eqvid_tf.motions.template import Template
+from eqvid_tf.motions.template import Template, frame_from_template
+from eqvid_tf.pixels.coordinates import centroid, homogeneous
 
 if TYPE_CHECKING:
     from eqvid_tf.separation.layers import ClipLayers
-
-__all__ = [
-    "SHIPPED",
-    "Template",
-    "TemplateError",
-    "available",
-    "extract",
-    "find",
-    "provenance",
-    "read",
-    "to_json",
-    "write",
-]
 
 FORMAT, VERSION = "eqvid-motion", 1
 KEYS = ("format", "version", "name", "fps", "steps", "source")
 SHIPPED = Path(__file__).parent / "shipped"
 MOST_BYTES = 8 << 20  # of a file; 10,000 steps with all their digits take 1.4 MB
 MOST_LISTED = 40  # names in an error
-SEEN = 1e-3  # share of the frame that a character covers at least where it is taken to be there
+LEAST_AREA = 1e-3  # share of the frame that a character covers at least in a frame that shows it
 UNSURE = 0.25  # confidence below which a step is reported
 
 
 def available(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
-    """Name -> file of every template in the folders and of those that are shipped; the first folder wins."""
+    """List every template in the folders and of the package, name -> file; the first folder wins."""
     found: dict[str, Path] = {}
     for folder in (*map(Path, folders), SHIPPED):
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
@@ -53,14 +41,14 @@ def available(folders: Iterable[str | Path] = ()) -> dict[str, Path]:
 
 
 def find(name_or_path: str | Path, folders: Iterable[str | Path] = ()) -> Template:
-    """A template by its name in one of the folders or among those that are shipped, or by the path of its file.
+    """Find a template by its name, in one of the folders or of the package, or by the path of its file.
 
     Args:
         name_or_path: what ends in .json is a path.
-        folders: catalog folders, looked through in this order; they need not be there.
+        folders: catalog folders, searched in this order; they need not exist.
 
     Raises:
-        TemplateError: where there is none (it says which there are), or it cannot be read.
+        TemplateError: there is none (the message lists those there are), or it cannot be read.
 
     Example:
         >>> find("jump").seconds
@@ -80,9 +68,10 @@ def find(name_or_path: str | Path, folders: Iterable[str | Path] = ()) -> Templa
 
 
 def read(path: str | Path) -> Template:
-    """The template of a file.
+    """Read the template of a file.
 
-    Raises: TemplateError where it is missing, or anything in it is not as docs/formats.md says.
+    Raises:
+        TemplateError: the file is missing, or anything in it is not as docs/formats.md says.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,14 +79,15 @@ def read(path: str | Path) -> Template:
     if path.stat().st_size > MOST_BYTES:
         raise TemplateError(f"{path}: this file is larger than {MOST_BYTES >> 20} MiB, and no motion template.")
     try:
-        return _template(json.loads(path.read_text(encoding="utf-8")))
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except TemplateError as error:
         raise TemplateError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:  # of json and of utf-8
         raise TemplateError(f"{path}: this is not JSON that can be read, or it is damaged.") from error
 
 
-def _template(found) -> Template:
+def _from_json(found: Any) -> Template:
+    """Make the template of what a file holds; raises as `read`."""
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise TemplateError(f'this is no motion template; "format" must be "{FORMAT}".')
     version = found.get("version")
@@ -113,16 +103,18 @@ def _template(found) -> Template:
 
 
 def to_json(template: Template) -> str:
-    """The text of its file: a line for each step."""
+    """Write a template as the text of its file: a line for each step."""
     head = {"format": FORMAT, "version": VERSION, "name": template.name, "fps": template.fps, "source": template.source}
     steps = ",\n  ".join(json.dumps(step) for step in template.steps.tolist())
     return json.dumps(head, indent=1)[:-2] + f',\n "steps": [\n  {steps}\n ]\n}}\n'
 
 
 def write(template: Template, folder: str | Path, overwrite: bool = False) -> Path:
-    """Writes folder/NAME.json, whole or not at all; gives its path.
+    """Write folder/NAME.json, completely or not at all, and return its path.
 
-    Raises: OutputError where it is there already and not to be overwritten; TemplateError for the folder of the shipped ones.
+    Raises:
+        OutputError: the file exists and is not to be overwritten.
+        TemplateError: it is the folder of the package's own templates.
     """
     path = check_place(Path(folder) / f"{template.name}.json", overwrite)
     write_text(path, to_json(template))
@@ -130,7 +122,7 @@ def write(template: Template, folder: str | Path, overwrite: bool = False) -> Pa
 
 
 def check_place(path: Path, overwrite: bool = False) -> Path:
-    """The path, if a catalog's file may be written there; raises as `write`."""
+    """Check that a catalog's file may be written to a path, and return the path; raises as `write`."""
     if path.resolve().is_relative_to(SHIPPED.resolve()):
         raise TemplateError(
             f"{path}: the templates that come with the package are not written to. Choose another catalog."
@@ -139,7 +131,7 @@ def check_place(path: Path, overwrite: bool = False) -> Path:
 
 
 def provenance(template: Template) -> str:
-    """What it does or where it is from, and what was done to it, in a line."""
+    """Say in a line what a template does or where it is from, and what was done to it."""
     source = template.source
     if "does" in source:
         text = str(source["does"])
@@ -154,11 +146,11 @@ def provenance(template: Template) -> str:
 
 
 def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
-    """The motion of a clip's character as a template, from the first frame that shows it to the last.
+    """Take the motion of a clip's character as a template, from the first frame that shows it to the last.
 
-    The motion is the model's estimate, or with a `known` model the clip's own. `source` holds the clip, the model, the date, the
-    frames it was taken from, and under "unsure" how many steps have a confidence below `UNSURE`: there the character is hidden,
-    or the estimate is a guess.
+    The motion is the model's estimate, or with a `known` model the clip's own. `source` holds the clip, the model, the
+    date, the frames it was taken from, and under "unsure" how many steps have a confidence below `UNSURE`: the
+    character is hidden, or the estimate is a guess.
 
     Args:
         layers: what a model makes of the clip.
@@ -166,43 +158,32 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
         model: what the model is called in the provenance.
 
     Raises:
-        TemplateError: where fewer than two frames show a character, or a step is no motion of one; ClipError where the model
-            is a `known` one and the clip has no motion.json.
+        TemplateError: fewer than two frames show a character, or a step is no motion of one.
+        ClipError: the model is a `known` one and the clip has no motion.json.
     """
-    from eqvid_tf.pixels.coordinates import centroid  # TensorFlow: not before it is needed
-
     check_name(name)
     clip = layers.clip
-    shown = np.flatnonzero((layers.coverage > 127).mean((1, 2)) >= SEEN)
-    if len(shown) < 2:
+    visible = np.flatnonzero((layers.coverage > 0.5).mean((1, 2)) >= LEAST_AREA)
+    if len(visible) < 2:
         raise TemplateError(
             f"{clip.name}: fewer than two frames show a character. Choose frames that do, or train on this clip."
         )
-    first, last = int(shown[0]), int(shown[-1])
+    first, last = int(visible[0]), int(visible[-1])
     if layers.model.T.learned:
-        motion, confidence = layers.estimate_motions([(i, i + 1) for i in range(first, last)])
+        motion, confidence = layers.estimate_motions([(k, k + 1) for k in range(first, last)])
     else:
         motion, confidence = layers.motion[first:last], np.ones(last - first)
-    height, width = clip.size
-    start = centroid(layers.layer(first, clip.at(first)))
     source = {
-        "clip": _in_a_word(clip.name),
-        "model": _in_a_word(model),
+        "clip": _short_text(clip.name),
+        "model": _short_text(model),
         "date": datetime.date.today().isoformat(),
         "frames": f"{first}:{last + 1}",
         "unsure": int((confidence < UNSURE).sum()),
     }
-    return Template(name=name, fps=clip.fps, steps=about(motion, start, width / height), source=source)
+    frame_from_own = frame_from_template(clip.size, centroid(layers.layer(first, clip.at(first))))
+    steps = np.linalg.inv(frame_from_own) @ homogeneous(motion) @ frame_from_own
+    return Template(name=name, fps=clip.fps, steps=steps[:, :2], source=source)
 
 
-def about(motion: np.ndarray, start: np.ndarray, aspect: float) -> np.ndarray:
-    """Motions [T, 2, 3] in the coordinates of a frame, as a template's steps: square coordinates about `start` (x, y)."""
-    from eqvid_tf.core import affine  # TensorFlow: not before it is needed
-
-    square, start = np.asarray(affine.to_square(motion, aspect)), np.array([aspect, 1.0]) * start
-    linear, shift = square[..., :2], square[..., 2]
-    return np.concatenate([linear, (shift + linear @ start - start)[..., None]], -1)
-
-
-def _in_a_word(text: str) -> str:
+def _short_text(text: str) -> str:
     return "".join(letter for letter in text if letter.isprintable())[:200]

@@ -1,6 +1,7 @@
 """Pictures resampled: moved by a motion, read at points, resized; and a layer composited over a background.
 
-Why Pillow moves pictures: OpenCV rounds positions to 1/32 of a pixel, and has another cubic (benchmarks/pixels.py).
+Why Pillow moves pictures and not OpenCV: its cubic is another one, which would change every render, and before its
+version 5 it rounds positions to 1/32 of a pixel (benchmarks/pixels.py).
 
 Convention: a size is (height, width). Motions are forward, in normalized coordinates.
 """

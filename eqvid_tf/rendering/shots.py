@@ -1,66 +1,99 @@
-"""New pictures from trained layers: shots, each a character from one frame, a background from another and a motion."""
+"""Shots: single new pictures, each a character from one frame, a background from another, and a motion."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.data.clips import ClipError, open_clip, read_image
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.clips import Clip, ClipError, open_clip
+from eqvid_tf.data.images import read_image
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
-from eqvid_tf.pixels.coordinates import centroid, homogeneous, target_from_source
+from eqvid_tf.pixels.coordinates import centroid, homogeneous, is_invertible, target_from_source
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
+
+KEYS = {"name", "character", "background", "motion", "motion_from", "about"}
 
 
 class ShotError(ValueError):
     """A shot that cannot be taken: one line, with its name."""
 
 
-class StillClip:
-    """A single picture as a clip of one frame, where a shot names a picture that belongs to no clip."""
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Shot:
+    """One picture to render.
 
-    fps = 25.0
-    count = 1
+    Attributes:
+        name: of the file, without its suffix.
+        character: the frame that the character is taken from.
+        background: the frame behind it, which gives the picture its size.
+        motion: forward [2, 3]; None where it is to be estimated.
+        motion_from: the two frames that it is estimated from; empty where it is given.
+        about_character: whether the motion acts about the character's centre instead of the frame's.
+    """
+
+    name: str
+    character: Path
+    background: Path
+    motion: np.ndarray | None
+    motion_from: tuple[Path, ...]
+    about_character: bool
+
+    @property
+    def frames(self) -> tuple[Path, ...]:
+        """Every frame that it needs."""
+        return self.character, self.background, *self.motion_from
+
+
+class StillClip(Clip):
+    """A single picture as a clip of one frame, where a shot names a picture that belongs to no clip."""
 
     def __init__(self, path: Path):
         self.path, self.name, self.frame = path, path.stem, read_image(path)
-        self.size = self.frame.shape[:2]
+        self.size, self.fps, self.count = self.frame.shape[:2], 25.0, 1
 
-    def native(self):
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        """The picture, at its own size."""
         yield self.frame
 
     def at(self, index: int) -> np.ndarray:
+        """The picture."""
         return self.frame
 
-    def arrays(self, canvas) -> np.ndarray:
+    def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
+        """The picture fitted on the canvas, uint8 [1, *canvas, 3]."""
         return fit(self.frame, canvas)[None]
 
 
 class FrameFinder:
-    """Finds frames by path: the clip each belongs to (the folder it lies in), its index there, and that clip's layers.
+    """Finds frames by path: the layers of the clip that each belongs to (the folder it lies in), and its index there.
 
     A clip is opened, and its layers made, once.
     """
 
-    def __init__(self, model, *, network_only: bool = False, cache="auto"):
+    def __init__(self, model: EquivariantVideoModel, *, network_only: bool = False, cache: str | Path | None = "auto"):
         self.model, self.network_only, self.cache = model, network_only, cache
-        self.clip, self.still, self.textures = map(functools.cache, (self._clip, self._still, Textures))
+        self.textures = functools.cache(Textures)
+        self._clip, self._still = functools.cache(self._open_clip), functools.cache(self._open_still)
 
     def find(self, path: Path) -> tuple[ClipLayers, int]:
+        """The layers of the frame's clip, and its index; of a clip of its own, where its folder is none."""
         path = path.parent.resolve() / path.name  # a link to a frame stays in the clip that it lies in
-        layers, names = self.clip(path.parent)
-        return (layers, names.index(path.name)) if path.name in names else (self.still(path), 0)
+        layers, names = self._clip(path.parent)
+        return (layers, names.index(path.name)) if layers and path.name in names else (self._still(path), 0)
 
-    def _clip(self, folder: Path) -> tuple[ClipLayers | None, list[str]]:
+    def _open_clip(self, folder: Path) -> tuple[ClipLayers | None, list[str]]:
         """The layers of a folder of frames, and their names; none where its pictures are no clip."""
         if (folder / "frames").is_dir():  # a scene: the pictures beside its clip are not of it
             return None, []
@@ -71,167 +104,188 @@ class FrameFinder:
         names = [file.name for file in in_name_order(folder)]
         return ClipLayers(self.model, clip, network_only=self.network_only), names
 
-    def _still(self, path: Path) -> ClipLayers:
+    def _open_still(self, path: Path) -> ClipLayers:
         return ClipLayers(self.model, StillClip(path), network_only=self.network_only)
 
 
-def read_shots(path: str | Path) -> list[dict]:
-    """The shots of a file, checked: names, keys, motions finite and invertible.
-
-    Raises: ShotError.
-    """
-    if not Path(path).is_file():
-        raise ShotError(f"{path}: there is no such file. Check the path.")
-    try:
-        shots = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ShotError(f"{path}: this is not a JSON file that can be read ({error})") from error
-    if not isinstance(shots, list) or not all(isinstance(shot, dict) for shot in shots):
-        raise ShotError(f"{path}: expected a list of shots, each a JSON object")
-    for number, shot in enumerate(shots):
-        if problem := _problem(shot):
-            raise ShotError(f"{path}: shot {shot.get('name', number)!r}: {problem}")
-    names = [shot["name"] for shot in shots]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ShotError(f"{path}: two shots are named {twice[0]!r}")
-    return shots
-
-
-def frames_of(shot: dict) -> tuple[str, ...]:
-    """The frames that a shot names, as it names them."""
-    return shot["character"], shot["background"], *shot.get("motion_from", ())
-
-
-def _problem(shot: dict) -> str | None:
-    """What is wrong with a shot, or None."""
-    for key in ("name", "character", "background"):
-        if not isinstance(shot.get(key), str) or not shot[key]:
-            return f"{key} must be a name; received {shot.get(key)!r}"
-    if shot["name"] != Path(shot["name"]).name or shot["name"] in (".", "..") or not shot["name"].isprintable():
-        return "name must be a file's name, without folders"
-    if unknown := set(shot) - {"name", "character", "background", "motion", "motion_from", "about"}:
-        return f"unknown key {min(unknown)!r}"
-    if ("motion" in shot) == ("motion_from" in shot):
-        return "give either motion or motion_from"
-    if shot.get("about", "frame") not in ("frame", "character"):
-        return f'about must be "frame" or "character"; received {shot["about"]!r}'
-    if "motion_from" in shot:
-        two = shot["motion_from"]
-        good = isinstance(two, list) and len(two) == 2 and all(isinstance(path, str) for path in two)
-        return None if good else "motion_from must be [frame, later frame]"
-    try:
-        motion = np.array(shot["motion"], np.float64)
-    except (TypeError, ValueError):
-        motion = np.empty(0)
-    if motion.shape != (2, 3) or not np.isfinite(motion).all() or abs(np.linalg.det(motion[:, :2])) < 1e-6:
-        return f"motion must be a finite 2x3 matrix that can be inverted; received {shot['motion']!r}"
-    return None
-
-
 def render_shots(
-    model,
+    model: EquivariantVideoModel,
     path: str | Path,
     folder: Path,
     *,
     given_only: bool = False,
     network_only: bool = False,
-    cache="auto",
+    cache: str | Path | None = "auto",
     progress: Callable = no_progress,
 ) -> None:
-    """Writes folder/NAME.png for each shot of a file, at the size of its background frame.
+    """Write folder/NAME.png for each shot of a file, at the size of its background frame.
 
     Args:
+        model: a trained model.
+        path: of the file, see docs/formats.md; the frames' paths are relative to it.
+        folder: gets the pictures.
         given_only: leave out the shots whose motion would have to be estimated.
-    Raises: ShotError, before anything is drawn, where a shot names a frame that is not there.
+        network_only: from the networks alone, without pixels of the frames.
+        cache: where decoded frames are kept, see `open_clip`.
+        progress: see `ClipLayers`.
+
+    Raises:
+        ShotError: before anything is drawn, where a shot is wrong or names a frame that is not there.
     """
-    shots, root = read_shots(path), Path(path).parent
-    if given_only:
-        shots = [shot for shot in shots if "motion" in shot]
+    shots = [shot for shot in read_shots(path) if shot.motion is not None or not given_only]
     for shot in shots:
-        for name in frames_of(shot):
-            if not (root / name).is_file():
-                raise ShotError(f"{path}: shot {shot['name']!r}: there is no frame {root / name}")
-    if not model.T.learned and any("motion_from" in shot for shot in shots):
+        if missing := [frame for frame in shot.frames if not frame.is_file()]:
+            raise ShotError(f"{path}: shot {shot.name!r}: there is no frame {missing[0]}")
+    if not model.T.learned and any(shot.motion is None for shot in shots):
         raise ShotError(
             "this model was trained with the 'known' estimator and cannot take a motion_from; "
             "train with --estimator features, or give each shot its motion"
         )
-    frames = FrameFinder(model, network_only=network_only, cache=cache)
+    finder = FrameFinder(model, network_only=network_only, cache=cache)
     for shot in progress(shots, "rendering"):
-        write_png(folder / f"{shot['name']}.png", render_shot(frames, shot, root))
+        write_png(folder / f"{shot.name}.png", render_shot(finder, shot))
 
 
-def render_shot(frames: FrameFinder, shot: dict, root: Path) -> np.ndarray:
-    """One shot, uint8 [H, W, 3].
+def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
+    """Render one shot, uint8 [H, W, 3].
 
-    Why: where the networks see the clip at its own size, its frames are small, and tell more together than the one that is named (see
-    `eqvid_tf.separation.texture`). There g draws the cut-out, too, and counts as one frame more, for it errs elsewhere. Of larger clips the
-    frame's own pixels are moved.
+    Why: where the networks see the clip at its own size, its frames are small, and show more together than the one that
+    is named: the character is drawn from its texture (see `eqvid_tf.separation.texture`). There g draws the cut-out,
+    too, and counts as one frame more, for its errors are others. Of larger clips the frame's own pixels are moved.
     """
-    character, index = frames.find(root / shot["character"])
-    background, behind = frames.find(root / shot["background"])
-    frame = character.filmed.at(index)
+    character, index = finder.find(shot.character)
+    background, background_index = finder.find(shot.background)
+    frame, size = character.filmed.at(index), background.clip.size
     layer = character.layer_as_filmed(index, frame)
-    motion = shot_motion(frames, shot, root, character, layer)
-    target = target_from_source(character.clip.size, background.clip.size) @ homogeneous(motion)
-    if frames.network_only:
-        return decode_with_networks(frames.model, frame, background.filmed.at(behind), target)
-    plate = background.background_as_filmed(behind)
+    motion = target_from_source(character.clip.size, size) @ _motion(finder, shot, character, layer)
+    if finder.network_only:
+        return render_by_networks(finder.model, frame, background.filmed.at(background_index), motion)
+    behind = background.background_as_filmed(background_index)
     if not character.at_canvas_size:
-        return over(move(layer, target, background.clip.size), plate)
-    moved, told = frames.textures(character).of(index).shown(target, background.clip.size)
-    laid = over(moved, plate)
-    if character.clip.size == background.clip.size:
-        laid = (
-            ((told * laid + draw_with_renderer(frames.model, frame, layer, plate, target)) / (told + 1))
-            .round()
-            .astype(np.uint8)
-        )
-    return laid
+        return over(move(layer, motion, size), behind)
+    moved, support = finder.textures(character).of(index).render(motion, size)
+    picture = over(moved, behind)
+    if character.clip.size != size:
+        return picture
+    by_renderer = _draw_with_renderer(finder.model, frame, layer, behind, motion)
+    return ((support * picture + by_renderer) / (support + 1)).round().astype(np.uint8)
 
 
-def shot_motion(frames: FrameFinder, shot: dict, root: Path, character: ClipLayers, layer: np.ndarray) -> np.ndarray:
-    """The forward motion [2, 3] of a shot in the character's frame: given, or estimated from two frames."""
-    if "motion" in shot:
-        motion, source, start = np.array(shot["motion"], np.float64), character.clip.size, (0, 0)
-    else:
-        (clip, first), (other, second) = (frames.find(root / name) for name in shot["motion_from"])
-        if clip is not other:
-            raise ShotError(f"shot {shot['name']!r}: the frames of motion_from belong to two clips")
-        motion, source = clip.estimate_motions([(first, second)])[0][0], clip.clip.size
-        start = centroid(clip.layer(first, clip.clip.at(first)))
-    there = target_from_source(source, character.clip.size)
-    square = there @ homogeneous(motion) @ np.linalg.inv(there)
-    if shot.get("about") == "character":
-        start = there[:2, :2] @ start if "motion_from" in shot else (0, 0)
-        away = np.eye(3)
-        away[:2, 2] = centroid(layer) - np.asarray(start)
-        square = away @ square @ np.linalg.inv(away)
-    return square[:2]
-
-
-def draw_with_renderer(
-    model, frame: np.ndarray, layer: np.ndarray, background: np.ndarray, motion: np.ndarray
+def render_by_networks(
+    model: EquivariantVideoModel, frame: np.ndarray, background: np.ndarray, motion: np.ndarray
 ) -> np.ndarray:
-    """G on the cut-out and the plate, at the size of the canvas: [h, w, 3] uint8."""
-    unit = lambda picture: tf.constant(picture[None] / np.float32(255), tf.float32)
-    cut = np.concatenate([layer[..., :3] / np.float32(255), layer[..., 3:]], -1)
-    character = model.f.replace_layer(model.f(unit(frame)), tf.constant(cut[None], tf.float32))
-    out = model.render_features(character, model.h(unit(background)), tf.constant(motion[None, :2], tf.float32))
-    return (np.asarray(out)[0] * 255).round().astype(np.uint8)
-
-
-def decode_with_networks(model, frame: np.ndarray, background: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """g(T f(x) + h(x')) alone, at the size of the background frame, uint8.
+    """Render g(T f(x) + h(x')) alone, at the size of the background frame, uint8.
 
     Shapes: frame, background uint8 [., ., 3]; motion [3, 3], from the frame's coordinates to the background's.
     """
     size, canvas = background.shape[:2], model.config.canvas
-    bring = target_from_source(frame.shape[:2], size)
+    background_from_frame = target_from_source(frame.shape[:2], size)
     if frame.shape[:2] != size:
-        frame = np.clip(move(frame, bring, size), 0, 255).astype(np.uint8)
-    there = canvas_from_clip(size, canvas)
-    motion = there @ motion @ np.linalg.inv(bring) @ np.linalg.inv(there)
+        frame = np.clip(move(frame, background_from_frame, size), 0, 255).astype(np.uint8)
+    to_canvas = canvas_from_clip(size, canvas)
+    motion = to_canvas @ motion @ np.linalg.inv(background_from_frame) @ np.linalg.inv(to_canvas)
     x, behind = (tf.constant(fit(picture, canvas)[None], tf.float32) / 255 for picture in (frame, background))
-    out = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
-    return (np.clip(unfit(out, size, canvas), 0, 1) * 255).round().astype(np.uint8)
+    rendered = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
+    return (np.clip(unfit(rendered, size, canvas), 0, 1) * 255).round().astype(np.uint8)
+
+
+def read_shots(path: str | Path) -> list[Shot]:
+    """Read the shots of a file, checked: names, keys, motions finite and invertible.
+
+    Raises:
+        ShotError: the file cannot be read, or a shot is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ShotError(f"{path}: there is no such file. Check the path.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ShotError(f"{path}: this is not a JSON file that can be read ({error})") from error
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ShotError(f"{path}: expected a list of shots, each a JSON object")
+    for number, value in enumerate(values):
+        if problem := _problem(value):
+            raise ShotError(f"{path}: shot {value.get('name', number)!r}: {problem}")
+    names = [value["name"] for value in values]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ShotError(f"{path}: two shots are named {twice[0]!r}")
+    return [_shot(value, path.parent) for value in values]
+
+
+def _shot(value: dict, root: Path) -> Shot:
+    return Shot(
+        name=value["name"],
+        character=root / value["character"],
+        background=root / value["background"],
+        motion=np.array(value["motion"], np.float64) if "motion" in value else None,
+        motion_from=tuple(root / name for name in value.get("motion_from", ())),
+        about_character=value.get("about") == "character",
+    )
+
+
+def _problem(value: dict) -> str | None:
+    """What is wrong with a shot of a file, or None."""
+    for key in ("name", "character", "background"):
+        if not isinstance(value.get(key), str) or not value[key]:
+            return f"{key} must be a name; received {value.get(key)!r}"
+    if value["name"] != Path(value["name"]).name or value["name"] in (".", "..") or not value["name"].isprintable():
+        return "name must be a file's name, without folders"
+    if unknown := set(value) - KEYS:
+        return f"unknown key {min(unknown)!r}"
+    if ("motion" in value) == ("motion_from" in value):
+        return "give either motion or motion_from"
+    if value.get("about", "frame") not in ("frame", "character"):
+        return f'about must be "frame" or "character"; received {value["about"]!r}'
+    return _problem_of_motion_from(value) if "motion_from" in value else _problem_of_motion(value)
+
+
+def _problem_of_motion_from(value: dict) -> str | None:
+    pair = value["motion_from"]
+    good = isinstance(pair, list) and len(pair) == 2 and all(isinstance(path, str) for path in pair)
+    return None if good else "motion_from must be [frame, later frame]"
+
+
+def _problem_of_motion(value: dict) -> str | None:
+    try:
+        motion = np.array(value["motion"], np.float64)
+    except (TypeError, ValueError):
+        motion = np.empty(0)
+    if motion.shape == (2, 3) and is_invertible(motion):
+        return None
+    return f"motion must be a finite 2x3 matrix that can be inverted; received {value['motion']!r}"
+
+
+def _motion(finder: FrameFinder, shot: Shot, character: ClipLayers, layer: np.ndarray) -> np.ndarray:
+    """The forward motion [3, 3] of a shot in the character's frame: given, or estimated from two frames."""
+    motion, start = shot.motion, np.zeros(2)
+    if motion is None:
+        motion, start = _estimated_motion(finder, shot, character)
+    if not shot.about_character:
+        return homogeneous(motion)
+    away = np.eye(3)
+    away[:2, 2] = centroid(layer) - start
+    return away @ homogeneous(motion) @ np.linalg.inv(away)
+
+
+def _estimated_motion(finder: FrameFinder, shot: Shot, character: ClipLayers) -> tuple[np.ndarray, np.ndarray]:
+    """The motion between the frames of motion_from, and the centre of the character that moved, for another frame."""
+    (source, first), (other, second) = (finder.find(frame) for frame in shot.motion_from)
+    if source is not other:
+        raise ShotError(f"shot {shot.name!r}: the frames of motion_from belong to two clips")
+    motions, _ = source.estimate_motions([(first, second)])
+    start = centroid(source.layer(first, source.clip.at(first)))
+    character_from_source = target_from_source(source.clip.size, character.clip.size)
+    motion = character_from_source @ homogeneous(motions[0]) @ np.linalg.inv(character_from_source)
+    return motion, character_from_source[:2, :2] @ start
+
+
+def _draw_with_renderer(
+    model: EquivariantVideoModel, frame: np.ndarray, layer: np.ndarray, background: np.ndarray, motion: np.ndarray
+) -> np.ndarray:
+    """Draw the cut-out over the background by g, at the size of the canvas: [h, w, 3] uint8."""
+    unit = lambda picture: tf.constant(picture[None] / np.float32(255), tf.float32)
+    cutout = np.concatenate([layer[..., :3] / np.float32(255), layer[..., 3:]], -1)
+    features = model.f.replace_layer(model.f(unit(frame)), tf.constant(cutout[None], tf.float32))
+    drawn = model.render_features(features, model.h(unit(background)), tf.constant(motion[None, :2], tf.float32))
+    return (np.asarray(drawn)[0] * 255).round().astype(np.uint8)

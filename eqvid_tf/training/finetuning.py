@@ -26,18 +26,25 @@ def finetune(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = lambda line: None,
 ) -> dict:
-    """Trains the model of a folder further, on clips of a new character or with a new background, and writes it.
+    """Train the model of a folder further, on clips of a new character or with a new background, and write it.
 
-    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any (`eqvid train --keep-frames`):
-    without them it forgets; see docs/finetuning.md.
+    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any
+    (`eqvid train --keep-frames`): without them it forgets; see docs/finetuning.md.
 
     Args:
         source: a model folder, or the name of one, see `eqvid_tf.load`.
         clips: on the canvas of the model they may be of any size.
-        folder: the new model folder; None: into `source` itself, as its next SavedModel version, which appears when it is whole.
+        folder: the new model folder; None: into `source` itself, as its next SavedModel version, which appears when it
+            is whole.
         train: minutes or steps, learning rate, seed; size and precision are those of the source.
-    Returns: metrics, as in metrics.json.
-    Raises: OutputError, ClipError, and what `eqvid_tf.training.train.train` raises; `source` stays as it was then.
+        callbacks: of Keras, besides the project's own.
+        log: gets one line for each thing worth saying.
+
+    Returns:
+        Metrics, as in metrics.json.
+
+    Raises:
+        OutputError, ClipError: and what `eqvid_tf.training.train.train` raises; `source` stays as it was then.
     """
     source = find_model_folder(source)
     before, model = read_config(source), load(source)
@@ -48,23 +55,19 @@ def finetune(
     old = read_kept(source, before.model.canvas)
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
-    model = compile_model(grow(model, new.plates), config.train)
-    clock, rounds = learn(model, config, new, old, None, callbacks=callbacks, log=log)
+    model = compile_model(grow(model, new.backgrounds), config.train)
+    learned = learn(model, config, new, old, None, callbacks=callbacks, log=log)
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
     version = 1 if folder else 1 + version_of(source)
-    return finish(model, config, new, target, clock, rounds, source=source, version=version)
+    return finish(model, config, new, target, learned, source=source, version=version)
 
 
 def grow_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
     """The config of a model that has learned some clips more."""
     train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
-    return dataclasses.replace(
-        before,
-        model=with_memory(before.model, len(clips)),
-        train=train,
-        clips=(*before.clips, *(clip.name for clip in clips)),
-    )
+    names = (*before.clips, *(clip.name for clip in clips))
+    return dataclasses.replace(before, model=with_memory(before.model, len(clips)), train=train, clips=names)
 
 
 def with_memory(config: ModelConfig, count: int) -> ModelConfig:
@@ -72,12 +75,12 @@ def with_memory(config: ModelConfig, count: int) -> ModelConfig:
     return dataclasses.replace(config, memory=config.memory + count, given=True)
 
 
-def grow(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> EquivariantVideoModel:
-    """The same model, not compiled, that remembers more backgrounds: plates, float32 [H, W, 3] in [0, 255], as many as come in.
+def grow(model: EquivariantVideoModel, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """The same model, not compiled, that remembers more backgrounds, float32 [H, W, 3] in [0, 255].
 
-    Example: `model = grown(load("runs/walk"), plates)`, then `compile` and `fit` on pairs of the new clip.
+    Example: `model = grow(load("runs/walk"), backgrounds)`, then `compile` and `fit` on pairs of the new clip.
     """
-    config = with_memory(model.config, len(plates))
+    config = with_memory(model.config, len(backgrounds))
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     for weight, known in zip(larger.weights, model.weights):
         if weight.shape == known.shape:  # all but h's memory
@@ -85,5 +88,5 @@ def grow(model: EquivariantVideoModel, plates: Sequence[np.ndarray]) -> Equivari
     larger.seconds_trained.assign(0.0)
     if larger.h.remembers:
         larger.h.remember(model.h.pictures)
-        larger.h.remember(np.stack(plates) / 255, model.config.memory)
+        larger.h.remember(np.stack(backgrounds) / 255, model.config.memory)
     return larger

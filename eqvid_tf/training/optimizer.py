@@ -1,27 +1,29 @@
-"""The optimizer that training uses: Adam, and for the kernels of convolutions Muon, which learns more in as many steps."""
+"""The optimizer that training uses: Adam, and for kernels of convolutions Muon, which learns more in as many steps."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 MOMENTUM = 0.95
 RATE = 0.2  # size of an update's values, so that Adam's learning rates fit
-NARROW = (
-    16  # output channels: kernels with fewer, heads among them, stay with Adam, which gets them off the ground sooner
-)
-QUINTIC = 3.4445, -4.7750, 2.0315
+NARROW = 16  # output channels: kernels with fewer, as of heads, stay with Adam, which makes them useful sooner
+QUINTIC = 3.4445, -4.7750, 2.0315  # coefficients of the iteration
 
 
 @keras.saving.register_keras_serializable("eqvid_tf")
 class Muon(keras.optimizers.Adam):
-    """Adam, but a convolution's kernel moves along its momentum made orthogonal: as far in every direction of its channels.
+    """Adam, but a convolution's kernel moves along its orthogonalized momentum, as far in every direction.
 
-    Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024), with a kernel [h, w, in, out] taken as a
-        matrix [h w in, out]; the size of an update as in Liu et al., Muon is scalable for LLM training (2025).
+    Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024), with a kernel
+        [h, w, in, out] taken as a matrix [h w in, out]; the size of an update as in Liu et al., Muon is scalable for
+        LLM training (2025).
     """
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
         if len(variable.shape) != 4 or variable.shape[-1] < NARROW:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -33,7 +35,7 @@ class Muon(keras.optimizers.Adam):
         self.assign_sub(variable, ops.reshape(scale * update, variable.shape))
 
 
-def orthogonal(matrix, steps: int = 5):
+def orthogonal(matrix: tf.Tensor, steps: int = 5) -> tf.Tensor:
     """A matrix [m, n] with its singular values brought near 1, within 0.7 and 1.2; one of zeros stays so.
 
     Source: the quintic Newton-Schulz iteration of Jordan et al. (2024).

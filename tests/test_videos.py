@@ -13,10 +13,9 @@ from eqvid_tf import cli
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.motions.template import Template
-from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.coordinates import centroid, homogeneous
 from eqvid_tf.pixels.resampling import over
-from eqvid_tf.rendering import videos as playing_module
-from eqvid_tf.rendering import walk_cycle
+from eqvid_tf.rendering import videos, walk_cycle
 from eqvid_tf.rendering.videos import PlayError, move_into, play
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.serving import saved_model
@@ -28,18 +27,19 @@ STILL = np.eye(2, 3)
 class Layers:
     """What `ClipLayers` gives, from exact layers [T, H, W, 4] in [0, 1], and motions [T - 1, 2, 3] that are estimated exactly."""
 
-    network_only = exact = False
+    network_only = at_canvas_size = False
 
     def __init__(self, layers, motions=None, *, fps=10.0, learned=True, noise=0.0):
         self.layers = np.asarray(layers, np.float32) * [255, 255, 255, 1]
         self.canvas_frames = np.rint(self.layers[..., :3]).astype(np.uint8)
-        self.coverage = np.rint(self.layers[..., 3] * 255).astype(np.uint8)
+        self.coverage = self.layers[..., 3]
         self.canvas = self.layers.shape[1:3]
         self.clip = SimpleNamespace(
             name="drawn",
             fps=fps,
             size=self.canvas,
             count=len(layers),
+            sways=False,
             native=lambda: iter(self.canvas_frames),
             at=lambda index: self.canvas_frames[index],
         )
@@ -53,7 +53,7 @@ class Layers:
     def layer(self, index, frame):
         return self.layers[index].astype(np.float32)
 
-    def estimate(self, pairs):
+    def estimate_motions(self, pairs):
         chain = [np.eye(3), *itertools.accumulate(homogeneous(self.motion), lambda done, step: step @ done)]
         exact = np.stack([chain[b] @ np.linalg.inv(chain[a]) for a, b in pairs])[:, :2]
         return exact + self.noise * self.random.standard_normal(exact.shape), np.ones(len(pairs))
@@ -137,7 +137,7 @@ def test_a_clip_that_plays_its_own_motion_is_itself_again():
     scene, layers = walker(cells=6)
     aspect = 96 / 64
     actor = Layers(layers, scene.motions)
-    start = playing_module.centre(layers[0]) * [aspect, 1]
+    start = centroid(layers[0]) * [aspect, 1]
     home = np.array([[1, 0, -start[0]], [0, 1, -start[1]], [0, 0, 1]]) @ np.diag([aspect, 1, 1])
     steps = (home @ homogeneous(scene.motions) @ np.linalg.inv(home))[:, :2]
     frames = np.stack(list(play(actor, template(*steps), scene.background, playing=True)))
@@ -166,7 +166,7 @@ def test_the_clip_goes_on_where_its_ends_join_and_else_turns_back():
         actor = Layers(layers)
         assert walk_cycle.loops(actor, 0, np.tile(np.eye(3), (12, 1, 1))) == joins
         areas = [frame[..., 3].sum() for frame in play(actor, template(*steps), playing=True)]
-        own = actor.coverage.sum((1, 2))
+        own = 255 * actor.coverage.sum((1, 2))
         order = np.arange(30) % 12 if joins else [*range(12), *range(10, -1, -1), *range(1, 8)]
         np.testing.assert_allclose(areas, own[order], rtol=0.02)
         slower = [
@@ -179,15 +179,9 @@ def test_the_pose_is_one_that_shows_it_whole_and_large():
     places = [(-1.4, 0.3), (-0.9, 0.5), (-0.5, 0.3), (0, 0.4), (0.4, 0.38), (0.9, 0.6)]  # outside, cut, whole, ..., cut
     actor = Layers([disc((40, 60), x, 0, radius) for x, radius in places])
     assert walk_cycle.best_pose(actor) == 3
-    shown, whole = walk_cycle.visible_frames(actor)
-    assert shown.tolist() == [False, True, True, True, True, True] and whole.tolist() == [
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-    ]
+    found = walk_cycle.visibility(actor)
+    assert found.visible.tolist() == [False, True, True, True, True, True]
+    assert found.whole.tolist() == [False, False, True, True, True, False]
     assert walk_cycle.best_pose(Layers([disc((40, 60), -1, 0, 0.4), disc((40, 60), -1.2, 0, 0.4)])) == 0  # never whole
     order = []
     actor.layer = lambda index, frame: order.append(index) or actor.layers[index].astype(np.float32)
@@ -209,7 +203,7 @@ def test_a_character_that_shrinks_does_not_alias(monkeypatch):
         return inside.std()
 
     assert unrest() < 6
-    monkeypatch.setattr(playing_module, "MOST_SHRUNK", 100.0)
+    monkeypatch.setattr(videos, "MOST_SHRUNK", 100.0)
     assert unrest() > 20
 
 

@@ -6,11 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
-from eqvid_tf.training import diagnosis
+from eqvid_tf.training import callbacks, diagnosis
 from eqvid_tf.training import train as training
-from eqvid_tf.training.callbacks import Diagnosis
 
 NAMES = (
     diagnosis.F_CARRIES_BACKGROUND,
@@ -28,12 +27,13 @@ def learn(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "write_model", lambda *_: None)
     clip = open_clip(scene, cache=None)
 
-    def learn(model, loss=None, callbacks=(), **settings):
+    def learn(model, loss=None, callbacks=(), diagnosis=None, **settings):
         lines, metrics = [], None
         config = Config(
             model=ModelConfig(**{"width": 8, **model}),
             loss=loss or LossConfig(),
             train=TrainConfig(batch_size=4, image_size=16, **settings),
+            diagnosis=diagnosis or DiagnosisConfig(),
         )
         try:
             metrics = training.train(
@@ -126,9 +126,11 @@ def test_each_trivial_solution_has_its_name(name, learn, monkeypatch):
         model.run_eagerly = True  # one step: to trace it takes longer
         return model
 
-    monkeypatch.setattr(training, "start", eagerly)
-    monkeypatch.setattr(training, "YOUNG", 0)
-    metrics, lines = learn({"estimator": estimator}, callbacks=[Spoil(spoil)], steps=1, learning_rate=1e-6)
+    monkeypatch.setattr(training, "new_model", eagerly)
+    at_once = DiagnosisConfig(least_steps=0)
+    metrics, lines = learn(
+        {"estimator": estimator}, callbacks=[Spoil(spoil)], diagnosis=at_once, steps=1, learning_rate=1e-6
+    )
     assert named(lines, name), lines
     collapsed = name in (diagnosis.MOTION_IDENTITY, diagnosis.MOTION_UNRELATED)
     assert (metrics is None) == collapsed
@@ -174,11 +176,11 @@ def test_verdict(change, names):
 
 def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
     class Clock:
-        of, step, progress = None, 0, 0.0
+        trained, step, progress = None, 0, 0.0
 
     found, lines = [HEALTHY, {**HEALTHY, "share": 0.9}, {**HEALTHY, "share": 0.8}, HEALTHY, HEALTHY], []
-    monkeypatch.setattr(diagnosis, "symptoms", lambda *_: found.pop(0))
-    rounds = Diagnosis(Clock, {}, lines.append, None)
+    monkeypatch.setattr(callbacks, "symptoms", lambda *_: found.pop(0))
+    rounds = callbacks.Diagnosis(Clock, {}, lines.append, Config())
     for Clock.step, Clock.progress in enumerate(np.linspace(0.1, 0.7, 7)):
         rounds.on_train_batch_end(0)
     assert [line.partition(" (")[0] for line in lines] == [

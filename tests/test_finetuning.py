@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from eqvid_tf.cli import main
-from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.config import Config, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.model_folder import load, read_config
-from eqvid_tf.training import finetuning
-from eqvid_tf.training import material as keeping
+from eqvid_tf.training import finetuning, material
 from eqvid_tf.training.train import prepare
 
 SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
@@ -29,18 +28,18 @@ def files(folder):
 
 def test_what_is_kept(run, scene):
     """All of a clip of 24 frames, with masks that find the character; a kept clip is a clip."""
-    held = keeping.read_kept(run, read_config(run).model.canvas)
-    (clip,), (array,), (hint,) = held.clips, held.arrays, held.hints
+    found = material.read_kept(run, read_config(run).model.canvas)
+    (clip,), (array,), (hint,) = found.clips, found.frames, found.hints
     np.testing.assert_array_equal(array, open_clip(scene, cache=None).arrays((32, 48)))
-    assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 127).mean() < 0.3
+    assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 0.5).mean() < 0.3
     assert sum(path.stat().st_size for path in (run / "kept").rglob("*.png")) < 400_000
 
 
-def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping, "FRAMES", 3)
-    clip, config = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
-    keeping.write_kept(prepare([clip], (32, 48), print), config, tmp_path / "kept", first=10)
-    (found,) = keeping.read_kept(tmp_path, config.canvas).clips
+def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path):
+    clip, model = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
+    config = Config(model=model, schedule=ScheduleConfig(kept_frames=3))
+    material.write_kept(prepare([clip], (32, 48), print), config, tmp_path / "kept", first=10)
+    (found,) = material.read_kept(tmp_path, model.canvas).clips
     assert found.name == "10" and found.count == 3
     steps = canvas_motion(clip, (32, 48))
     whole = np.eye(3)
@@ -52,8 +51,8 @@ def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path, m
 
 def test_a_grown_model_knows_what_it_knew(trained, scene, second):
     x = open_clip(scene, cache=None).arrays((32, 48))[:4].astype(np.float32) / 255
-    plates = prepare([second], (32, 48), print).plates
-    larger = finetuning.grow(trained, plates)
+    backgrounds = prepare([second], (32, 48), print).backgrounds
+    larger = finetuning.grow(trained, backgrounds)
     assert larger.config.memory == trained.config.memory + 1 == 2
     for ours, theirs in zip(larger.separate(x), trained.separate(x)):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the recall weighs one picture more, by nearly nothing
