@@ -1,15 +1,15 @@
 """How equivariant f is, by kind of motion: untrained, trained with the character loss, and trained without it.
 
-    PYTHONPATH=. python benchmarks/equivariance.py             draws a scene, trains on it, writes the figures and the table
-    PYTHONPATH=. python benchmarks/equivariance.py --check     exits with 1 where the page says something else than the figures
+    PYTHONPATH=. python benchmarks/equivariance.py             draws a scene, trains on it, writes figures and table
+    PYTHONPATH=. python benchmarks/equivariance.py --check     exits with 1 if the page does not have these figures
 
-The error is that of `assert_equivariant`: |f(T x) - T f(x)|, relative to |T f(x)|, the mean of three motions of each kind on
-eight frames of a scene that is drawn here. Once the whole frame is moved, once only the character, over its still background:
-that is what L_c asks for. Beside it stands the share of |f(x)| that lies on the character: a map that says nothing of where
-the character is has little to lose.
+The error is that of `assert_equivariant`: |f(T x) - T f(x)|, relative to |T f(x)|, the mean of three motions of each
+kind on eight frames of a drawn scene. Once the whole frame is moved, once only the character, over its still
+background: that is what L_c asks for. Beside it stands the share of |f(x)| that lies on the character: a map that does
+not depend on where the character is has a small error for nothing.
 
-Trains two models (L_c with its weight, and with weight 0) for each structure and seed, with --steps each. Stop it when you
-like: it goes on where it was, from --work.
+Trains two models (L_c with its weight, and with weight 0) for each structure and seed, with --steps each. When it was
+stopped it goes on where it was, from --work.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Fine-tuning on a new character: how soon it is learned, what is forgotten of the old ones, and what freezing would do.
+"""Fine-tuning on a new character: how soon it is learned, what is forgotten of the old ones, what freezing would do.
 
-    PYTHONPATH=. python benchmarks/finetuning.py SCENE... --new NAME... [--minutes 15] [--work DIR] [--json FILE] [--page FILE] [--check]
+    PYTHONPATH=. python benchmarks/finetuning.py SCENE... --new NAME... [--minutes 15] [--work DIR] [--json FILE]
+                                                 [--page FILE] [--check]
 
-For each new scene a model learns all others, from their frames alone; it is then fine-tuned on some frames of the new one, and
-another model learns those frames from nothing. The figures are the scorecard's, of the whole new scene and of the old ones. What
-is done is kept in --work, so that a benchmark that was stopped goes on where it was. The page gets the figures as a table between
-<!-- table --> and <!-- /table -->.
+For each new scene a model learns all others, from their frames alone; it is then fine-tuned on some frames of the new
+one, and another model learns those frames from nothing. The figures are the scorecard's, of the whole new scene and of
+the old ones. Results are saved in --work, so that a benchmark that was stopped goes on where it was. The page gets the
+figures as a table between <!-- table --> and <!-- /table -->.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def frozen(*names: str):
             getattr(model, name).trainable = False
         return compile_model(model, settings)
 
-    return mock.patch("eqvid_tf.training.finetuning.compiled", with_some_frozen)
+    return mock.patch("eqvid_tf.training.finetuning.compile_model", with_some_frozen)
 
 
 def means(run: Path, place: Path, **scenes: list[Path]) -> dict:
@@ -78,7 +79,7 @@ def with_one_new(new: Path, old: list[Path], args: argparse.Namespace) -> dict:
     work, clip = args.work / new.name, open_clip(new / "frames", frames=FRAMES, cache=None)
     clips, source = [open_clip(scene / "frames", cache=None) for scene in old], work / "source"
     settings = {"old": [scene.name for scene in old], "frames": FRAMES, "seed": args.seed}
-    # `kept` makes again what was made by other code, with other settings, or of another source
+    # `cached` makes again what was made by other code, with other settings, or of another source
     once = lambda name, of, minutes, make: cached(
         work, name.replace(" ", "-"), of, {**settings, "minutes": minutes}, make
     )

@@ -1,25 +1,29 @@
 """Does the affine model hold better as frames per second go up? Scene loss and motion error against the frame gap.
 
-    PYTHONPATH=. python benchmarks/frame_gap.py --group NAME RUN CLIP... [--group ...] --json FILE [--plot FILE] [--page FILE]
+    PYTHONPATH=. python benchmarks/frame_gap.py --group NAME RUN CLIP... [--group ...] --json FILE [--plot FILE]
+        [--page FILE]
 
-Every k-th frame of a clip is the clip at a k-th of its frames per second. A group is a model and clips that it was trained on;
-its figures are means over pairs, then over its clips (those that are long enough for all of the gaps). `--each-gap NAME CLIP...`
-adds a group in which gap k is measured by a model that was trained on pairs k frames apart and no others (--steps for each).
-What is done is kept in --work, trainings half way through too, so that a run that was stopped goes on where it was.
+Every k-th frame of a clip is the clip at a k-th of its frames per second. A group is a model and clips that it was
+trained on; its figures are means over pairs, then over its clips (those that are long enough for all of the gaps).
+`--each-gap NAME CLIP...` adds a group in which gap k is measured by a model that was trained on pairs k frames apart
+and no others (--steps for each). What is done is kept in --work, trainings half way through too, so that a run that was
+stopped goes on where it was.
 
-Of each pair (x, x') k frames apart, in both directions, on the model's canvas, in grey levels of 255 or px of a frame 64 px high:
+Of each pair (x, x') k frames apart, in both directions, on the model's canvas, in grey levels of 255 or px of a frame
+64 px high:
 
-scene loss    |g(T f(x) + h(x)) - x'|, mean over the frame, and over the character's region (weighted by its mask in x');
-              in that region also with no motion, with the true motion where there is truth, and at gap 0: |g(f(x) + h(x)) - x|.
-              explained: how far T takes the loss from that with no motion down to that at gap 0, 1 all the way
-residual      |T x - x'| where x, moved, and x' both show the character: its appearance after alignment, without g; also with
-              the true motion. overlap: soft IoU of the moved mask and that of x'
+scene loss    |g(T f(x) + h(x)) - x'|, mean over the frame, and over the character's region (weighted by its mask
+              in x'); in that region also with no motion, with the true motion where there is truth, and at gap 0:
+              |g(f(x) + h(x)) - x|. explained: how far T takes the loss from that with no motion down to that at gap 0, 1 all the
+              way
+residual      |T x - x'| where x, moved, and x' both show the character: its appearance after alignment, without g; also
+              with the true motion. overlap: soft IoU of the moved mask and that of x'
 error         corner error of T against the truth
-composition   corner distance of T from the product of the k gap-1 estimates between x and x': a stand-in for the error where
-              there is no truth. It holds the drift of the product too, and says nothing of a bias that both share
+composition   corner distance of T from the product of the k gap-1 estimates between x and x': a stand-in for the error
+              where there is no truth. It holds the drift of the product too, and says nothing of a bias that both share
 
-Masks are the scene's own where it has them, else the model's. A pair counts where the character is in view throughout (at least
-a quarter of its middle area in every frame from x to x').
+Masks are the scene's own where it has them, else the model's. A pair counts where the character is in view throughout
+(at least a quarter of its middle area in every frame from x to x').
 """
 
 from __future__ import annotations

@@ -2,18 +2,18 @@
 
     PYTHONPATH=. python benchmarks/motion_error.py RUN SCENE... --json FILE [--plot FILE] [--page FILE]
 
-Scenes need motion.json; with masks/ and background.png they are asked for drawn pairs and for pairs without a character too.
-All errors are those of the scorecard's `corner_px` (where two motions carry the corners of the character's box), in pixels of
-a frame that is 64 high. What is done of a scene is kept in --work, so that a run that was stopped goes on where it was. The page
-gets the figures as tables between <!-- table --> and <!-- /table -->.
+Scenes need motion.json; with masks/ and background.png they are asked for drawn pairs and for pairs without a character
+too. All errors are those of the scorecard's `corner_px` (where two motions carry the corners of the character's box),
+in pixels of a frame that is 64 high. What is done of a scene is kept in --work, so that a run that was stopped goes on
+where it was. The page gets the figures as tables between <!-- table --> and <!-- /table -->.
 
 gaps          pairs 1, 2, 4, 8, 16 frames apart, in both directions
 composition   T(x, x') and back against no motion; the gap-8 estimate against the product of eight gap-1 estimates
-drawn         the scene's sprite, cut out by its true mask, set down twice over the true background: turned by up to 40 degrees,
-              zoomed by up to 10 %, in two thirds of the pairs up to a third of it out of one of the frames
-confidence    Spearman's correlation with the error over all gap pairs; the area under the ROC curve for pairs with a character
-              against pairs without one: an empty background twice, with fresh noise; with another exposure; two frames from
-              which the character is painted out; a background that was never trained
+drawn         the scene's sprite, cut out by its true mask, set down twice over the true background: turned by up to 40
+              degrees, zoomed by up to 10 %, in two thirds of the pairs up to a third of it out of one of the frames
+confidence    Spearman's correlation with the error over all gap pairs; the area under the ROC curve for pairs with a
+              character against pairs without one: an empty background twice, with fresh noise; with another exposure;
+              two frames from which the character is painted out; a background that was never trained
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def estimate(model, frames, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
 
     small = np.stack([fit(frame, model.config.canvas) for frame in frames]).astype(np.float32) / 255
     found = [
-        model.estimates(small[start : start + 2 * batch : 2], small[start + 1 : start + 2 * batch : 2])
+        model.estimate_motion(small[start : start + 2 * batch : 2], small[start + 1 : start + 2 * batch : 2])
         for start in range(0, len(small), 2 * batch)
     ]
     motions, confidences = (np.concatenate([np.asarray(part, np.float64) for part in parts]) for parts in zip(*found))
@@ -112,7 +112,8 @@ def both_ways(count: int, gap: int) -> list[tuple[int, int]]:
 
 
 def drawn_pairs(scene: Truth, count: int, rng) -> tuple[np.ndarray, list[dict]]:
-    """Pairs of frames [2 count, H, W, 3] uint8, one after the other, and of each: true motion, centre, turn, share outside.
+    """Pairs of frames [2 count, H, W, 3] uint8, one after the other, and of each: true motion, centre, turn, share
+    outside.
 
     The sprite is one that lies whole within its frame. Each of the pair's frames is one resampling of it.
     """
@@ -343,7 +344,8 @@ def report(figures: dict) -> str:
         lines.append(
             f"AUROC with against without a character: {sure['auroc']:.3f}; "
             + "; ".join(
-                f"{kind} {row['auroc']:.3f} (confidence {mean(row['confidence'])}, {mean(row['px from no motion'])} px from no motion)"
+                f"{kind} {row['auroc']:.3f} (confidence {mean(row['confidence'])}, "
+                f"{mean(row['px from no motion'])} px from no motion)"
                 for kind, row in sure["without a character"].items()
             )
         )

@@ -2,7 +2,8 @@
 
     python benchmarks/motions.py
 
-eqvid_tf/motions/NAME.json and docs/motions.png. Lengths are half-heights of the frame, times are seconds, turns are radians.
+Writes eqvid_tf/motions/shipped/NAME.json and docs/motions.png. Lengths are half-heights of the frame, times are
+seconds, turns are radians.
 """
 
 from __future__ import annotations

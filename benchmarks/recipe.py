@@ -1,10 +1,12 @@
 """What each choice of the recipe is worth: trainings that differ in one thing, on a small case.
 
-    PYTHONPATH=. python benchmarks/recipe.py [--minutes 3] [--seeds 2] [--work DIR] [--json FILE] [--page FILE] [--check]
+    PYTHONPATH=. python benchmarks/recipe.py [--minutes 3] [--seeds 2] [--work DIR] [--json FILE] [--page FILE]
+                                             [--check]
 
-Two drawn scenes at 48 px, one of them half at rest; each variant is trained on both, without labels, and measured by the scorecard:
-what the networks alone make of it and what is cut out with their help. Each run leaves a JSON in --work, so that a benchmark that
-was stopped goes on where it was. The page gets the figures as a table between <!-- table --> and <!-- /table -->.
+Two drawn scenes at 48 px, one of them half at rest; each variant is trained on both, without labels, and measured by
+the scorecard: the layers of the networks alone, and the cut-outs that are made with their help. Each run leaves a JSON
+in --work, so that a benchmark that was stopped goes on where it was. The page gets the figures as a table between
+<!-- table --> and <!-- /table -->.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -34,6 +37,7 @@ COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_ch
 def variants() -> dict[str, tuple[dict, list]]:
     """Name -> (what of the config differs, what of the recipe is put out of order)."""
     from eqvid_tf.data.pairs import pairs
+    from eqvid_tf.training.train import new_model
 
     losses = {
         f"without the {name} loss": ({"loss": {name: 0.0}}, [])
@@ -43,7 +47,7 @@ def variants() -> dict[str, tuple[dict, list]]:
         "the recipe": ({}, []),
         **losses,
         "without hints": ({"loss": {"hint": 0.0}}, []),
-        "without pairs made anew": ({}, [mock.patch("eqvid_tf.core.model.recomposed", lambda pair, *_: pair)]),
+        "without pairs made anew": ({}, [mock.patch("eqvid_tf.core.model.recompose", lambda pair, *_: pair)]),
         "h sees the frame that f sees": (
             {},
             [mock.patch("eqvid_tf.training.train.pairs", partial(pairs, other=False))],
@@ -51,11 +55,17 @@ def variants() -> dict[str, tuple[dict, list]]:
         "what h remembers is learned": ({"model": {"given": False}}, []),
         "the same, and no median to begin with": (
             {"model": {"given": False}},
-            [mock.patch("eqvid_tf.training.train.remember", lambda *_: None)],
+            [mock.patch("eqvid_tf.training.train.new_model", partial(model_without_medians, new_model))],
         ),
-        "hints and memory as at first": ({}, [mock.patch("eqvid_tf.training.callbacks.RECALLS", ())]),
+        "hints and memory as at first": ({"schedule": {"refreshes": ()}}, []),
         "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
     }
+
+
+def model_without_medians(new_model: Callable, config, backgrounds):
+    """A new model whose h stores no background of the clips."""
+    with mock.patch("eqvid_tf.core.networks.BackgroundEncoder.remember", lambda *_: None):
+        return new_model(config, backgrounds)
 
 
 def scenes(work: Path) -> list[Path]:
@@ -70,7 +80,7 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
     """One training and its figures: with cut-outs from the frames, and of the networks alone."""
     import keras
 
-    from eqvid_tf.config import Config, LossConfig, TrainConfig
+    from eqvid_tf.config import Config, LossConfig, ScheduleConfig, TrainConfig
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.evaluation.comparison import score_model
     from eqvid_tf.model_folder import load, read_metrics
@@ -79,7 +89,8 @@ def trained(config: dict, broken: list, folders: list[Path], run: Path, minutes:
     keras.backend.clear_session()
     clips = [open_clip(folder / "frames", cache=None) for folder in folders]
     usual = TrainConfig(minutes=minutes, seed=seed, doctor="watch")
-    settings = configure(Config(loss=LossConfig(**config.get("loss", {})), train=usual), clips)
+    parts = {"loss": LossConfig(**config.get("loss", {})), "schedule": ScheduleConfig(**config.get("schedule", {}))}
+    settings = configure(Config(train=usual, **parts), clips)
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, **config.get("model", {})))
     with contextlib.ExitStack() as stack:
         for part in broken:
@@ -106,7 +117,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def table(figures: dict) -> str:
-    """The figures in Markdown; of both ways, and what the doctor says."""
+    """The figures in Markdown; of both ways, and the trivial solutions that were found."""
     rows = []
     for name, found in figures["runs"].items():
         of = lambda column, found=found: " / ".join(
@@ -114,7 +125,7 @@ def table(figures: dict) -> str:
             for kind in ("cut out", "network alone")
         )
         rows.append([name, found["steps"], *map(of, COLUMNS), "; ".join(found["verdict"]) or "-"])
-    return text_table(rows, ["variant", "steps", *COLUMNS, "the doctor"]) + "\n"
+    return text_table(rows, ["variant", "steps", *COLUMNS, "diagnosis"]) + "\n"
 
 
 def main() -> int:

@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py [--output benchmarks/results/training_step.json]
 
-Needs torch (2.13 was run). The networks are those of the partition with their defaults: same layers, same shapes, same batch;
-the two take turns, so that what else the machine does falls on both.
+Needs torch (2.13 was run). The networks are those of the partition with their defaults: same layers, same shapes, same
+batch; the two take turns, so that what else the machine does falls on both.
 """
 
 from __future__ import annotations

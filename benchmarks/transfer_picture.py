@@ -2,13 +2,15 @@
 
     PYTHONPATH=. python benchmarks/transfer_picture.py [--output docs/transfer.png]
 
-The two scenes and their motions are drawn here and known exactly, so no model is needed: what a shot makes of the motion is
-asked of `eqvid_tf.rendering.shots.shot_motion`, as `eqvid render --shots` does, and drawn from the true layers.
+The two scenes and their motions are drawn here and known exactly, so no model is needed: what a shot makes of the
+motion is asked of `eqvid_tf.rendering.shots.shot_motion`, as `eqvid render --shots` does, and drawn from the true
+layers.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image, ImageDraw
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.coordinates import centroid
 from eqvid_tf.pixels.sheets import contact_sheet
-from eqvid_tf.rendering.shots import shot_motion
+from eqvid_tf.rendering.shots import Shot, shot_motion
 from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.synthetic.compose import Scene
 from eqvid_tf.synthetic.sprites import draw_character
@@ -62,12 +64,12 @@ class TrueLayers:
 
     layer_as_filmed = layer
 
-    def estimate(self, pairs) -> tuple[np.ndarray, np.ndarray]:
+    def estimate_motions(self, pairs) -> tuple[np.ndarray, np.ndarray]:
         return np.stack([self.scene.motion(*pair) for pair in pairs]), np.ones(len(pairs))
 
 
 class TrueFrames:
-    """What Frames offers: frames by path, here NAME/INDEX."""
+    """What FrameFinder offers: frames by path, here NAME/INDEX."""
 
     def __init__(self, **scenes: Scene):
         self.layers = {name: TrueLayers(drawn) for name, drawn in scenes.items()}
@@ -90,15 +92,22 @@ def pictures() -> list[np.ndarray]:
     first = scene(6, "robot", "city", (-0.45, -0.3, 0.0, 0.4), (-0.45, -0.3, TURN, 0.4))
     other = scene(5, "cat", "hills", (0.35, 0.35, 0.0, 0.42))
     frames = TrueFrames(first=first, other=other)
-    shot = {"name": "transfer", "character": "other/0", "background": "other/0", "motion_from": ["first/0", "first/1"]}
+    shot = Shot(
+        name="transfer",
+        character=Path("other/0"),
+        background=Path("other/0"),
+        motion=None,
+        motion_from=(Path("first/0"), Path("first/1")),
+        about_character=False,
+    )
     layers = frames.layers["other"]
     literal, about = (
-        other.picture(0, shot_motion(frames, kind, Path(), layers, layers.layer(0, None)))[0]
-        for kind in (shot, {**shot, "about": "character"})
+        other.picture(0, shot_motion(frames, kind, layers, layers.layer(0, None))[:2])[0]
+        for kind in (shot, dataclasses.replace(shot, about_character=True))
     )
     x, turned, target = first.picture(0)[0], first.picture(1)[0], other.picture(0)[0]
     pivot = first.centre[0]
-    seen, own = (centroid(layers.layer(0, None)) for layers in frames.layers.values())  # what motion_of goes by
+    seen, own = (centroid(layers.layer(0, None)) for layers in frames.layers.values())  # what shot_motion goes by
     return [x, marked(turned, pivot), target, marked(literal, pivot), marked(about, own + pivot - seen)]
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eqvid_tf.config import Config
-from eqvid_tf.data.output import OutputError, write_text
+from eqvid_tf.data.output import OutputError, atomic, write_text
 
 if TYPE_CHECKING:  # TensorFlow is imported with the first model: the command line answers --help without it
     from eqvid_tf.core.model import EquivariantVideoModel
 
-CHECKOUT = Path(__file__).parents[1] / "saved_models"
+CHECKOUT = Path(__file__).parents[1] / "saved_models"  # in a clone of the repository; not in an installed package
 
 
 def model_shelves() -> list[Path]:
@@ -28,12 +28,12 @@ def folders_on(shelf: Path) -> list[Path]:
 
 
 def models_by_name() -> dict[str, Path]:
-    """Every model that is found by name; the first shelf goes first."""
+    """Every model that is found by name; of two with one name, that of the first shelf."""
     return {folder.name: folder for shelf in reversed(model_shelves()) for folder in folders_on(shelf)}
 
 
 def find_model_folder(name: str | Path) -> Path:
-    """A model folder by path; or, where there is none, by its name on a shelf (see `model_shelves`)."""
+    """Find a model folder by its path, else by its name on a shelf (see `model_shelves`)."""
     return Path(name) if Path(name).exists() else models_by_name().get(str(name), Path(name))
 
 
@@ -51,7 +51,7 @@ def load(folder: str | Path) -> EquivariantVideoModel:
     """Load the model of a model folder: by path, or by name from a shelf (`model_shelves`).
 
     Raises:
-        OutputError: it is none, is not finished, or is of a later format.
+        OutputError: it is no model folder, its training did not end, or its format is newer than this package reads.
     """
     folder = find_model_folder(folder)
     read_config(folder)
@@ -61,10 +61,10 @@ def load(folder: str | Path) -> EquivariantVideoModel:
 
 
 def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
-    """The model of a .keras file, with its optimizer's state if it is to be compiled.
+    """Read the model of a .keras file, with the optimizer's state if `compile` is set.
 
     Raises:
-        OutputError: the file is missing or wrong.
+        OutputError: the file is damaged, or of something else.
     """
     import keras
 
@@ -79,10 +79,10 @@ def read_model(path: Path, compile: bool = False) -> EquivariantVideoModel:
 
 
 def read_config(folder: str | Path, name: str = "config.json") -> Config:
-    """config.json of a model folder, or checkpoint.json of one that is being trained.
+    """Read config.json of a model folder, or checkpoint.json of one that is being trained.
 
     Raises:
-        OutputError: the file is missing or wrong.
+        OutputError: the file is missing, or is no config that this package reads.
     """
     path = Path(folder) / name
     if not path.is_file() and (Path(folder) / "checkpoint.json").is_file():
@@ -99,28 +99,34 @@ def read_config(folder: str | Path, name: str = "config.json") -> Config:
 
 
 def read_metrics(folder: Path) -> dict:
-    """metrics.json of a model folder."""
+    """Read metrics.json of a model folder."""
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, folder: Path, version: int = 1) -> None:
-    """Write config.json, metrics.json, README.md, the SavedModel and, last, model.keras: then the folder is whole."""
+    """Write config.json, metrics.json, README.md, the SavedModel and, last, model.keras.
+
+    A folder with a model.keras is therefore complete.
+
+    Args:
+        model: a trained one.
+        config: of the model and its training.
+        metrics: of the training, see `eqvid_tf.training.train.finish`.
+        folder: an existing folder.
+        version: of the SavedModel.
+    """
     from eqvid_tf.serving.saved_model import export
 
     write_text(folder / "config.json", config.to_json())
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
-    write_text(folder / "README.md", card(config, metrics))
+    write_text(folder / "README.md", _model_card(config, metrics))
     export(model, folder, version)
-    draft = folder / ".draft.keras"
-    try:
+    with atomic(folder / "model.keras") as draft:
         model.save(draft)
-        draft.replace(folder / "model.keras")
-    finally:
-        draft.unlink(missing_ok=True)
 
 
-def card(config: Config, metrics: dict) -> str:
-    """The model card, Markdown."""
+def _model_card(config: Config, metrics: dict) -> str:
+    """README.md of a model folder, in Markdown."""
     model, losses = config.model, metrics.get("losses", {})
     clips, steps = ", ".join(config.clips), f"{metrics['steps']} steps of {config.train.batch_size} pairs"
     time = f"{metrics['seconds']:.0f} s on {metrics['device']}, seed {config.train.seed}"

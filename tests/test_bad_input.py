@@ -1,4 +1,4 @@
-"""What a user can get wrong, and a disk that fills up: one line on stderr, exit code 2, and nothing lost or left behind."""
+"""What a user can get wrong, and a disk that fills up: one line on stderr, exit code 2, nothing lost or left."""
 
 import errno
 import json
@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from eqvid_tf import cli
+from eqvid_tf import cli, model_folder
 from eqvid_tf.data.output import put
 from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.serving import saved_model
@@ -37,8 +37,8 @@ def refused(capsys, tmp_path):
         out, err = capsys.readouterr()
         assert (code, out) == (2, "")
         assert tree(tmp_path) == before
-        *shown, line = err.rstrip("\n").replace("\r", "\n").split("\n")
-        assert all(not text.strip() or "%|" in text for text in shown)  # nothing but a progress bar
+        *others, line = err.rstrip("\n").replace("\r", "\n").split("\n")
+        assert all(not text.strip() or "%|" in text for text in others)  # nothing but a progress bar
         assert re.match(r"eqvid( \w+)?: error: ", line)
         return line
 
@@ -48,6 +48,13 @@ def refused(capsys, tmp_path):
 def tree(folder):
     """Every file below a folder, hidden ones too, with its size and time."""
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def loaded(run, trained, monkeypatch):
+    """Commands get the model of `run` as it is loaded: each load would compile it anew, for seconds."""
+    load = model_folder.load
+    monkeypatch.setattr(model_folder, "load", lambda folder: trained if folder == run else load(folder))
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +114,7 @@ def test_a_clip_that_is_none(clip, text, bad, run, tmp_path, refused):
 
 
 @pytest.mark.parametrize(
-    "scene_, text",
+    "name, text",
     {
         "short": "a matrix for each step",
         "singular": "step 0",
@@ -116,8 +123,8 @@ def test_a_clip_that_is_none(clip, text, bad, run, tmp_path, refused):
         "missing": "no motion.json",
     }.items(),
 )
-def test_a_motion_json_that_does_not_fit(scene_, text, bad, tmp_path, refused):
-    words = ("train", bad / scene_, "--output", tmp_path / "out", "--estimator", "known", "--cache", "none")
+def test_a_motion_json_that_does_not_fit(name, text, bad, tmp_path, refused):
+    words = ("train", bad / name, "--output", tmp_path / "out", "--estimator", "known", "--cache", "none")
     assert text in refused(*words)
     assert not list(tmp_path.iterdir())
 
@@ -156,7 +163,7 @@ def shot(**changes):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, message",
     [
         ("[{", "not a JSON file"),
         ("{}", "list of shots"),
@@ -177,17 +184,17 @@ def shot(**changes):
         (json.dumps(2 * json.loads(shot())), "two shots"),
     ],
 )
-def test_a_shots_file_with_something_wrong(text, said, scene, run, tmp_path, refused):
+def test_a_shots_file_with_something_wrong(text, message, scene, run, loaded, tmp_path, refused):
     (tmp_path / "shots.json").write_text(text)
     for name in ("frames", "motion.json"):
         (tmp_path / name).symlink_to(scene / name)
-    assert said in refused(
+    assert message in refused(
         "render", run, "--shots", tmp_path / "shots.json", "--output", tmp_path / "out", "--cache", "none"
     )
     assert not (tmp_path / "out").exists()
 
 
-def test_no_shots_file(run, tmp_path, refused):
+def test_no_shots_file(run, loaded, tmp_path, refused):
     assert "no such file" in refused("render", run, "--shots", tmp_path / "none.json", "--output", tmp_path / "out")
 
 
@@ -230,36 +237,32 @@ def test_a_model_folder_with_something_wrong(kind, text, run, scene, tmp_path, r
     assert text in refused("export", tmp_path / "run")
 
 
-def test_no_model_folder_and_no_scene(run, bad, tmp_path, refused):
+def test_no_model_folder_and_no_scene(run, loaded, bad, tmp_path, refused):
     assert "no model folder" in refused("export", bad / "empty")
     assert "no model folder" in refused("export", bad / "text.mp4")
     assert "no scene" in refused("evaluate", run, bad / "sizes", "--sheet", tmp_path / "sheet.png")
 
 
-def test_an_output_that_cannot_be(run, scene, bad, tmp_path, refused, monkeypatch):
+def test_an_output_that_cannot_be(run, loaded, scene, bad, tmp_path, refused, monkeypatch):
     copy = shutil.copytree(scene, tmp_path / "work" / "scene")
     monkeypatch.chdir(tmp_path / "work")
     (tmp_path / "file").write_text("kept")
-    separate_ = ("separate", run, copy, "--cache", "none", "--output")
-    assert "is a file" in refused(*separate_, tmp_path / "file" / "deep" / "out")
+    separate = ("separate", run, copy, "--cache", "none", "--output")
+    assert "is a file" in refused(*separate, tmp_path / "file" / "deep" / "out")
     assert "is a file" in refused("train", copy, "--output", tmp_path / "file" / "out")
     assert "is a file" in refused("evaluate", run, copy, "--json", tmp_path / "file" / "one.json")
-    for command in (
-        separate_,
-        ("train", copy, "--output"),
-        ("render", run, "--shots", copy / "shots.json", "--output"),
-    ):
-        for there in (copy, tmp_path / "file"):
-            assert "--overwrite" in refused(*command, there)
+    for command in (separate, ("train", copy, "--output"), ("render", run, "--shots", copy / "shots.json", "--output")):
+        for place in (copy, tmp_path / "file"):
+            assert "--overwrite" in refused(*command, place)
     assert "--overwrite" in refused("demo", "--output", copy)
     assert "--overwrite" in refused("evaluate", run, copy, "--json", tmp_path / "file")
     # what it is made from, the working folder and what holds them are not overwritten
-    for there in (copy, copy.parent, tmp_path / "work" / ".." / "work"):
-        assert "holds" in refused(*separate_, there, "--overwrite")
+    for place in (copy, copy.parent, tmp_path / "work" / ".." / "work"):
+        assert "holds" in refused(*separate, place, "--overwrite")
     assert "holds" in refused("render", run, "--shots", copy / "shots.json", "--output", copy / "frames", "--overwrite")
     with monkeypatch.context() as protected:
         protected.setattr(os, "access", lambda *_: False)
-        assert "write-protected" in refused(*separate_, "out")
+        assert "write-protected" in refused(*separate, "out")
         assert "write-protected" in refused("evaluate", run, copy)
     assert "decoded frames cannot be kept" in refused(
         "separate", run, copy, "--output", "out", "--cache", tmp_path / "file"
@@ -278,27 +281,27 @@ def after(count, error, write):
     return wrapped
 
 
-def test_a_disk_that_fills_up_keeps_the_old_output(run, scene, tmp_path, refused, monkeypatch):
+def test_a_disk_that_fills_up_keeps_the_old_output(run, loaded, scene, tmp_path, refused, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / "background.png").write_text("the old one")
-    for module, words in (
-        ("eqvid_tf.separation.layers", ("separate", run, scene)),
-        ("eqvid_tf.rendering.shots", ("render", run, "--shots", scene / "shots.json")),
-    ):
+    options = ("--network-only", "--output", out, "--overwrite")
+    separate = ("separate", run, scene, "--frames", "0:4", *options)
+    render = ("render", run, "--shots", scene / "shots.json", *options)
+    for module, words in (("eqvid_tf.separation.folder", separate), ("eqvid_tf.rendering.shots", render)):
         with monkeypatch.context() as full:
-            full.setattr(f"{module}.write_png", after(3, FULL, write_png))
-            line = refused(*words, "--cache", "none", "--output", out, "--overwrite")
+            full.setattr(f"{module}.write_png", after(1, FULL, write_png))
+            line = refused(*words, "--cache", "none")
         assert "the disk is full" in line and "Make room" in line
     with monkeypatch.context() as full:
         full.setattr("eqvid_tf.data.cache.atomic", after(0, FULL, None))
-        words = ("separate", run, scene, "--cache", tmp_path / "cache", "--output", out, "--overwrite")
-        assert "--cache" in refused(*words)
+        assert "--cache" in refused(*separate, "--cache", tmp_path / "cache")
     assert (out / "background.png").read_text() == "the old one"
 
 
-def test_an_export_that_fails_keeps_the_old_one(run, tmp_path, refused, monkeypatch):
+def test_an_export_that_fails_keeps_the_old_one(run, trained, tmp_path, refused, monkeypatch):
     folder = shutil.copytree(run, tmp_path / "run")
+    monkeypatch.setattr(model_folder, "load", lambda folder: trained)
 
     def full(model, path, *_, **__):
         os.makedirs(path)

@@ -1,6 +1,6 @@
 """SavedModels in other hands: TensorFlow without this package, its C API, saved_model_cli, the warm-up file, pictures.
 
-Of a model trained here every signature is tried, of each one that ships those that hold all its networks.
+Of a model trained here every signature is tried, of each one that ships those that render.
 """
 
 import contextlib
@@ -32,7 +32,6 @@ STILL = np.eye(2, 3, dtype=np.float32)
 SHIPPED = pytest.mark.parametrize("shipped", folders_on(CHECKOUT), ids=lambda folder: folder.name)
 INPUTS = {  # signature -> input -> which of the arrays it gets
     "transfer": {"frame": "frame", "next_frame": "next", "target_frame": "next"},
-    "serving_default": {"frame": "frame", "next_frame": "next", "target_frame": "next"},
     "estimate_motion": {"frame": "frame", "next_frame": "next"},
     "render": {"character_frame": "frame", "background_frame": "next", "motion": "motion"},
     "render_features": {"character_features": "fx", "background_features": "hx", "motion": "motion"},
@@ -74,9 +73,9 @@ def warm_up_requests(folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def arrays(trained):
-    """The inputs of two places: a batch at the canvas's size, and one frame of an odd size."""
+    """The inputs of two places: one frame of the canvas's size, and a batch of an odd size."""
     rng, arrays = np.random.default_rng(0), {}
-    for place, shape in (("whole", (2, 32, 48, 3)), ("odd", (1, 27, 21, 3))):
+    for place, shape in (("whole", (1, 32, 48, 3)), ("odd", (2, 27, 21, 3))):
         frame, next_frame = rng.uniform(size=(2, *shape)).astype("float32")
         motion = np.asarray(affine.build(shift=rng.uniform(-0.3, 0.3, (shape[0], 2)), turn=0.3), "float32")
         maps = {"fx": np.asarray(trained.f(frame)), "hx": np.asarray(trained.h(next_frame))}
@@ -84,18 +83,27 @@ def arrays(trained):
     return arrays
 
 
-def answers_of(model, x, next_x, motion, fx, hx) -> dict:
-    """What the Python model gives for the inputs of each signature."""
-    transfer = dict(zip(("frame", "motion", "confidence"), model.transfer(x, next_x, next_x)))
+def estimates_of(model, frame, next, **_) -> dict:
+    """What the Python model gives for the signatures that estimate a motion."""
     return {
-        "transfer": transfer,
-        "serving_default": transfer,
-        "estimate_motion": dict(zip(("motion", "confidence"), model.estimate_motion(x, next_x))),
-        "render": {"frame": model.render(x, next_x, motion)},
+        "transfer": dict(zip(("frame", "motion", "confidence"), model.transfer(frame, next, next))),
+        "estimate_motion": dict(zip(("motion", "confidence"), model.estimate_motion(frame, next))),
+    }
+
+
+def inputs_of(signature: str, values: dict) -> dict:
+    """A signature's inputs, of the arrays of a place."""
+    return {name: values[key] for name, key in INPUTS[signature].items()}
+
+
+def answers_of(model, frame, next, motion, fx, hx) -> dict:
+    """What it gives for the others."""
+    return {
+        "render": {"frame": model.render(frame, next, motion)},
         "render_features": {"frame": model.render_features(fx, hx, motion)},
-        "separate": dict(zip(("character", "background", "mask"), model.separate(x))),
-        "encode_character": {"features": model.f(x)},
-        "encode_background": {"features": model.h(x)},
+        "separate": dict(zip(("character", "background", "mask"), model.separate(frame))),
+        "encode_character": {"features": model.f(frame)},
+        "encode_background": {"features": model.h(frame)},
         "decode": {"frame": np.clip(model.g(fx), 0, 1)},
     }
 
@@ -123,11 +131,7 @@ assert sys.modules["eqvid_tf"] is sys.modules["keras"] is None
 @pytest.fixture(scope="module")
 def stranger(run, arrays, tmp_path_factory):
     """(signature, place) -> outputs, made by a process that has neither this package nor Keras."""
-    jobs = {
-        (signature, place): {name: values[key] for name, key in inputs.items()}
-        for place, values in arrays.items()
-        for signature, inputs in INPUTS.items()
-    }
+    jobs = {(name, place): inputs_of(name, values) for place, values in arrays.items() for name in INPUTS}
     jobs |= {(signature, "warm-up"): inputs for signature, inputs in warm_up_requests(run).items()}
     work = tmp_path_factory.mktemp("stranger")
     (work / "jobs").write_bytes(pickle.dumps(jobs))
@@ -145,10 +149,11 @@ def near(made: dict, expected: dict, name: str) -> None:
 
 
 def test_a_process_without_this_package_gives_the_same_numbers(trained, arrays, stranger):
-    for place, values in arrays.items():
-        expected = answers_of(trained, *(values[key] for key in ("frame", "next", "motion", "fx", "hx")))
-        assert set(expected) == set(INPUTS)
-        for signature, outputs in expected.items():
+    expected = {place: answers_of(trained, **values) for place, values in arrays.items()}
+    expected["odd"] |= estimates_of(trained, **arrays["odd"])  # of frames of the canvas's size in test_serving
+    assert set(expected["odd"]) == set(INPUTS)
+    for place, answers in expected.items():
+        for signature, outputs in answers.items():
             near(stranger[signature, place], outputs, f"{signature}, {place}")
 
 
@@ -209,26 +214,18 @@ def test_the_c_api_gives_the_same_numbers_and_survives_a_wrong_request(program, 
         for name, signature in signature_defs(run).items()
         if signature.inputs and all(info.dtype == tf.float32 for info in signature.inputs.values())
     }
-    assert of_tensors == set(INPUTS) and set(signature_defs(run)) - of_tensors == {
-        "render_image",
-        "__saved_model_init_op",
-    }
-    inputs = {
-        signature: {name: arrays["whole"][key] for name, key in INPUTS[signature].items()}
-        for signature in sorted(of_tensors - {"transfer"})  # serving_default is the same, and takes 6 s to prepare
-    }
-    check_c_api(program, run, inputs, {signature: stranger[signature, "whole"] for signature in inputs}, tmp_path)
+    assert of_tensors == {*INPUTS, "serving_default"}
+    assert set(signature_defs(run)) - of_tensors == {"render_image", "__saved_model_init_op"}
+    aliases = {"serving_default": "transfer"} | {name: name for name in set(INPUTS) - {"transfer", "estimate_motion"}}
+    inputs = {name: inputs_of(alias, arrays["odd"]) for name, alias in aliases.items()}  # transfer estimates, too
+    check_c_api(program, run, inputs, {name: stranger[alias, "odd"] for name, alias in aliases.items()}, tmp_path)
 
 
 @SHIPPED
 def test_the_c_api_serves_what_ships(program, shipped, arrays, tmp_path):
-    inputs = {
-        signature: {name: arrays["whole"][key] for name, key in INPUTS[signature].items()}
-        for signature in ("render", "estimate_motion")  # all four networks are in these two
-    }
-    python = lambda name, values: signatures_of(shipped)[name](**{key: tf.constant(v) for key, v in values.items()})
-    expected = {signature: python(signature, values) for signature, values in inputs.items()}
-    check_c_api(program, shipped, inputs, expected, tmp_path)
+    inputs = inputs_of("render", arrays["whole"])
+    expected = signatures_of(shipped)["render"](**{name: tf.constant(value) for name, value in inputs.items()})
+    check_c_api(program, shipped, {"render": inputs}, {"render": expected}, tmp_path)
 
 
 # -- TensorFlow Serving's own files and tools ----------------------------------------------------------------------
@@ -259,22 +256,21 @@ def test_the_warm_up_requests_of_what_ships_fit(shipped):
     check_warm_up(shipped)
 
 
-def test_saved_model_cli_shows_and_runs_it(run, trained, tmp_path, monkeypatch, capsys):
+def test_saved_model_cli_shows_and_runs_it(run, arrays, stranger, tmp_path, monkeypatch, capsys):
     def cli(*words):
         monkeypatch.setattr(sys, "argv", ["saved_model_cli", *map(str, words)])
         with contextlib.suppress(SystemExit):
             saved_model_cli.main()
         return capsys.readouterr().out
 
-    frame = np.random.default_rng(0).random((1, 32, 48, 3), np.float32)
-    np.save(tmp_path / "frame.npy", frame)
+    np.save(tmp_path / "frame.npy", arrays["whole"]["frame"])
     text = cli("show", "--dir", run / "1", "--all")
-    for name in (*INPUTS, "render_image"):
+    for name in (*INPUTS, "render_image", "serving_default"):
         assert f"signature_def['{name}']" in text
     assert "shape: (-1, -1, -1, 3)" in text and "DT_STRING" in text
     words = ("--tag_set", "serve", "--signature_def", "separate", "--inputs", f"frame={tmp_path}/frame.npy")
     cli("run", "--dir", run / "1", *words, "--outdir", tmp_path / "out")
-    for name, value in zip(("character", "background", "mask"), trained.separate(frame)):
+    for name, value in stranger["separate", "whole"].items():
         np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}.npy"), value, atol=FLOAT32)
 
 

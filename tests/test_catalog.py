@@ -357,8 +357,8 @@ def test_the_shipped_files_are_what_their_formulas_say():
     assert centres(find("jump"))[:, 1].min() < -0.8 and find("grow").poses()[-1][0, 0] == pytest.approx(1.6, abs=1e-6)
 
 
-def drawn_layers(aspect, learned=True, presence=None, confidence=0.9):
-    """What a model would make of a drawn clip: its character shifts, and turns about its own centre, at (0.4, -0.3) at first."""
+def drawn_layers(aspect, learned=True, confidence=0.9):
+    """What a model makes of a drawn clip: its character shifts, and turns about its centre, at (0.4, -0.3) at first."""
     height, width, count = 40, int(40 * aspect), 6
     start = np.array([0.4 / aspect, -0.3])
     step = affine.build(shift=(0.1 / aspect, 0.05), turn=0.2, zoom=1.1, aspect=aspect, centre=start)
@@ -367,14 +367,13 @@ def drawn_layers(aspect, learned=True, presence=None, confidence=0.9):
     layer = np.zeros((height, width, 4), np.float32)
     layer[..., 3] = np.clip(8 * (0.25 - np.hypot((x - start[0]) * aspect, (y - start[1])[:, None])), 0, 1)
     clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, at=lambda index: None)
-    presence = np.full((count, height, width), 255, np.uint8) if presence is None else presence
     return SimpleNamespace(
         clip=clip,
-        presence=presence,
+        coverage=np.ones((count, height, width), np.float32),
         motion=motion,
         layer=lambda index, frame: layer,
         model=SimpleNamespace(T=SimpleNamespace(learned=learned)),
-        estimate=lambda pairs: (motion[[first for first, _ in pairs]], np.full(len(pairs), confidence)),
+        estimate_motions=lambda pairs: (motion[[first for first, _ in pairs]], np.full(len(pairs), confidence)),
     )
 
 
@@ -537,14 +536,19 @@ def test_the_page_runs(call, tmp_path, monkeypatch):
 
 
 def test_list_and_show_need_no_tensorflow(tmp_path):
-    script = (
-        "import sys; from eqvid_tf import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('tensorflow' in sys.modules)"
-    )
-    for words in (["list"], ["show", "jump", "--output", tmp_path / "jump.png"], ["edit", "--help"]):
-        done = subprocess.run(
-            [sys.executable, "-c", script, "motion", *words], check=False, capture_output=True, text=True
-        )
-        assert (done.returncode, done.stdout.split()[-1]) == (0, "False")
+    script = """
+import sys
+from eqvid_tf import cli
+for words in (["list"], ["show", "jump", "--output", sys.argv[1]]):
+    assert cli.main(["motion", *words]) == 0
+try:
+    cli.main(["motion", "edit", "--help"])
+finally:
+    print("tensorflow" in sys.modules)
+"""
+    words = [sys.executable, "-c", script, tmp_path / "jump.png"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[-1]) == (0, "False")
 
 
 def test_the_command_extracts_what_the_character_did(run, scene, call, tmp_path):

@@ -10,7 +10,7 @@ def test_untrained_weights_lose_to_the_scissors(scene, tmp_path):
     """With the clips' medians in memory, as at the start of training: the rest is the networks' to learn."""
     clips = [open_clip(folder, cache=None) for folder in (scene, scene.parent / "second")]
     config = configure(Config(model=ModelConfig(width=4)), clips)
-    model = new_model(config, prepare(clips, (32, 48), print).plates)
+    model = new_model(config, prepare(clips, (32, 48), print).backgrounds)
     cards, _ = evaluate(model, [scene], tmp_path, cache=None)
     ours, theirs = cards["eqvid"].mean, cards["scissors"].mean
     assert ours["iou"] < theirs["iou"] and ours["move_char"] < theirs["move_char"], (ours, theirs)

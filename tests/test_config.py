@@ -5,12 +5,23 @@ import json
 
 import pytest
 
-from eqvid_tf.config import FORMAT, Config, LossConfig, ModelConfig, TrainConfig, from_dict
+from eqvid_tf.config import (
+    FORMAT,
+    Config,
+    DiagnosisConfig,
+    LossConfig,
+    ModelConfig,
+    ScheduleConfig,
+    TrainConfig,
+    from_dict,
+)
 
 OTHER = Config(
     model=ModelConfig(estimator="frames", structure="plain", stride=4, width=5, canvas=(32, 48), memory=3),
     loss=LossConfig(scene=1.5, hint=0.0),
     train=TrainConfig(steps=7, precision="mixed_bfloat16", seed=9),
+    schedule=ScheduleConfig(refreshes=(0.5,), warm_up=3),
+    diagnosis=DiagnosisConfig(interval=0.2),
     clips=("one", "two"),
 )
 
@@ -22,10 +33,13 @@ def test_json_round_trip(config):
     assert json.loads(config.to_json())["format"] == FORMAT
 
 
-def test_what_an_earlier_folder_does_not_say_is_as_it_was_then():
-    values = json.loads(Config().to_json())
+def test_what_an_earlier_folder_lacks_has_its_default():
+    values = json.loads(OTHER.to_json())
+    for part in ("schedule", "diagnosis", "frames"):
+        del values[part]
     assert values["model"].pop("cubic")
-    assert Config.from_json(json.dumps(values)) == Config(model=ModelConfig(cubic=False))
+    plain = dataclasses.replace(OTHER, schedule=ScheduleConfig(), diagnosis=DiagnosisConfig())
+    assert Config.from_json(json.dumps(values)) == plain
 
 
 def test_it_is_frozen():
@@ -35,7 +49,7 @@ def test_it_is_frozen():
         ModelConfig("known")  # keyword-only
 
 
-@pytest.mark.parametrize("part", [None, "model", "loss", "train"])
+@pytest.mark.parametrize("part", [None, "model", "loss", "train", "schedule", "diagnosis"])
 def test_unknown_key_is_an_error(part):
     values = json.loads(OTHER.to_json())
     (values[part] if part else values)["colour"] = 1
@@ -60,6 +74,11 @@ def test_unknown_key_is_an_error(part):
         (TrainConfig, {"learning_rate": float("nan")}, "learning_rate must be positive"),
         (TrainConfig, {"batch_size": 0}, "batch_size must be at least 1"),
         (TrainConfig, {"steps": -1}, "steps must be at least 0"),
+        (ScheduleConfig, {"warm_up": 0}, "warm_up must be at least 1"),
+        (ScheduleConfig, {"hints_faded": 0.1}, "hints_faded must be later than hints_full"),
+        (ScheduleConfig, {"new_share": 1.1}, "new_share must be between 0 and 1; received 1.1"),
+        (DiagnosisConfig, {"interval": 0.0}, "interval must be positive"),
+        (DiagnosisConfig, {"most_coverage": float("nan")}, "most_coverage must be between 0 and 1"),
     ],
 )
 def test_values_out_of_range(kind, values, message):

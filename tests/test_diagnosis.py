@@ -167,11 +167,10 @@ HEALTHY = {"share": 0.1, "ghost": 0.1, "travel": 1.0, "agreement": 1.0, "f_scale
     ],
 )
 def test_verdict(change, names):
-    assert diagnosis.verdict({**HEALTHY, **change}, HEALTHY) == names
-    assert (
-        diagnosis.verdict({**HEALTHY, **change}, {**HEALTHY, "f_scale": 0.0, "h_scale": 0.0})[:1]
-        == [name for name in names if name != diagnosis.SCALE_DRIFT][:1]
-    )
+    found, empty = {**HEALTHY, **change}, {**HEALTHY, "f_scale": 0.0, "h_scale": 0.0}
+    without_drift = [name for name in names if name != diagnosis.SCALE_DRIFT]
+    assert diagnosis.verdict(found, HEALTHY, DiagnosisConfig()) == names
+    assert diagnosis.verdict(found, empty, DiagnosisConfig())[:1] == without_drift[:1]
 
 
 def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):

@@ -118,7 +118,7 @@ def test_what_the_head_finds_is_in_the_characters_own_square():
     np.testing.assert_allclose(motion[0, 1, 2], 0.0, atol=1e-4)
 
 
-# -- where the energy is, and motions to learn from ------------------------------------------------------------------------------
+# -- where the energy is, and motions to learn from ----------------------------------------------------------------
 
 
 def test_the_energy_of_one_cell_and_of_a_known_spread():
@@ -153,7 +153,7 @@ def test_random_motions_land_in_the_frame():
 
 
 def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
-    """What training on the drawn scene made of it: the label loss, and motions that no label told it."""
+    """What training on the drawn scene made of it: the label loss, and motions that no label showed it."""
     from eqvid_tf.data.clips import open_clip
 
     history = label_losses(run)

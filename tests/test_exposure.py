@@ -18,7 +18,7 @@ def clip():
 
 
 def test_an_exposure_that_drifts_is_relative_to_the_empty_scene(clip):
-    """Brighter by 12 %, and 10 levels lifted, while the character is present: that then, and nothing before and after."""
+    """Brighter by 12 %, and 10 levels lifted, while the character is present; nothing before and after."""
     room, frames, coverage = clip
     present = coverage.any((1, 2))[:, None, None, None]
     found = clip_exposure(np.uint8(frames * (1 + 0.12 * present) + 10 * present + 0.5), room * 1.12 + 10)
@@ -40,7 +40,7 @@ def test_an_exposure_that_stays_is_left_alone(clip):
 
 
 def test_frames_in_the_exposure_of_the_background_decide(clip):
-    """Twelve frames of sixteen have a bent tone curve, which a line removes roughly: the four others decide where they can."""
+    """Twelve frames of sixteen have a bent tone curve, which a line removes roughly: the others decide."""
     room, frames, coverage = clip
     bent = 255 * (frames / 255) ** 0.7
     present = coverage.any((1, 2))

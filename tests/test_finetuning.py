@@ -1,4 +1,4 @@
-"""Fine-tuning: what is kept for it, what a grown model knows, a new folder, the next version in place, and what stays on failure."""
+"""Fine-tuning: the frames kept for it, what a grown model knows, a new folder, the next version, failures."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def files(folder):
 
 def test_what_is_kept(run, scene):
     """All of a clip of 24 frames, with masks that find the character; a kept clip is a clip."""
-    found = material.read_kept(run, read_config(run).model.canvas)
+    found = material.read_material(run, read_config(run).model.canvas)
     (clip,), (array,), (hint,) = found.clips, found.frames, found.hints
     np.testing.assert_array_equal(array, open_clip(scene, cache=None).arrays((32, 48)))
     assert clip.count == 24 and hint.shape == (24, 32, 48) and 0.01 < (hint > 0.5).mean() < 0.3
@@ -38,8 +38,8 @@ def test_what_is_kept(run, scene):
 def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path):
     clip, model = open_clip(scene, cache=None), ModelConfig(estimator="known", canvas=(32, 48))
     config = Config(model=model, schedule=ScheduleConfig(kept_frames=3))
-    material.write_kept(prepare([clip], (32, 48), print), config, tmp_path / "kept", first=10)
-    (found,) = material.read_kept(tmp_path, model.canvas).clips
+    material.write_material(prepare([clip], (32, 48), print), config, tmp_path / "kept", first=10)
+    (found,) = material.read_material(tmp_path, model.canvas).clips
     assert found.name == "10" and found.count == 3
     steps = canvas_motion(clip, (32, 48))
     whole = np.eye(3)
@@ -95,9 +95,7 @@ def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_pat
         finetuning.finetune(folder, [second], train=SHORT, callbacks=[Stop()])
     assert files(folder) == before
     finetuning.finetune(folder, [second], train=SHORT, log=lines.append)
-    said = [
-        line for line in lines if not line.startswith("step ")
-    ]  # beside what the doctor names in so short a training
+    said = [line for line in lines if not line.startswith("step ")]  # trivial solutions in so short a training
     assert said == ["model keeps no frames of its clips (eqvid train --keep-frames); it may forget them"]
     assert {path: data for path, data in files(folder).items() if path.parts[0] == "1"} == {
         path: data for path, data in before.items() if path.parts[0] == "1"

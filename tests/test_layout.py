@@ -1,4 +1,4 @@
-"""The layout of the package: imports between wings point one way, functions stay short, `core` stays readable, one prints."""
+"""The layout of the package: imports between wings point one way, functions and `core` stay short, one wing prints."""
 
 import ast
 import graphlib
@@ -94,7 +94,7 @@ def too_long(package: dict[str, str]) -> list[str]:
 
 
 def defined_twice(package: dict[str, str]) -> list[str]:
-    """Public functions and classes that two modules define; each command's `arguments`, `run`, `TEXT` are one contract."""
+    """Public functions and classes that two modules define; commands share one contract."""
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     names = [
         node.name

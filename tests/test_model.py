@@ -225,9 +225,9 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
     assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
 
 
-def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
-    """Every second pair: a character where its motion says, over a background in memory; the others stay."""
-    monkeypatch.setattr(augmentation, "GAIN", 0.0)
+def test_every_second_pair_is_recomposed_from_what_is_known(monkeypatch):
+    """A character where its motion carries it, over a stored background; the other pairs stay as they are."""
+    monkeypatch.setattr(augmentation, "_GAIN", 0.0)
     model = make(canvas=(24, 24), memory=2)
     pairs, _ = easy_pairs(8)
     ramps = np.stack(
@@ -244,10 +244,10 @@ def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
     np.testing.assert_array_equal(made["motion"][1::2], np.tile(np.eye(2, 3), (4, 1, 1)))
     backgrounds = []
     for i in range(0, 8, 2):
-        shown = [made[name][i] for name in ("frame", "next_frame")]
+        both = [made[name][i] for name in ("frame", "next_frame")]
         masks = [made[name][i] for name in ("hint", "next_hint")]
         assert all(0 <= mask.min() and mask.max() <= 1 for mask in masks)
-        off = [[np.abs((frame - ramp) * (mask == 0)).max() for frame, mask in zip(shown, masks)] for ramp in ramps]
+        off = [[np.abs((frame - ramp) * (mask == 0)).max() for frame, mask in zip(both, masks)] for ramp in ramps]
         assert min(map(max, off)) < 0.01, "both frames show nothing but one background beside the character"
         behind = int(np.argmin([max(pair) for pair in off]))
         backgrounds.append(behind == clip[i])
@@ -257,15 +257,14 @@ def test_pairs_are_made_anew_from_what_is_known(monkeypatch):
     assert len(set(backgrounds)) == 2, "some on their own background, some on the other"
 
 
-def test_a_pair_made_anew_has_a_light_of_its_own():
+def test_a_recomposed_pair_has_an_exposure_of_its_own():
     pairs, _ = easy_pairs(8)
     white = np.ones_like(pairs["frame"])
     made = recompose({**pairs, "hint": 0 * pairs["hint"]}, 0.5 * white, keras.random.SeedGenerator(3))
-    lights = np.asarray(made["frame"])[::2] / 0.5
-    assert (
-        np.ptp(lights, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(lights[:, 0, 0, 0])
-    )  # one for all of a frame, another for each pair
-    assert np.exp(-augmentation.GAIN) <= lights.min() and lights.max() <= np.exp(augmentation.GAIN)
+    gains = np.asarray(made["frame"])[::2] / 0.5
+    # One for all of a frame, another for each pair.
+    assert np.ptp(gains, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(gains[:, 0, 0, 0])
+    assert np.exp(-augmentation._GAIN) <= gains.min() and gains.max() <= np.exp(augmentation._GAIN)
     np.testing.assert_allclose(made["next_frame"][::2], made["frame"][::2], atol=1e-6)
 
 
@@ -299,27 +298,30 @@ def trained(scope, estimator, steps):
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 (one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 3), trained(strategy.scope(), "known", 3)
-apart = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
+difference = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
 start = make("known").get_weights()
 with strategy.scope():
     learned = make("features")
 pair = {key: value for key, value in a_batch().items() if key != "motion"}
 labels = strategy.experimental_local_results(strategy.run(learned.losses_of, args=(pair, True))["label"])
 assert len(labels) == 2 and np.isfinite(labels).all()
-print(json.dumps({"loss": abs(loss - other) / loss, "weights": apart(two), "learned": apart(start)}))
+print(json.dumps({"loss": abs(loss - other) / loss, "weights": difference(two), "learned": difference(start)}))
 """
 
 
 def test_two_devices_learn_what_one_learns():
-    """Known motion: what learns it draws random motions, others on each device. Plain gradient descent, so that a
-    difference in a gradient is not divided by its size. The losses are absolute values: where one is nearly 0, another order of
-    adding turns a sign, and the same batch twice on one device moves L_c's gradient by 0.7 %. Hence 1e-3 of what was learned;
-    gradients that were added up, or never exchanged, would be off by as much as was learned."""
+    """With a known motion: an estimator's labels are random motions, and each device draws others.
+
+    Plain gradient descent, so that a difference in a gradient is not divided by its size. The losses are absolute
+    values: where one is nearly 0, another order of adding turns a sign, and the same batch twice on one device moves
+    L_c's gradient by 0.7 %. Hence 1e-3 of what was learned; gradients that were added up, or never exchanged, would
+    differ by as much as was learned.
+    """
     folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
     done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    apart = json.loads(done.stdout.splitlines()[-1])
-    assert apart["loss"] < FLOAT32 and apart["weights"] < 1e-3 * apart["learned"], apart
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["loss"] < FLOAT32 and found["weights"] < 1e-3 * found["learned"], found
 
 
 # -- saving --------------------------------------------------------------------------------------------------------
@@ -420,6 +422,6 @@ def test_one_clip_is_learned(trained, scene):
     assert psnr(trained.separate(frames)[1], background[None]) > 35
     rows, columns = np.nonzero(np.asarray(trained.separate(frames)[2])[0, :, :, 0] > 0.5)
     moved = trained.render(frames[:1], frames[:1], SHIFT[None])  # a motion that the clip does not show
-    there = np.asarray(trained.separate(moved)[2])[0, :, :, 0] > 0.5
-    down, right = (np.mean(new) - np.mean(old) for new, old in zip(np.nonzero(there), (rows, columns)))
+    found = np.asarray(trained.separate(moved)[2])[0, :, :, 0] > 0.5
+    down, right = (np.mean(new) - np.mean(old) for new, old in zip(np.nonzero(found), (rows, columns)))
     assert right == pytest.approx(0.25 * 24, abs=1.5) and down == pytest.approx(0.125 * 16, abs=1.5)

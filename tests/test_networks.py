@@ -104,22 +104,22 @@ def test_f_and_h_write_to_separate_channels(stride):
         np.testing.assert_allclose(g(character + background), cells, atol=FLOAT32)
 
 
-def test_h_fills_what_the_cover_hides_with_the_background_that_the_frame_resembles():
+def test_h_fills_what_is_hidden_with_the_background_that_the_frame_resembles():
     h = networks.BackgroundEncoder(memory=3, canvas=(16, 24), **SETTINGS)
     h.build((None, None, None, 3))
     pictures = frames(16, 24, 3)
     h.pictures.assign(pictures)
     h.head.bias.assign([50.0])  # all is covered
-    known, strange = pictures[[2, 0]], frames(16, 24)
+    known, unknown = pictures[[2, 0]], frames(16, 24)
     known[:, 4:9, 6:12] = 0.5  # a character before it
     np.testing.assert_allclose(h(known)[..., -3:], pictures[[2, 0]], atol=0.03)
-    np.testing.assert_allclose(h(strange)[..., -3:], strange, atol=0.03)
+    np.testing.assert_allclose(h(unknown)[..., -3:], unknown, atol=0.03)
     h.head.bias.assign([-50.0])  # nothing is
     np.testing.assert_allclose(h(known)[..., -3:], known, atol=0.01)
 
 
-def test_nothing_is_learned_of_how_bright_a_remembered_picture_is():
-    """It is recalled in the frame's light, so that its own tells nothing; a gradient along it would add up over a training."""
+def test_the_exposure_of_a_stored_picture_is_not_learned():
+    """It is recalled in the exposure of the frame, so its own changes no loss; such a gradient would add up."""
     rng = np.random.default_rng(0)
     true = rng.uniform(0.2, 0.8, (2, 32, 48, 3)).astype("float32")
     h = networks.BackgroundEncoder(memory=2, canvas=(32, 48), width=4, channels=2, stride=1)
@@ -138,9 +138,9 @@ def test_from_the_ends_the_way_leads_back_and_no_further():
     logits = tf.constant([-20.0, -20.0, 0.0, 20.0, 20.0])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        held = unet.bounded_logits(logits)
-        loss = tf.reduce_sum(held * [-1.0, 1, 1, 1, -1])
-    np.testing.assert_array_equal(held, [-6, -6, 0, 6, 6])
+        bounded = unet.bounded_logits(logits)
+        loss = tf.reduce_sum(bounded * [-1.0, 1, 1, 1, -1])
+    np.testing.assert_array_equal(bounded, [-6, -6, 0, 6, 6])
     np.testing.assert_array_equal(tape.gradient(loss, logits), [-1, 0, 1, 1, 0])
 
 
@@ -205,11 +205,11 @@ def test_away_from_the_borders_f_does_not_know_where_it_is(structure, stride):
 
 
 def test_what_shows_through_a_character_is_not_its_own():
-    """Over the remembered background f(x) gives x, and over any other what a half-transparent character would give there."""
+    """Over the stored background f(x) gives x, and over any other what a half-transparent character would give."""
     f, (own, background) = make("partition", 1)[0], frames(16, 24)
     f.recall = lambda frame: (ops.broadcast_to(background, ops.shape(frame)), ops.ones(len(frame)))
     f.head.kernel.assign(ops.zeros_like(f.head.kernel))
-    f.head.bias.assign([2.0, 0, 0])  # half present everywhere
+    f.head.bias.assign([2.0, 0, 0])  # half its coverage everywhere
     layer = f((0.5 * own + 0.5 * background)[None])[0]
     np.testing.assert_allclose(layer[..., :3], 0.5 * own, atol=FLOAT32)
     f.recall = lambda frame: (ops.broadcast_to(background, ops.shape(frame)), ops.zeros(len(frame)))  # it knows none
@@ -219,8 +219,8 @@ def test_what_shows_through_a_character_is_not_its_own():
 def test_training_makes_f_equivariant(trained, scene, capsys):
     """f(x') = T f(x) where the character moves and the background stays, before training and after it.
 
-    Of colour and coverage. What f is free to add beside them is not equivariant after so short a training; and an f that has
-    learned nothing finds a little of a character everywhere, which is equivariant for nothing.
+    Of colour and coverage. What f may add beside them is not equivariant after so short a training; and an f that has
+    learned nothing finds a little of a character everywhere, which is equivariant whatever f does.
     """
     clip = open_clip(scene, cache=None)
     frame = clip.arrays(clip.size)[::4].astype("float32") / 255

@@ -51,27 +51,27 @@ def test_no_motion_changes_nothing():
 
 
 def test_forward_shift_by_two_pixels_moves_content_right_and_brings_in_zeros():
-    there = moved(FRAME, affine.build(shift=(2 * 2 / 8, 0.0)))
-    np.testing.assert_allclose(there[:, :, 2:], FRAME[:, :, :-2], atol=FLOAT32)
-    np.testing.assert_array_equal(there[:, :, :2], 0.0)
+    carried = moved(FRAME, affine.build(shift=(2 * 2 / 8, 0.0)))
+    np.testing.assert_allclose(carried[:, :, 2:], FRAME[:, :, :-2], atol=FLOAT32)
+    np.testing.assert_array_equal(carried[:, :, :2], 0.0)
 
 
 def test_forward_shift_by_one_pixel_moves_content_down():
-    there = moved(FRAME, affine.build(shift=(0.0, 2 / 6)))
-    np.testing.assert_allclose(there[:, 1:], FRAME[:, :-1], atol=FLOAT32)
-    np.testing.assert_array_equal(there[:, :1], 0.0)
+    carried = moved(FRAME, affine.build(shift=(0.0, 2 / 6)))
+    np.testing.assert_allclose(carried[:, 1:], FRAME[:, :-1], atol=FLOAT32)
+    np.testing.assert_array_equal(carried[:, :1], 0.0)
 
 
 def test_quarter_turn_is_clockwise():
-    there = moved(SQUARE, affine.build(turn=np.pi / 2))
-    np.testing.assert_allclose(there, np.rot90(SQUARE, k=-1, axes=(1, 2)), atol=FLOAT32)
+    carried = moved(SQUARE, affine.build(turn=np.pi / 2))
+    np.testing.assert_allclose(carried, np.rot90(SQUARE, k=-1, axes=(1, 2)), atol=FLOAT32)
 
 
 def test_quarter_turn_of_a_wide_frame_turns_its_middle_square():
-    there = moved(FRAME, affine.build(turn=np.pi / 2, aspect=8 / 6))
+    carried = moved(FRAME, affine.build(turn=np.pi / 2, aspect=8 / 6))
     middle = np.rot90(FRAME[:, :, 1:7], k=-1, axes=(1, 2))
-    np.testing.assert_allclose(there[:, :, 1:7], middle, atol=FLOAT32)
-    np.testing.assert_allclose(there[:, :, [0, 7]], 0.0, atol=FLOAT32)
+    np.testing.assert_allclose(carried[:, :, 1:7], middle, atol=FLOAT32)
+    np.testing.assert_allclose(carried[:, :, [0, 7]], 0.0, atol=FLOAT32)
 
 
 def test_half_a_pixel_over_the_edge_reads_half():
@@ -82,19 +82,19 @@ def test_half_a_pixel_over_the_edge_reads_half():
 
 
 def test_half_a_pixel_on_a_cubic_weighs_four_pixels():
-    there = warp(FRAME, affine.build(shift=(1 / 8, 0.0))[None], cubic=True)
+    carried = warp(FRAME, affine.build(shift=(1 / 8, 0.0))[None], cubic=True)
     row = np.pad(FRAME, [[0, 0], [0, 0], [1, 2], [0, 0]])
     weighed = sum(weight * row[:, :, k : k + 8] for k, weight in enumerate((-1 / 16, 9 / 16, 9 / 16, -1 / 16)))
-    np.testing.assert_allclose(there, weighed, atol=FLOAT32)
+    np.testing.assert_allclose(carried, weighed, atol=FLOAT32)
 
 
 def test_a_cubic_keeps_more_detail():
-    """A fine wave, moved there and back by a fraction of a pixel: what is left of it."""
+    """A fine wave, moved forth and back by a fraction of a pixel: what is left of it."""
     wave = np.sin(np.arange(48) * 2 * np.pi / 4.5)[None, None, :, None] * np.ones((1, 8, 1, 1), "float32")
-    there = affine.build(shift=(2 * 0.4 / 48, 0.0))[None]
+    shift = affine.build(shift=(2 * 0.4 / 48, 0.0))[None]
     left = {}
     for cubic in (False, True):
-        again = warp(warp(wave, there, cubic=cubic), affine.invert(there), cubic=cubic)
+        again = warp(warp(wave, shift, cubic=cubic), affine.invert(shift), cubic=cubic)
         left[cubic] = float(np.std(again[:, 3, 8:-8]) / np.std(wave[:, 3, 8:-8]))
     assert 1 - left[True] < 0.5 * (1 - left[False]), left
 

@@ -4,12 +4,14 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eqvid_tf.config import FORMAT
 from eqvid_tf.model_folder import CHECKOUT, folders_on, load, read_config, read_metrics
 
 ROOT = Path(__file__).parents[1]
+FLOAT32 = 1e-5
 FOLDERS = folders_on(CHECKOUT)
 
 
@@ -53,3 +55,11 @@ def test_every_format_that_ever_shipped_is_read():
     assert set(formats) == set(range(1, FORMAT + 1))
     for folder in formats.values():
         assert load(folder).config == read_config(folder).model
+
+
+def test_a_folder_saved_before_the_modules_moved_loads_and_renders_the_same():
+    folder = ROOT / "tests/golden/model_before_wings"
+    with np.load(folder / "render.npz") as golden:
+        frames, motion, expected = (golden[name] for name in ("frames", "motion", "render"))
+    np.testing.assert_allclose(load(folder).render(frames[:1], frames[1:], motion), expected, rtol=0, atol=FLOAT32)
+    assert read_metrics(folder)["verdict"] == []

@@ -17,6 +17,7 @@ from eqvid_tf.model_folder import load, read_config, read_metrics
 from eqvid_tf.training import callbacks
 from eqvid_tf.training import train as training
 from eqvid_tf.training.callbacks import Checkpoint, Clock, NotFinite, Schedule
+from eqvid_tf.training.hints import Hints
 
 BARE = {"estimator": "known", "structure": "plain"}
 
@@ -41,10 +42,7 @@ class Note(keras.callbacks.Callback):
 def learn(scene, monkeypatch):
     """Trains on the scene at 16 px, step by step and without an export."""
     monkeypatch.setattr(training, "write_model", lambda *_: None)
-    clip, notes = (
-        open_clip(scene, cache=None),
-        {"new_model": training.new_model, "load_checkpoint": training.load_checkpoint},
-    )
+    clip = open_clip(scene, cache=None)
 
     def eagerly(make):
         def made(*args):
@@ -54,8 +52,8 @@ def learn(scene, monkeypatch):
 
         return made
 
-    for name, make in notes.items():
-        monkeypatch.setattr(training, name, eagerly(make))
+    for name in ("new_model", "load_checkpoint"):
+        monkeypatch.setattr(training, name, eagerly(getattr(training, name)))
 
     def learn(folder, model, *, note=None, loss=None, resume=False, log=lambda line: None, **settings):
         note = note or Note()
@@ -106,19 +104,17 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
     """A dataset holds a copy of the hints, so training needs another one whenever they change."""
     seen, losses_of = [], EquivariantVideoModel.losses_of
 
-    def refresh(model, array, hint, former):
-        hint[:] = 255
-        return former
+    def refresh(model, frames, former):
+        return Hints(background=former, coverage=np.ones(frames.shape[:3], np.float32))
 
     def spy(self, pair, training):
         seen.append(float(np.mean(pair["hint"])))
         return losses_of(self, pair, training)
 
-    monkeypatch.setattr(callbacks, "refreshed", refresh)
+    monkeypatch.setattr(callbacks, "refresh_hints", refresh)
     monkeypatch.setattr(EquivariantVideoModel, "losses_of", spy)
-    assert (
-        len(learn(tmp_path / "run", {}, steps=4).losses) == len(seen) == 4
-    )  # the first refresh is due after a quarter
+    losses = learn(tmp_path / "run", {}, steps=4).losses
+    assert len(losses) == len(seen) == 4  # the first refresh is due after the first step
     assert seen[0] < 0.5 and seen[1:] == [1, 1, 1]
 
 

@@ -16,7 +16,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def passing():
-    """A pane of grey glass with an opaque heart, carried across a still background: background, true coverage, frames, motions."""
+    """A pane of glass with an opaque heart, over a still background: background, true coverage, frames, motions."""
     random = np.random.default_rng(0)
     coarse = random.uniform(30, 220, (7, 10, 3)).astype("float32")
     background = move(coarse, np.eye(2, 3), SIZE)
@@ -78,7 +78,7 @@ def test_what_was_never_seen_is_not_believed(passing):
 
 
 def test_a_place_that_was_never_seen_is_looked_at_through_the_glass(passing):
-    """Of a place on the pane's way the background is a wrong guess; every frame shows it through the glass or not at all."""
+    """Of a place on the pane's way the background is a wrong guess; frames show it through the glass or not at all."""
     background, alpha, frames, motions = passing
     wrong, seen = background.copy(), np.ones(SIZE, bool)
     wrong[18:24, 26:34], seen[18:24, 26:34] = (250, 0, 250), False

@@ -66,7 +66,7 @@ def test_still_frames_of_a_gif_are_kept(tmp_path):
     ("suffix", "fps", "seconds"), [(".gif", 25, 1.2), (".gif", 60, 0.5), (".webp", 25, 1.2), (".apng", 25, 1.2)]
 )
 def test_players_show_it_for_as_long_as_it_is(tmp_path, suffix, fps, seconds):
-    """The last frame, too, has its time; equal frames are no shorter; no frame of a GIF is shown for less than 20 ms."""
+    """The last frame, too, has its time; equal frames are no shorter; no frame of a GIF takes less than 20 ms."""
     written = np.repeat(frames(10), 3, axis=0)
     write_video(tmp_path / f"a{suffix}", written, fps)
     with Image.open(tmp_path / f"a{suffix}") as image:

@@ -9,7 +9,7 @@ from keras import ops
 
 GAINS = 0.7, 1.4  # the range of an exposure gain
 SATURATED = 0.995  # value from which a pixel may be brighter than it is shown
-OUTLIER = 0.05  # difference at which a pixel counts half in an exposure: it shows something else
+_OUTLIER = 0.05  # difference at which a pixel counts half in an exposure: it shows something else
 
 
 def exposure_gain(frame: Any, picture: Any, passes: int = 4) -> tf.Tensor:
@@ -28,5 +28,5 @@ def exposure_gain(frame: Any, picture: Any, passes: int = 4) -> tf.Tensor:
 
 def residual_penalty(frame: Any, expected: Any) -> Any:
     """1 where a frame is as expected; grows with the square of the residual."""
-    residual = (frame - expected) / OUTLIER
+    residual = (frame - expected) / _OUTLIER
     return 1 + residual * residual

@@ -36,11 +36,15 @@ class Encoder(Network):
 
     motion_channels: int | None = LAYER  # in front, that an alignment compares; the others say nothing more of a motion
     remembers = False  # whether it has a memory of backgrounds
-    takes_layer = False  # whether a cut-out can stand in its map, see `CharacterEncoder.replace_layer`
 
     def call(self, frame: tf.Tensor, training: bool = False) -> tf.Tensor:
         frame = ops.cast(frame, self.compute_dtype)
         return pool(self.encode(pad_to_multiple(frame, self.stride), training), self.stride)
+
+    @property
+    def takes_layer(self) -> bool:
+        """Whether a cut-out can replace colour and coverage in its map, see `CharacterEncoder.replace_layer`."""
+        return False
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         size = [None if n is None else -(-n // self.stride) for n in shape[1:3]]

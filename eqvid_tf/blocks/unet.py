@@ -64,7 +64,7 @@ class Trunk(layers.Layer):
         return {**super().get_config(), "width": self.width, "levels": self.levels}
 
 
-def resize(x: tf.Tensor, size: tuple) -> tf.Tensor:
+def resize_map(x: tf.Tensor, size: tuple) -> tf.Tensor:
     """Bilinear resize of [B, h, w, c] to size (H, W), which may be known only at run time; pixel edges aligned."""
     return x if x.shape[1:3] == tuple(size) else tf.cast(tf.image.resize(x, size), x.dtype)
 
@@ -77,7 +77,7 @@ def pool(x: tf.Tensor, factor: int) -> tf.Tensor:
 def unpool(x: tf.Tensor, factor: int) -> tf.Tensor:
     """Bilinear upsampling by an integer factor, pixel edges aligned."""
     height, width = ops.shape(x)[1:3]
-    return x if factor == 1 else resize(x, (height * factor, width * factor))
+    return x if factor == 1 else resize_map(x, (height * factor, width * factor))
 
 
 def pad_to_multiple(x: tf.Tensor, multiple: int) -> tf.Tensor:

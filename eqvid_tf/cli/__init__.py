@@ -83,4 +83,4 @@ def _in_one_line(error: Exception) -> str:
 
 def _how_to_resume(args: argparse.Namespace) -> str:
     """A sentence on how to go on, where a training left a checkpoint."""
-    return train.RESUME if train.resumable(args) else ""
+    return train.RESUME if train.can_resume(args) else ""

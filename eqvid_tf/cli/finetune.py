@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
-from eqvid_tf.cli.train import add_fields, given, trained
+from eqvid_tf.cli.train import add_fields, given_fields, summary
 from eqvid_tf.config import TrainConfig
 from eqvid_tf.model_folder import find_model_folder
 
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.training.finetuning import finetune
-    train = TrainConfig(**{"minutes": 2.0, **given(args, TrainConfig)}, keep_frames=args.keep_frames)
-    with bar(train) as shown:
-        metrics = finetune(args.run, clips, args.output, train=train, callbacks=[shown], log=say)
-    print(trained(args.output or args.run, metrics))
+    train = TrainConfig(**{"minutes": 2.0, **given_fields(args, TrainConfig)}, keep_frames=args.keep_frames)
+    with bar(train) as progress_bar:
+        metrics = finetune(args.run, clips, args.output, train=train, callbacks=[progress_bar], log=say)
+    print(summary(args.output or args.run, metrics))
     return 0

@@ -19,14 +19,14 @@ ORDER = "Operations are applied in the order in which they are written."
 WHERE = "The catalog is --catalog DIR, or motions/ in RUN, or motions/ here; then come the motions of the package."
 
 
-class Operation(argparse.Action):
-    """Collects operations, in their order, in args.operations: (Template's method, arguments)."""
+class _Operation(argparse.Action):
+    """Collects the operations in args.operations, in their order: (Template's method, arguments)."""
 
     def __call__(self, parser: Any, args: Any, value: Any, option: Any = None) -> None:
         args.operations = [*args.operations, (self.dest, [] if self.nargs == 0 else [value])]
 
 
-class Weight(argparse.Action):
+class _Weight(argparse.Action):
     """The weight of the --blend before it."""
 
     def __call__(self, parser: Any, args: Any, value: Any, option: Any = None) -> None:
@@ -36,6 +36,7 @@ class Weight(argparse.Action):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `eqvid motion`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, text: str, example: str) -> argparse.ArgumentParser:
@@ -61,12 +62,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--output", type=Path, metavar="PNG", help="the picture (default: NAME.png here)")
     add_overwrite(show)
 
-    edit_arguments(
+    _edit_arguments(
         action("edit", f"Make a motion from another. {ORDER}", "walk-across --then jump --output walk-and-jump")
     )
 
 
-def edit_arguments(edit: argparse.ArgumentParser) -> None:
+def _edit_arguments(edit: argparse.ArgumentParser) -> None:
     edit.add_argument("name", metavar="NAME", help="of a motion, or the path of its .json file")
     edit.add_argument("--run", type=Path, metavar="RUN")
     edit.add_argument("--output", required=True, metavar="NAME", help="of the new motion, or the path of a .json file")
@@ -80,11 +81,11 @@ def edit_arguments(edit: argparse.ArgumentParser) -> None:
         ("--then", "then", "OTHER", str, "go on with another motion from where this one ended"),
     ):
         kinds = {"nargs": 0} if kind is None else {"type": kind, "metavar": metavar}
-        edit.add_argument(flag, dest=method, action=Operation, default=argparse.SUPPRESS, help=text, **kinds)
+        edit.add_argument(flag, dest=method, action=_Operation, default=argparse.SUPPRESS, help=text, **kinds)
     edit.add_argument(
         "--weight",
         type=float,
-        action=Weight,
+        action=_Weight,
         default=argparse.SUPPRESS,
         metavar="W",
         help="of the --blend before it: 0 keeps the motion, 1 is the other (default: 0.5)",
@@ -94,17 +95,18 @@ def edit_arguments(edit: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"extract": run_extract, "list": run_list, "show": run_show, "edit": run_edit}[args.action](args)
+    """Run `eqvid motion`."""
+    return {"extract": _run_extract, "list": _run_list, "show": _run_show, "edit": _run_edit}[args.action](args)
 
 
-def folders(args: argparse.Namespace) -> list[Path]:
-    """The catalog folders to look in; the first is written to."""
+def catalog_folders(args: argparse.Namespace) -> list[Path]:
+    """List the catalog folders that are searched; the first is written to."""
     given = [args.catalog] if args.catalog else []
     return given + ([args.run / "motions"] if args.run else []) or [Path("motions")]
 
 
-def save(template: Template, path: Path, overwrite: bool) -> None:
-    """NAME.json and beside it NAME.png."""
+def _save(template: Template, path: Path, overwrite: bool) -> None:
+    """Write NAME.json and beside it NAME.png."""
     from eqvid_tf.data.output import write_text
     from eqvid_tf.data.writers import write_png
     from eqvid_tf.motions.catalog import check_place, to_json
@@ -115,7 +117,7 @@ def save(template: Template, path: Path, overwrite: bool) -> None:
     write_text(path, to_json(template))
 
 
-def in_words(template: Template) -> str:
+def _describe(template: Template) -> str:
     from eqvid_tf.motions.catalog import provenance
 
     length = f"{len(template.steps) + 1} frames at {template.fps:g}/s, {template.seconds:.2f} s"
@@ -123,12 +125,13 @@ def in_words(template: Template) -> str:
     return f"{template.name}: {length}{loops}; {provenance(template)}"
 
 
-def run_extract(args: argparse.Namespace) -> int:
+def _run_extract(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
-    from eqvid_tf.motions.catalog import UNSURE, check_name, check_place, extract
+    from eqvid_tf.motions.catalog import UNSURE, check_place, extract
+    from eqvid_tf.motions.checks import check_name
 
     check_name(args.name)
-    path = folders(args)[0] / f"{args.name}.json"
+    path = catalog_folders(args)[0] / f"{args.name}.json"
     for place in (path, path.with_suffix(".png")):
         check_place(place, args.overwrite)
     clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
@@ -137,18 +140,19 @@ def run_extract(args: argparse.Namespace) -> int:
         from eqvid_tf.separation.layers import ClipLayers
     layers = ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress)
     template = extract(layers, args.name, model=args.run.resolve().name)
-    save(template, path, args.overwrite)
+    _save(template, path, args.overwrite)
     unsure = template.source["unsure"]
-    print(f"{path}: {in_words(template)}" + (f" (confidence below {UNSURE:g})" if unsure else ""))
+    print(f"{path}: {_describe(template)}" + (f" (confidence below {UNSURE:g})" if unsure else ""))
     return 0
 
 
-def run_list(args: argparse.Namespace) -> int:
-    from eqvid_tf.motions.catalog import TemplateError, available, provenance, read
+def _run_list(args: argparse.Namespace) -> int:
+    from eqvid_tf.motions.catalog import available, provenance, read
+    from eqvid_tf.motions.checks import TemplateError
     from eqvid_tf.pixels.sheets import text_table
 
     rows = []
-    for name, path in available(folders(args)).items():
+    for name, path in available(catalog_folders(args)).items():
         try:
             found = read(path)
             length = str(len(found.steps) + 1), f"{found.fps:g}", f"{found.seconds:.2f}", "yes" if found.loops else ""
@@ -159,34 +163,35 @@ def run_list(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_show(args: argparse.Namespace) -> int:
+def _run_show(args: argparse.Namespace) -> int:
     from eqvid_tf.data.output import check_output
     from eqvid_tf.data.writers import write_png
     from eqvid_tf.motions.catalog import find
     from eqvid_tf.motions.previews import preview
 
-    template = find(args.name, folders(args))
+    template = find(args.name, catalog_folders(args))
     output = check_output(args.output or Path(f"{template.name}.png"), args.overwrite)
     write_png(output, preview(template))
-    print(f"{in_words(template)}\n{output}: its path, and the figure at even times")
+    print(f"{_describe(template)}\n{output}: its path, and the figure at even times")
     return 0
 
 
-def run_edit(args: argparse.Namespace) -> int:
-    from eqvid_tf.motions.catalog import check_name, check_place, find
+def _run_edit(args: argparse.Namespace) -> int:
+    from eqvid_tf.motions.catalog import check_place, find
+    from eqvid_tf.motions.checks import check_name
 
-    path = Path(args.output) if args.output.endswith(".json") else folders(args)[0] / f"{args.output}.json"
+    path = Path(args.output) if args.output.endswith(".json") else catalog_folders(args)[0] / f"{args.output}.json"
     check_name(path.stem if args.output.endswith(".json") else args.output)
     for place in (path, path.with_suffix(".png")):
         check_place(place, args.overwrite)
-    template = find(args.name, folders(args))
+    template = find(args.name, catalog_folders(args))
     with quietly():
         from eqvid_tf.core import affine  # noqa: F401 - TensorFlow starts here
     for method, values in args.operations:
         if method in ("blended", "then"):
-            values = [find(values[0], folders(args)), *values[1:]]
+            values = [find(values[0], catalog_folders(args)), *values[1:]]
         template = getattr(template, method)(*values)
     template = dataclasses.replace(template, name=path.stem)
-    save(template, path, args.overwrite)
-    print(f"{path}: {in_words(template)}")
+    _save(template, path, args.overwrite)
+    print(f"{path}: {_describe(template)}")
     return 0

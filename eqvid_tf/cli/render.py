@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eqvid_tf.cli.motion import folders
+from eqvid_tf.cli.motion import catalog_folders
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from eqvid_tf.data.clips import Clip
     from eqvid_tf.separation.layers import ClipLayers
 
 TEXT = (
@@ -28,6 +30,7 @@ VIDEO = ("character", "background", "motion", "at", "zoom", "pose", "play", "tra
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eqvid render`."""
     parser._negative_number_matcher = re.compile(r"-\.?\d")  # a value may start so, as in --at -0.5,0.2: no option does
     add_overwrite(parser)
     add_cache(parser)
@@ -49,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     video.add_argument("--motion", metavar="NAME_OR_FILE", help="motion of the catalog, or the path of its .json file")
     video.add_argument(
         "--at",
-        type=point,
+        type=_point,
         metavar="X,Y",
         help="where the character's centre starts; the frame's edges are -1 and 1 (default: as in its own clip)",
     )
@@ -70,7 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_frames(parser)
 
 
-def point(text: str) -> tuple[float, float]:
+def _point(text: str) -> tuple[float, float]:
     try:
         x, y = map(float, text.split(","))
     except ValueError:
@@ -79,18 +82,19 @@ def point(text: str) -> tuple[float, float]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run `eqvid render`."""
     given = [f"--{name}" for name in VIDEO if getattr(args, name) not in (None, False)]
     if args.shots and given:
         raise ValueError(f"--shots draws pictures and goes without {', '.join(given)}; leave one or the other out.")
     if args.shots:
-        return run_shots(args)
+        return _run_shots(args)
     needed = ["--character", "--motion"] + ([] if args.transparent else ["--background"])
     if missing := [name for name in needed if name not in given]:
         raise ValueError(f"a video needs {', '.join(missing)} too; pictures need --shots.")
-    return run_video(args)
+    return _run_video(args)
 
 
-def run_shots(args: argparse.Namespace) -> int:
+def _run_shots(args: argparse.Namespace) -> int:
     from eqvid_tf.data.output import check_output, new_folder
 
     check_output(args.output, args.overwrite)
@@ -107,85 +111,98 @@ def run_shots(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_video(args: argparse.Namespace) -> int:
+def _run_video(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.motions.catalog import find
 
-    template = find(args.motion, folders(args))
-    check_place(args)
+    template = find(args.motion, catalog_folders(args))
+    _check_place(args)
     clip = open_clip(args.character, frames=args.frames, cache=args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.videos import check_play, play
         from eqvid_tf.rendering.walk_cycle import best_pose
         from eqvid_tf.separation.layers import ClipLayers
-    opened = lambda clip: ClipLayers(model, clip, network_only=args.network_only, progress=progress)
-    model, zoom = load(args.run), 1.0 if args.zoom is None else args.zoom
-    character, options = opened(clip), {"at": args.at, "zoom": zoom, "pose": args.pose, "playing": args.play}
-    check_play(character, **options, transparent=args.transparent)
-    background, size = backdrop(args, character, opened)
-    if not args.play and args.pose is None:
-        options["pose"] = best_pose(character)
-    frames = play(character, template, background, size=size, **options, progress=progress)
-    write(args, progress(frames, "drawing", len(template.steps) + 1), template.fps)
-    shown = "with its own walk cycle" if args.play else f"in the pose of frame {options['pose']}"
+    model, zoom, count = load(args.run), 1.0 if args.zoom is None else args.zoom, len(template.steps) + 1
+    layers_of = lambda clip: ClipLayers(model, clip, network_only=args.network_only, progress=progress)
+    character, place = layers_of(clip), {"at": args.at, "zoom": zoom, "playing": args.play}
+    check_play(character, **place, pose=args.pose, transparent=args.transparent)
+    backdrop = _backdrop(args, character, layers_of)
+    pose = best_pose(character) if not args.play and args.pose is None else args.pose
+    frames = play(character, template, backdrop.picture, size=backdrop.size, **place, pose=pose, progress=progress)
+    _write(args, progress(frames, "drawing", count), template.fps)
+    how = "with its own walk cycle" if args.play else f"in the pose of frame {pose}"
+    height, width = backdrop.size
     print(
-        f"{args.output}: {clip.name} {shown} plays {template.name}; {len(template.steps) + 1} frames of "
-        f"{size[1]} x {size[0]} at {template.fps:g}/s"
+        f"{args.output}: {clip.name} {how} plays {template.name}; {count} frames of {width} x {height} "
+        f"at {template.fps:g}/s"
     )
     return 0
 
 
-def backdrop(
-    args: argparse.Namespace, character: ClipLayers, opened: Callable
-) -> tuple[np.ndarray | None, tuple[int, int]]:
-    """The background as a picture, None for a transparent video, and the size of the frames.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Backdrop:
+    """The background as a picture [H, W, 3], None for a transparent video; and the size of the video's frames."""
 
-    A picture is taken as it is, a clip without its character. The networks alone (--network-only) see one of its frames.
+    picture: np.ndarray | None
+    size: tuple[int, int]
+
+
+def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callable[[Clip], ClipLayers]) -> _Backdrop:
+    """What --background asks for: a picture as it is, or a clip without its character.
+
+    The networks alone (--network-only) see a frame of that clip.
     """
-    from eqvid_tf.data.clips import open_clip, read_image
+    from eqvid_tf.data.clips import open_clip
+    from eqvid_tf.data.images import read_image
+
+    path = args.background
+    if path is None:
+        return _Backdrop(picture=None, size=character.clip.size)
+    if _is_still(path):
+        picture = read_image(path)
+        return _Backdrop(picture=None if args.transparent else picture, size=picture.shape[:2])
+    same = args.frames is None and path.resolve() == args.character.resolve()
+    layers = character if same else layers_of(open_clip(path, cache=args.cache))
+    if args.transparent:
+        return _Backdrop(picture=None, size=layers.clip.size)
+    return _Backdrop(picture=layers.clip.at(0) if args.network_only else layers.background, size=layers.clip.size)
+
+
+def _is_still(path: Path) -> bool:
+    """Whether a path is a picture that does not move."""
     from eqvid_tf.data.images import open_image
     from eqvid_tf.data.readers import IMAGES
 
-    if args.background is None:
-        return None, character.clip.size
-    path, picture = args.background, False
-    if path.is_file() and path.suffix.lower() in IMAGES:
-        with open_image(path) as image:
-            picture = getattr(image, "n_frames", 1) == 1
-    if picture:
-        background = read_image(path)
-        return None if args.transparent else background, background.shape[:2]
-    same = args.frames is None and path.resolve() == args.character.resolve()
-    layers = character if same else opened(open_clip(path, cache=args.cache))
-    if args.transparent:
-        return None, layers.clip.size
-    return layers.clip.at(0) if args.network_only else layers.background, layers.clip.size
+    if not path.is_file() or path.suffix.lower() not in IMAGES:
+        return False
+    with open_image(path) as image:
+        return getattr(image, "n_frames", 1) == 1
 
 
-def is_folder(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     return path.is_dir() or not path.suffix
 
 
-def check_place(args: argparse.Namespace) -> None:
+def _check_place(args: argparse.Namespace) -> None:
     """Raise a ValueError of one line where the video cannot be written there."""
     from eqvid_tf.data.output import OutputError, check_output
     from eqvid_tf.data.writers import check_kind
 
     check_output(args.output, args.overwrite)
-    if is_folder(args.output):
+    if _is_folder(args.output):
         return
     check_kind(args.output, transparent=args.transparent)
     if args.output.resolve() in (path.resolve() for path in (args.character, args.background) if path):
         raise OutputError(f"{args.output}: the video is made from this file. Choose another place.")
 
 
-def write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float) -> None:
-    """The frames as a video, or as PNG files in a folder."""
+def _write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write the frames as a video, or as PNG files in a folder."""
     from eqvid_tf.data.output import new_folder
     from eqvid_tf.data.writers import write_png, write_video
 
-    if not is_folder(args.output):
+    if not _is_folder(args.output):
         write_video(args.output, frames, fps)
         return
     used = [path for path in (args.run, args.character, args.background, args.catalog) if path]

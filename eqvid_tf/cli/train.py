@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_fields(parser: argparse.ArgumentParser, kind: type, prefix: str, leave_out: Container[str] = ()) -> None:
-    """A flag for each field of a config dataclass; only those given are in the namespace."""
+    """Add a flag for each field of a config dataclass that is not hidden; only those given are in the namespace."""
     for field in dataclasses.fields(kind):
         if field.metadata.get("hidden") or field.name in leave_out:
             continue
@@ -49,7 +49,7 @@ def add_fields(parser: argparse.ArgumentParser, kind: type, prefix: str, leave_o
         )
 
 
-def given(args: argparse.Namespace, kind: type) -> dict:
+def given_fields(args: argparse.Namespace, kind: type) -> dict:
     """The fields of a config that the command line gives."""
     return {key.split(".")[1]: value for key, value in vars(args).items() if key.startswith(f"{kind.__name__}.")}
 
@@ -59,50 +59,52 @@ def run(args: argparse.Namespace) -> int:
     from eqvid_tf.data.output import OutputError, check_output
 
     config = Config(
-        model=ModelConfig(**given(args, ModelConfig)),
-        loss=LossConfig(**given(args, LossConfig)),
-        train=TrainConfig(**given(args, TrainConfig), keep_frames=args.keep_frames),
+        model=ModelConfig(**given_fields(args, ModelConfig)),
+        loss=LossConfig(**given_fields(args, LossConfig)),
+        train=TrainConfig(**given_fields(args, TrainConfig), keep_frames=args.keep_frames),
     )
     if not args.resume:
         check_output(args.output, args.overwrite)
-    elif not resumable(args):
+    elif not can_resume(args):
         raise OutputError(
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )
-    before = begun(args) if args.resume else None
+    before = _checkpoint_config(args) if args.resume else None
     frames = args.frames or (before.frames if before else None)
     clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.training.train import configure, device, train
-    config = resumed(args, before, clips) if before else dataclasses.replace(configure(config, clips), frames=frames)
+    config = (
+        _resume_config(args, before, clips) if before else dataclasses.replace(configure(config, clips), frames=frames)
+    )
     for clip in clips:
         say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
-    with bar(config.train) as shown:
-        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[shown])
-    print(trained(args.output, metrics))
+    with bar(config.train) as progress_bar:
+        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[progress_bar])
+    print(summary(args.output, metrics))
     return 0
 
 
-def trained(folder: Path, metrics: dict) -> str:
-    """What is said at the end."""
+def summary(folder: Path, metrics: dict) -> str:
+    """The line that is printed at the end of a training."""
     from eqvid_tf.model_folder import verdict_in_words
 
     return f"{folder}: {metrics['steps']} steps in {metrics['seconds']:.0f} s; {verdict_in_words(metrics['verdict'])}"
 
 
-def begun(args: argparse.Namespace) -> Config:
+def _checkpoint_config(args: argparse.Namespace) -> Config:
     """The config of a training that did not end."""
     with quietly():
         from eqvid_tf.model_folder import read_config
     return read_config(args.output, "checkpoint.json")
 
 
-def resumed(args: argparse.Namespace, config: Config, clips: Sequence) -> Config:
-    """The config that a run goes on with: its own, with --minutes, --steps and the like as they are given now."""
+def _resume_config(args: argparse.Namespace, config: Config, clips: Sequence) -> Config:
+    """The config of a checkpoint, with --minutes, --steps and the like as they are given now."""
     from eqvid_tf.data.output import OutputError
 
-    wanted = {**given(args, ModelConfig), **given(args, LossConfig), **given(args, TrainConfig)}
+    wanted = {**given_fields(args, ModelConfig), **given_fields(args, LossConfig), **given_fields(args, TrainConfig)}
     fixed = {
         **vars(config.model),
         **vars(config.loss),
@@ -121,10 +123,11 @@ def resumed(args: argparse.Namespace, config: Config, clips: Sequence) -> Config
             f"{args.output}: its training began on {', '.join(config.clips)}; received {', '.join(names)}."
         )
     train = dataclasses.replace(
-        config.train, **given(args, TrainConfig), keep_frames=config.train.keep_frames or args.keep_frames
+        config.train, **given_fields(args, TrainConfig), keep_frames=config.train.keep_frames or args.keep_frames
     )
     return dataclasses.replace(config, train=train)
 
 
-def resumable(args: argparse.Namespace) -> bool:
+def can_resume(args: argparse.Namespace) -> bool:
+    """Whether `eqvid train --resume` finds a checkpoint."""
     return args.command == "train" and (args.output / "checkpoint.keras").is_file()

@@ -37,8 +37,8 @@ def compose(second: ArrayLike, first: ArrayLike) -> tf.Tensor:
     """The motion that does `first`, then `second`: second @ first.
 
     Example:
-    >>> there = build(shift=(0.5, 0.0), turn=0.3)
-    >>> bool(ops.all(ops.isclose(compose(invert(there), there), identity(), atol=1e-6)))
+    >>> motion = build(shift=(0.5, 0.0), turn=0.3)
+    >>> bool(ops.all(ops.isclose(compose(invert(motion), motion), identity(), atol=1e-6)))
     True
     """
     second, first = _floating(second, first)
@@ -60,7 +60,7 @@ def invert(motion: ArrayLike) -> tf.Tensor:
 
 
 def transform_points(motion: ArrayLike, points: ArrayLike) -> tf.Tensor:
-    """Carries points [..., n, 2], each (x, y), by `motion` [..., 2, 3]."""
+    """Carry points [..., n, 2], each (x, y), by `motion` [..., 2, 3]."""
     motion, points = _floating(motion, points)
     return ops.matmul(points, ops.swapaxes(motion[..., :2], -1, -2)) + ops.expand_dims(motion[..., 2], -2)
 
@@ -137,7 +137,7 @@ def log(motion: ArrayLike) -> tf.Tensor:
     if not np.all(det > SINGULAR):
         raise ValueError(
             "motion must keep its orientation and some area to have a logarithm; "
-            f"received a determinant of {np.min(det):.2g}. Mirror or flatten apart from it."
+            f"received a determinant of {np.min(det):.2g}. Mirror or flatten in a step of its own."
         )
     if np.any(np.abs(np.angle(np.linalg.eigvals(square))) > _HALF_TURN):
         raise ValueError(

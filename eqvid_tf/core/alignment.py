@@ -1,4 +1,4 @@
-"""The last pixel of a motion: two feature maps aligned by Gauss-Newton, from an estimate that is nearly right.
+"""Refinement of an estimated motion between two feature maps by Gauss-Newton, and how far it can be trusted.
 
 Source: Lucas and Kanade's scheme as in Baker and Matthews (2004), with the mean slopes of Benhimane and Malis (2004).
 """
@@ -12,21 +12,21 @@ from keras import ops
 from eqvid_tf.core import affine, losses
 from eqvid_tf.core.estimators import bound_step, cut_square, energy_box, presence
 
-CELLS = 32  # of the side of the square that is compared
-WIDER = 1.2  # than the estimator's square: the outline has to lie within
-STEPS = 12  # of Gauss-Newton at the most
-ROBUST = 0.1  # residual at which a cell counts half
-DAMPING = 1e-3  # of the mean curvature
-LONGEST = 0.5  # shift of a step, in half sides of the square
-SETTLED = 2e-3  # half sides: after a smaller step nothing is left to gain
-CORRELATION = 10.0  # factor on the standard error: residuals of neighbouring cells are not independent
-DOUBTFUL = 0.055  # half sides of the box, about a pixel at 64, where a confidence is 0.5
+_CELLS = 32  # of the side of the square that is compared
+_WIDER = 1.2  # than the estimator's square: the outline has to lie within
+_STEPS = 12  # of Gauss-Newton at the most
+_ROBUST = 0.1  # residual at which a cell counts half
+_DAMPING = 1e-3  # of the mean curvature
+_LONGEST = 0.5  # shift of a step, in half sides of the square
+_SETTLED = 2e-3  # half sides: after a smaller step nothing is left to gain
+_CORRELATION = 10.0  # factor on the standard error: residuals of neighbouring cells are not independent
+_DOUBTFUL = 0.055  # half sides of the box, about a pixel at 64, where a confidence is 0.5
 
-AT = (2 * np.arange(CELLS, dtype="float32") + 1) / CELLS - 1
-POINTS = np.stack([*np.meshgrid(AT, AT), np.ones((CELLS, CELLS), "float32")], -1).reshape(-1, 3)  # of cells: x, y, 1
+_AT = (2 * np.arange(_CELLS, dtype="float32") + 1) / _CELLS - 1
+_POINTS = np.stack([*np.meshgrid(_AT, _AT), np.ones((_CELLS, _CELLS), "float32")], -1).reshape(-1, 3)  # x, y, 1
 
 
-def align(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
+def refine_motion(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
     """Refine a motion so that it carries the first map onto the second as exactly as possible.
 
     The given motion is returned where no step improves it, and the identity where a map is empty. Cells count that lie
@@ -34,7 +34,7 @@ def align(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> t
 
     Shapes: maps [B, h', w', c'], motion [B, 2, 3] forward -> [B, 2, 3].
     """
-    box, next_box = energy_box(features, WIDER), energy_box(next_features)
+    box, next_box = energy_box(features, _WIDER), energy_box(next_features)
     frame_from_crop = box.frame_from_crop
     first, valid = _crop(features, frame_from_crop)
     slopes = _slopes(first)
@@ -46,16 +46,16 @@ def align(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> t
         size = ops.sum(both * (ops.abs(first) + ops.abs(second)), (1, 2, 3))
         cost = ops.sum(both * ops.abs(residual), (1, 2, 3)) / (size + 0.1)
         best = ops.where((cost < least)[:, None, None], motion, best)
-        weight = both / (1 + ops.square(residual / ROBUST))
+        weight = both / (1 + ops.square(residual / _ROBUST))
         change = bound_step(_newton_step(_mean(slopes, _slopes(second)), weight, residual))
         change_in_crop = affine.compose(affine.identity() + change, affine.invert(frame_from_crop))
         further = affine.compose(next_frame_from_crop, change_in_crop)
         motion = ops.where(moving[:, None, None], further, motion)  # what has settled stays, whatever is in the batch
-        return motion, best, ops.minimum(cost, least), moving & (ops.max(ops.abs(change), (1, 2)) > SETTLED)
+        return motion, best, ops.minimum(cost, least), moving & (ops.max(ops.abs(change), (1, 2)) > _SETTLED)
 
     # A loop of the graph: unrolled, it takes longer to trace and to load than all the rest of the model.
     start = motion, motion, ops.full_like(box.mass, np.inf), ops.ones_like(box.mass, "bool")
-    best = ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=STEPS + 1)[1]
+    best = ops.while_loop(lambda *state: ops.any(state[3]), step, start, maximum_iterations=_STEPS + 1)[1]
     return affine.identity() + presence(box.mass, next_box.mass)[:, None, None] * (best - affine.identity())
 
 
@@ -66,17 +66,17 @@ def standard_error(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Ten
 
     Shapes: maps [B, h', w', c'], motion [B, 2, 3] forward -> [B].
     """
-    frame_from_crop = energy_box(features, WIDER).frame_from_crop
+    frame_from_crop = energy_box(features, _WIDER).frame_from_crop
     first, valid = _crop(features, frame_from_crop)
     second, next_valid = _crop(next_features, affine.compose(motion, frame_from_crop))
     both = valid * next_valid
     count = ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1
     variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / count
     normal = _curvature(_mean(_slopes(first), _slopes(second)), both)
-    corner = np.array([[x, y, 1] for x in (-1 / WIDER, 1 / WIDER) for y in (-1 / WIDER, 1 / WIDER)], "float32")
+    corner = np.array([[x, y, 1] for x in (-1 / _WIDER, 1 / _WIDER) for y in (-1 / _WIDER, 1 / _WIDER)], "float32")
     corners = np.kron(np.eye(2, dtype="float32"), corner.T @ corner / 4)
     spread = ops.solve(normal, ops.broadcast_to(corners, (*ops.shape(variance), 6, 6)))
-    return CORRELATION * ops.sqrt(variance * ops.trace(spread, axis1=1, axis2=2))
+    return _CORRELATION * ops.sqrt(variance * ops.trace(spread, axis1=1, axis2=2))
 
 
 def confidence(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor, back: tf.Tensor) -> tf.Tensor:
@@ -87,12 +87,12 @@ def confidence(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor,
     box = energy_box(features)
     round_trip = losses.motion_distance(affine.compose(back, motion), affine.identity(), box.frame_from_crop)
     doubt = ops.sqrt(ops.square(standard_error(features, next_features, motion)) + ops.square(round_trip))
-    return presence(box.mass, energy_box(next_features).mass) / (1 + doubt / DOUBTFUL)
+    return presence(box.mass, energy_box(next_features).mass) / (1 + doubt / _DOUBTFUL)
 
 
 def _crop(features: tf.Tensor, frame_from_crop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A map's square [B, n, n, c'], and which of its n = CELLS cells lie within the frame [B, n, n, 1], 0 or 1."""
-    crop, inside = cut_square(ops.cast(features, "float32"), frame_from_crop, CELLS)
+    """A map's square [B, n, n, c'], and which of its n = _CELLS cells lie within the frame [B, n, n, 1], 0 or 1."""
+    crop, inside = cut_square(ops.cast(features, "float32"), frame_from_crop, _CELLS)
     return crop, ops.cast(inside > 0.999, "float32")
 
 
@@ -101,7 +101,7 @@ def _slopes(crop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     from_left, from_above = crop[:, :, 1:] - crop[:, :, :-1], crop[:, 1:] - crop[:, :-1]
     x = ops.pad(from_left, [[0, 0], [0, 0], [1, 0], [0, 0]]) + ops.pad(from_left, [[0, 0], [0, 0], [0, 1], [0, 0]])
     y = ops.pad(from_above, [[0, 0], [1, 0], [0, 0], [0, 0]]) + ops.pad(from_above, [[0, 0], [0, 1], [0, 0], [0, 0]])
-    return x * (CELLS / 4), y * (CELLS / 4)
+    return x * (_CELLS / 4), y * (_CELLS / 4)
 
 
 def _mean(slopes: tuple, others: tuple) -> tuple:
@@ -111,23 +111,23 @@ def _mean(slopes: tuple, others: tuple) -> tuple:
 
 def _newton_step(slopes: tuple, weight: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
     """The step [B, 2, 3] that removes most of a residual, from slopes along x and y; all [B, n, n, c]."""
-    gradient = [ops.matmul(_over_channels(weight * slope * residual), POINTS) for slope in slopes]
+    gradient = [ops.matmul(_over_channels(weight * slope * residual), _POINTS) for slope in slopes]
     step = ops.solve(_curvature(slopes, weight), ops.concatenate(gradient, 1)[..., None])
     step = ops.reshape(step, (-1, 2, 3))
-    return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -LONGEST, LONGEST)], -1)
+    return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -_LONGEST, _LONGEST)], -1)
 
 
 def _curvature(slopes: tuple, weight: tf.Tensor) -> tf.Tensor:
     """The normal matrix [B, 6, 6] of the six entries of a motion, damped so that it can be inverted."""
-    squares = (POINTS[:, :, None] * POINTS[:, None]).reshape(-1, 9)
+    squares = (_POINTS[:, :, None] * _POINTS[:, None]).reshape(-1, 9)
     x, y = slopes
     wx, wy = weight * x, weight * y
     block = lambda product: ops.reshape(ops.matmul(_over_channels(product), squares), (-1, 3, 3))
     xx, xy, yy = block(wx * x), block(wx * y), block(wy * y)
     whole = ops.concatenate([ops.concatenate([xx, xy], 2), ops.concatenate([xy, yy], 2)], 1)
-    return whole + (DAMPING * ops.trace(whole, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6) * ops.eye(6)
+    return whole + (_DAMPING * ops.trace(whole, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6) * ops.eye(6)
 
 
 def _over_channels(product: tf.Tensor) -> tf.Tensor:
     """Sums of [B, n, n, c] over the channels: [B, n * n]."""
-    return ops.reshape(ops.sum(product, -1), (-1, CELLS**2))
+    return ops.reshape(ops.sum(product, -1), (-1, _CELLS**2))

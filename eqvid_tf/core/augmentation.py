@@ -14,8 +14,8 @@ from keras import ops
 from eqvid_tf.core import affine
 from eqvid_tf.core.estimators import Key, displace_twice
 
-GAIN = 0.2  # half range of the log of a pair's exposure gain, relative to its clip's
-LANDING = 1.0  # half range of where a character's centre lands; 1 is the frame's edge
+_GAIN = 0.2  # half range of the log of a pair's exposure gain, relative to its clip's
+_LANDING = 1.0  # half range of where a character's centre lands; 1 is the frame's edge
 
 
 def recompose(pair: dict, backgrounds: tf.Tensor, key: Key) -> dict:
@@ -30,11 +30,11 @@ def recompose(pair: dict, backgrounds: tf.Tensor, key: Key) -> dict:
     batch = ops.shape(pair["frame"])[0]
     made = ops.cast(ops.arange(batch) % 2 == 0, "float32")
     backgrounds, alpha = ops.cast(backgrounds, "float32"), pair["hint"]
-    layer = clip_layer(ops.concatenate([pair["frame"] - (1 - alpha) * backgrounds, alpha], -1))
-    motion, layer, next_layer = displace_twice(key, layer, cubic=True, landing=LANDING)
-    layer, next_layer = clip_layer(layer), clip_layer(next_layer)
+    layer = _clip_layer(ops.concatenate([pair["frame"] - (1 - alpha) * backgrounds, alpha], -1))
+    motion, layer, next_layer = displace_twice(key, layer, cubic=True, landing=_LANDING)
+    layer, next_layer = _clip_layer(layer), _clip_layer(next_layer)
     own = keras.random.uniform((batch, 1, 1, 1), seed=key) < 0.5
-    gain = ops.exp(keras.random.uniform((batch, 1, 1, 1), -GAIN, GAIN, seed=key))
+    gain = ops.exp(keras.random.uniform((batch, 1, 1, 1), -_GAIN, _GAIN, seed=key))
     choose = lambda x: ops.where(own, x, ops.roll(x, 1, axis=0))
     expose = lambda x: ops.clip(gain * x, 0, 1)
     composite = lambda layer: expose(layer[..., :3] + (1 - layer[..., 3:]) * choose(backgrounds))
@@ -53,7 +53,7 @@ def recompose(pair: dict, backgrounds: tf.Tensor, key: Key) -> dict:
     return {"made": made, **mixed}
 
 
-def clip_layer(layer: tf.Tensor) -> tf.Tensor:
+def _clip_layer(layer: tf.Tensor) -> tf.Tensor:
     """A premultiplied layer [B, H, W, 4] with alpha in [0, 1] and colours in [0, alpha], which a cubic exceeds."""
     alpha = ops.clip(layer[..., 3:], 0, 1)
     return ops.concatenate([ops.clip(layer[..., :3], 0, alpha), alpha], -1)

@@ -13,12 +13,12 @@ from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine
 from eqvid_tf.core.sampler import validity, warp
 
-CELLS = 24  # of the side of the square that a refinement looks at
-STEEPEST = 0.45  # the most per entry of a refinement's linear part: its determinant stays above 0.1
-FAINT = 1e-3  # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
-TURN, ZOOM, STRETCH = 0.7, 0.3, 0.12  # half ranges of random motions: radians, log zoom, other linear parts
-LANDING = 0.7  # half range of where a character's centre lands; 1 is the frame's edge
-HALF_SIDE = 1.75  # of the character's square, in standard deviations of its energy
+_CELLS = 24  # of the side of the square that a refinement looks at
+_STEEPEST = 0.45  # the most per entry of a refinement's linear part: its determinant stays above 0.1
+_FAINT = 1e-3  # mean energy of a map that may as well be empty; a character on 1 % of the frame has some 0.02
+_TURN, _ZOOM, _STRETCH = 0.7, 0.3, 0.12  # half ranges of random motions: radians, log zoom, other linear parts
+_LANDING = 0.7  # half range of where a character's centre lands; 1 is the frame's edge
+_HALF_SIDE = 1.75  # of the character's square, in standard deviations of its energy
 Key: TypeAlias = keras.random.SeedGenerator
 
 
@@ -93,7 +93,7 @@ class FeatureMotion(MotionEstimator):
         """Build the head for two maps of so many channels, each with its validity."""
         for layer, n in zip(self.convs, (2 * channels + 2, self.width, self.width * 2)):
             layer.build((None, None, None, n))
-        self.dense.build((None, (CELLS // 8) ** 2 * self.width * 2))
+        self.dense.build((None, (_CELLS // 8) ** 2 * self.width * 2))
         self.out.build((None, 64))
 
     def maps(self, pair: dict) -> tuple[tf.Tensor, tf.Tensor]:
@@ -108,11 +108,11 @@ class FeatureMotion(MotionEstimator):
         a, b = self.maps(pair)
         first, second = energy_box(a), energy_box(b)
         both = presence(first.mass, second.mass)[:, None, None]
-        crop = ops.concatenate(cut_square(a, first.frame_from_crop, CELLS), -1)
+        crop = ops.concatenate(cut_square(a, first.frame_from_crop, _CELLS), -1)
         motions = [affine.build(shift=both[:, 0] * (second.centre - first.centre))]
         for _ in range(self.steps):
             next_frame_from_crop = affine.compose(ops.stop_gradient(motions[-1]), first.frame_from_crop)
-            rest = self.rest(crop, ops.concatenate(cut_square(b, next_frame_from_crop, CELLS), -1))
+            rest = self.rest(crop, ops.concatenate(cut_square(b, next_frame_from_crop, _CELLS), -1))
             rest = affine.compose(affine.identity() + both * rest, affine.invert(first.frame_from_crop))
             motions.append(affine.compose(next_frame_from_crop, rest))
         return motions[self.TAUGHT :]
@@ -122,7 +122,7 @@ class FeatureMotion(MotionEstimator):
         x = ops.concatenate([crop, next_crop], -1)
         for layer in self.convs:
             x = pool(layer(x), 2)
-        x = self.dense(ops.reshape(x, (-1, (CELLS // 8) ** 2 * self.width * 2)))
+        x = self.dense(ops.reshape(x, (-1, (_CELLS // 8) ** 2 * self.width * 2)))
         return bound_step(ops.reshape(ops.cast(self.out(x), "float32"), (-1, 2, 3)))
 
     def get_config(self) -> dict:
@@ -168,7 +168,7 @@ def energy_box(features: tf.Tensor, scale: float = 1.0) -> EnergyBox:
     Shapes: [B, h, w, c] -> see `EnergyBox`; centre in normalized coordinates.
 
     Args:
-        scale: of the square, whose half side is `HALF_SIDE` standard deviations.
+        scale: of the square, whose half side is `_HALF_SIDE` standard deviations.
     """
     energy = ops.sum(ops.square(ops.cast(features, "float32")), -1)
     height, width = ops.shape(energy)[1:3]
@@ -182,7 +182,7 @@ def energy_box(features: tf.Tensor, scale: float = 1.0) -> EnergyBox:
     spread_x = ops.mean(along_x * ops.square(x - cx[:, None]), 1) / total * aspect**2
     spread_y = ops.mean(along_y * ops.square(y - cy[:, None]), 1) / total
     radius = ops.sqrt((spread_x + spread_y) / 2 + 1e-6)
-    half, zero = HALF_SIDE * ops.clip(scale * radius, 0.05, 0.6), ops.zeros_like(radius)
+    half, zero = _HALF_SIDE * ops.clip(scale * radius, 0.05, 0.6), ops.zeros_like(radius)
     rows = ops.stack([half / aspect, zero, cx], -1), ops.stack([zero, half, cy], -1)
     return EnergyBox(ops.stack([cx, cy], -1), radius, mass, ops.stack(rows, 1))
 
@@ -190,10 +190,10 @@ def energy_box(features: tf.Tensor, scale: float = 1.0) -> EnergyBox:
 def presence(mass: tf.Tensor, next_mass: tf.Tensor) -> tf.Tensor:
     """Whether both maps hold a character, [B] in [0, 1], from their masses [B]: without one, nothing moves."""
     least = ops.square(ops.minimum(mass, next_mass))
-    return least / (least + FAINT**2)
+    return least / (least + _FAINT**2)
 
 
-def random_motions(key: Key, centre: tf.Tensor, aspect: tf.Tensor | float, *, landing: float = LANDING) -> tf.Tensor:
+def random_motions(key: Key, centre: tf.Tensor, aspect: tf.Tensor | float, *, landing: float = _LANDING) -> tf.Tensor:
     """Random motions of a character at `centre` to anywhere in the frame: the labels of the estimators.
 
     Shapes: centre [B, 2] -> [B, 2, 3].
@@ -206,13 +206,13 @@ def random_motions(key: Key, centre: tf.Tensor, aspect: tf.Tensor | float, *, la
     """
     batch = ops.shape(centre)[0]
     uniform = lambda reach, *shape: keras.random.uniform((batch, *shape), -reach, reach, seed=key)
-    turned = affine.build(turn=uniform(TURN), zoom=ops.exp(uniform(ZOOM)), aspect=aspect)[..., :2]
-    linear = ops.matmul(turned, ops.eye(2) + uniform(STRETCH, 2, 2))
+    turned = affine.build(turn=uniform(_TURN), zoom=ops.exp(uniform(_ZOOM)), aspect=aspect)[..., :2]
+    linear = ops.matmul(turned, ops.eye(2) + uniform(_STRETCH, 2, 2))
     shift = uniform(landing, 2) - ops.matmul(linear, centre[..., None])[..., 0]
     return ops.concatenate([linear, shift[..., None]], -1)
 
 
-def displace(key: Key, features: tf.Tensor, *, cubic: bool = False, landing: float = LANDING) -> tuple:
+def displace(key: Key, features: tf.Tensor, *, cubic: bool = False, landing: float = _LANDING) -> tuple:
     """Move the characters of maps [B, h', w', c'] at random (`random_motions`): the motions [B, 2, 3], and the maps."""
     height, width = ops.shape(features)[1:3]
     aspect = ops.cast(width, "float32") / ops.cast(height, "float32")
@@ -228,7 +228,7 @@ def displace_twice(key: Key, features: tf.Tensor, **options: Any) -> tuple:
 
 def bound_step(step: tf.Tensor) -> tf.Tensor:
     """A step beside the identity [B, 2, 3], its linear part bounded so that the motion can be inverted."""
-    return ops.concatenate([STEEPEST * ops.tanh(step[..., :2] / STEEPEST), step[..., 2:]], -1)
+    return ops.concatenate([_STEEPEST * ops.tanh(step[..., :2] / _STEEPEST), step[..., 2:]], -1)
 
 
 def cut_square(features: tf.Tensor, frame_from_crop: tf.Tensor, cells: int) -> tuple[tf.Tensor, tf.Tensor]:

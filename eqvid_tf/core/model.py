@@ -12,7 +12,7 @@ from keras import ops
 from eqvid_tf.blocks.unet import register
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.core import affine, losses
-from eqvid_tf.core.alignment import align, confidence
+from eqvid_tf.core.alignment import confidence, refine_motion
 from eqvid_tf.core.augmentation import recompose
 from eqvid_tf.core.estimators import build_estimator, displace_twice, energy_box
 from eqvid_tf.core.networks import build_networks
@@ -24,7 +24,7 @@ TERMS = ("scene", "character", "background", "label", "hint")
 
 @register
 class EquivariantVideoModel(keras.Model):
-    """Takes a video apart into a character (f), a background (h) and a motion (T^z), and renders them again (g).
+    """Separate a video into a character (f), a background (h) and a motion (T^z), and render them again (g).
 
     Train it with `compile(optimizer)` and `fit(dataset)`; the dataset gives dicts with `frame` and `next_frame`,
     float32 [B, H, W, 3] in [0, 1]; optionally `motion` [B, 2, 3] (forward; needed by the `known` estimator),
@@ -213,7 +213,7 @@ class EquivariantVideoModel(keras.Model):
         start = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
         both_ways = ops.concatenate([start, affine.invert(start)], 0)
         compared = features[..., : self.f.motion_channels]
-        motion, motion_back = halves(align(compared, swap(compared), both_ways))
+        motion, motion_back = halves(refine_motion(compared, swap(compared), both_ways))
         known, next_known = halves(self.remembers(frames))  # elsewhere masks, and so motions, mean little
         first, second = halves(compared)
         return motion, known * next_known * confidence(first, second, motion, motion_back)

@@ -23,7 +23,7 @@ from keras import ops
 
 from eqvid_tf.blocks.exposure import exposure_gain
 from eqvid_tf.blocks.plain import LAYER, PIXELS, Encoder, PlainEncoder, PlainRenderer
-from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize, unpool
+from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize_map, unpool
 from eqvid_tf.config import ModelConfig
 
 
@@ -41,7 +41,7 @@ class CharacterEncoder(Encoder):
         recall: `BackgroundEncoder.recall` of the h it works beside; None where nothing is remembered.
     """
 
-    BLIND = 0.2  # of the frames in training: their difference to the background is not shown
+    BLIND = 0.2  # of the frames in training: f does not get their difference to the background
 
     def __init__(self, recall: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -69,8 +69,7 @@ class CharacterEncoder(Encoder):
 
     @property
     def takes_layer(self) -> bool:
-        """Whether `replace_layer` fits: a cell of the map is a pixel."""
-        return self.stride == 1
+        return self.stride == 1  # a cell of the map is a pixel
 
     @staticmethod
     def replace_layer(features: tf.Tensor, layer: tf.Tensor) -> tf.Tensor:
@@ -82,7 +81,7 @@ class CharacterEncoder(Encoder):
 class BackgroundEncoder(Encoder):
     """h of the partition: the frame, and where the character hides it (m) the background that h remembers.
 
-    The memory holds a picture of each background seen in training. It is recalled by content: the stored pictures that
+    The memory has a picture of each background of the training. It is recalled by content: the stored pictures that
     the frame resembles, weighted by a softmax of their clipped distance to it. A frame that resembles none passes as it
     is (but in training, when the memory is still being filled).
 
@@ -116,14 +115,14 @@ class BackgroundEncoder(Encoder):
 
     def remember(self, pictures: np.ndarray | tf.Tensor, first: int = 0) -> None:
         """Store backgrounds from place `first` on: pictures [K, H, W, 3] in [0, 1], as many as there is room for."""
-        pictures = resize(ops.convert_to_tensor(pictures, "float32"), self.canvas)
+        pictures = resize_map(ops.convert_to_tensor(pictures, "float32"), self.canvas)
         before, after = self.pictures[:first], self.pictures[first + pictures.shape[0] :]
         self.pictures.assign(ops.concatenate([before, pictures, after], 0))
 
     def recall(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The stored background of each frame [B, H, W, 3] in its exposure, and the probability [B] of any."""
         weights, known = self.match(frame)
-        recalled = self.mix(weights, resize(self.pictures, ops.shape(frame)[1:3]))
+        recalled = self.mix(weights, resize_map(self.pictures, ops.shape(frame)[1:3]))
         return ops.cast(recalled, self.compute_dtype), known
 
     def match(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -133,7 +132,7 @@ class BackgroundEncoder(Encoder):
         keeps its gradient: without it nothing fixes a learned picture's brightness, and it would drift.
         """
         few = ops.stop_gradient(ops.cast(frame, "float32")[:, ::4, ::4])
-        stored = resize(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4]
+        stored = resize_map(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4]
         gains = exposure_gain(few[:, None], stored[None])  # [B, K, 1, 1, 3]
         distance = ops.mean(self.distance(few[:, None], gains * stored), (2, 3, 4))
         likely = ops.stop_gradient(tf.nn.softmax(-self.SHARPNESS * distance))

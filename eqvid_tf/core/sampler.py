@@ -12,7 +12,7 @@ from eqvid_tf.blocks.bilinear import read_bilinear
 
 
 def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None, cubic: bool = False) -> tf.Tensor:
-    """Reads `features` at ``theta @ [p, 1]`` for every point p of the target: content moves by invert(theta).
+    """Read `features` at ``theta @ [p, 1]`` for every point p of the target: content moves by invert(theta).
 
     Convention: theta is backward (target to source), in normalized coordinates with the outer edges at -1 and +1
         (`align_corners=False`). Outside the map lies 0, towards which half a pixel fades on either side of its edge.
@@ -58,9 +58,9 @@ def validity(theta: tf.Tensor, size: tuple[int, int], target: tuple[int, int] | 
         size: (height, width) of the map.
         target: by default the same.
     """
-    target = tuple(size) if target is None else tuple(target)
-    source_from_target, points = _in_pixels(theta, size, target)
-    source = tf.reshape(source_from_target @ points, [-1, 2, *target])
+    cells = size if target is None else target
+    source_from_target, points = _in_pixels(theta, size, cells)
+    source = tf.reshape(source_from_target @ points, [-1, 2, *cells])
     far = tf.cast(tf.stack([size[1], size[0]]), source.dtype)[:, None, None] + 1
     within = tf.clip_by_value(tf.minimum(source, far - source), 0.0, 1.0)
     return (within[:, 0] * within[:, 1])[..., None]
@@ -113,7 +113,7 @@ def _halfway(count: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="eqvid_tf")
 class SpatialTransformer(keras.layers.Layer):
-    """Warps a feature map by a backward affine transform: ``layer(features, theta)``. See `warp`.
+    """Warp a feature map by a backward affine transform: ``layer(features, theta)``. See `warp`.
 
     Shapes: features [b, h, w, c] and theta [b, 2, 3] to [b, *size, c], in the compute dtype. Theta stays float32 (or
         float64) under every precision policy: half of its digits would be pixels.
@@ -129,7 +129,7 @@ class SpatialTransformer(keras.layers.Layer):
 
     def __init__(self, size: tuple[int, int] | None = None, cubic: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.size, self.cubic = None if size is None else tuple(size), cubic
+        self.size, self.cubic = None if size is None else (size[0], size[1]), cubic
         self.autocast = False
         self.supports_jit = False  # XLA has neither kernel, of the crops and of the sparse product
 

@@ -77,7 +77,8 @@ def pairs(
             made["motion"] = _product_of_steps(steps, drawn, max(gaps))
         return made
 
-    return _without_rewrites(tf.data.Dataset.counter(start).map(batch, num_parallel_calls=2).prefetch(4))
+    plain = tf.autograph.experimental.do_not_convert(batch)  # no branch on a tensor; a conversion takes a second
+    return _without_rewrites(tf.data.Dataset.counter(start).map(plain, num_parallel_calls=2).prefetch(4))
 
 
 def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:

@@ -204,7 +204,7 @@ class _Regions:
 
     @property
     def largest(self) -> float:
-        """The share of the frame that the largest covers; 0 where there is none."""
+        """The share of the frame that the largest covers; 0 without any."""
         return float(self.areas.max(initial=0))
 
     @property

@@ -18,7 +18,7 @@ from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
 from eqvid_tf.pixels.coordinates import centroid, homogeneous, is_invertible, target_from_source
-from eqvid_tf.pixels.resampling import move, over
+from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
@@ -64,8 +64,8 @@ class StillClip(Clip):
         self.size, self.fps, self.count = self.frame.shape[:2], 25.0, 1
 
     def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The picture, at its own size."""
-        yield self.frame
+        """The picture, brought to a size."""
+        yield resize(self.frame, size)
 
     def at(self, index: int) -> np.ndarray:
         """The picture."""
@@ -157,7 +157,7 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     background, background_index = finder.find(shot.background)
     frame, size = character.filmed.at(index), background.clip.size
     layer = character.layer_as_filmed(index, frame)
-    motion = target_from_source(character.clip.size, size) @ _motion(finder, shot, character, layer)
+    motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
     if finder.network_only:
         return render_by_networks(finder.model, frame, background.filmed.at(background_index), motion)
     behind = background.background_as_filmed(background_index)
@@ -256,20 +256,41 @@ def _problem_of_motion(value: dict) -> str | None:
     return f"motion must be a finite 2x3 matrix that can be inverted; received {value['motion']!r}"
 
 
-def _motion(finder: FrameFinder, shot: Shot, character: ClipLayers, layer: np.ndarray) -> np.ndarray:
-    """The forward motion [3, 3] of a shot in the character's frame: given, or estimated from two frames."""
-    motion, start = shot.motion, np.zeros(2)
-    if motion is None:
-        motion, start = _estimated_motion(finder, shot, character)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _ExampleMotion:
+    """A forward motion [3, 3], and the point (x, y) that is the centre of what it moves."""
+
+    motion: np.ndarray
+    centre: np.ndarray
+
+
+def shot_motion(finder: FrameFinder, shot: Shot, character: ClipLayers, layer: np.ndarray) -> np.ndarray:
+    """The forward motion of a shot in the character's frame: given, or estimated from two frames.
+
+    Shapes: [3, 3].
+
+    Args:
+        finder: finds the frames of `motion_from`.
+        shot: the shot.
+        character: the layers of the clip that the character is taken from.
+        layer: the character's cut-out.
+
+    Raises:
+        ShotError: the frames of `motion_from` belong to two clips.
+    """
+    if shot.motion is None:
+        example = _estimate_example(finder, shot, character)
+    else:
+        example = _ExampleMotion(motion=homogeneous(shot.motion), centre=np.zeros(2))
     if not shot.about_character:
-        return homogeneous(motion)
-    away = np.eye(3)
-    away[:2, 2] = centroid(layer) - start
-    return away @ homogeneous(motion) @ np.linalg.inv(away)
+        return example.motion
+    from_example = np.eye(3)
+    from_example[:2, 2] = centroid(layer) - example.centre
+    return from_example @ example.motion @ np.linalg.inv(from_example)
 
 
-def _estimated_motion(finder: FrameFinder, shot: Shot, character: ClipLayers) -> tuple[np.ndarray, np.ndarray]:
-    """The motion between the frames of motion_from, and the centre of the character that moved, for another frame."""
+def _estimate_example(finder: FrameFinder, shot: Shot, character: ClipLayers) -> _ExampleMotion:
+    """The motion between the frames of `motion_from`, brought to the coordinates of the character's frame."""
     (source, first), (other, second) = (finder.find(frame) for frame in shot.motion_from)
     if source is not other:
         raise ShotError(f"shot {shot.name!r}: the frames of motion_from belong to two clips")
@@ -277,7 +298,7 @@ def _estimated_motion(finder: FrameFinder, shot: Shot, character: ClipLayers) ->
     start = centroid(source.layer(first, source.clip.at(first)))
     character_from_source = target_from_source(source.clip.size, character.clip.size)
     motion = character_from_source @ homogeneous(motions[0]) @ np.linalg.inv(character_from_source)
-    return motion, character_from_source[:2, :2] @ start
+    return _ExampleMotion(motion=motion, centre=character_from_source[:2, :2] @ start)
 
 
 def _draw_with_renderer(

@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from eqvid_tf.motions.template import Template
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, centroid, square_from_frame
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.motions.template import Template, frame_from_template
+from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, centroid
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_by_networks
@@ -67,20 +68,18 @@ def play(
     check_play(character, at=at, zoom=zoom, pose=pose, playing=playing, transparent=background is None)
     actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
     start = actor.poses.centres[actor.home]
-    if background is not None:
-        size = size or background.shape[:2]
-    size = size or character.clip.size
-    square_from_own, square_from_new = square_from_frame(character.clip.size), square_from_frame(size)
-    # To square coordinates about the character's centre, at its new size; and from there into the new frame.
-    about_centre = np.diag([zoom, zoom, 1]) @ _shift(-square_from_own[:2, :2] @ start) @ square_from_own
-    new_from_square = np.linalg.inv(square_from_new) @ _shift(square_from_new[:2, :2] @ (start if at is None else at))
+    if size is None:
+        size = character.clip.size if background is None else background.shape[:2]
+    template_from_home = np.diag([zoom, zoom, 1]) @ np.linalg.inv(frame_from_template(character.clip.size, start))
+    target_from_template = frame_from_template(size, start if at is None else at)
     motions = (
-        (index, new_from_square @ step @ about_centre @ actor.home_from_frame[index])
-        for index, step in zip(actor.order, template.poses())
+        target_from_template @ pose_now @ template_from_home @ actor.home_from_frame[index]
+        for index, pose_now in zip(actor.order, template.poses())
     )
+    pictures = map(actor.poses.read, actor.order)
     if character.network_only and background is not None:
-        return _play_by_networks(character, actor.poses, motions, background)
-    return _play_cutouts(actor.poses, motions, size, background)
+        return _draw_by_networks(character.model, pictures, motions, background)
+    return _draw_cutouts(pictures, motions, size, background)
 
 
 def check_play(
@@ -118,22 +117,38 @@ class Actor:
 
     Attributes:
         poses: its pictures.
-        order: the frame that each picture of the video takes it from.
-        home_from_frame: [3, 3] for each of these frames: takes its own motion out.
-        home: the frame in which it stands as it starts.
+        order: for each picture of the video the index of the frame that it is taken from.
+        home_from_frame: for each of these frames the matrix [3, 3] that takes the character's own motion out.
+        home: the index of the frame in which it stands as it starts.
     """
 
     poses: PoseStore
-    order: Iterable[int]
+    order: Sequence[int]
     home_from_frame: dict[int, np.ndarray]
     home: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class StoredPicture:
+    """What is drawn of a frame.
+
+    Attributes:
+        picture: the cut-out, premultiplied RGBA [h, w, 4] float16; for the networks the frame, uint8 [H, W, 3].
+        picture_from_frame: [3, 3], from normalized coordinates of the frame to the picture's.
+    """
+
+    picture: np.ndarray
+    picture_from_frame: np.ndarray
 
 
 class PoseStore:
     """The character cut out of some frames of a clip, in an unnamed file on disk, as a clip may be long.
 
-    Its centre in each frame stays in memory. Where the networks see the clip at its own size it is a texture, as fine
-    as all frames show it. With `network_only` the frames themselves are stored.
+    Its centre in each frame stays in memory. Where the networks see the clip at its own size, the cut-out is a texture,
+    as fine as all frames together show it. With `network_only` the frames themselves are stored.
+
+    Attributes:
+        centres: (x, y) of the character by the index of the frame, normalized.
 
     Raises:
         PlayError: none of the frames shows a character.
@@ -142,7 +157,7 @@ class PoseStore:
     def __init__(self, character: ClipLayers, indices: Iterable[int], progress: Callable = no_progress):
         self.centres: dict[int, np.ndarray] = {}
         self._offsets: dict[int, int] = {}
-        self._file = tempfile.TemporaryFile()  # closed with this object
+        self._file = tempfile.TemporaryFile()
         weakref.finalize(self, self._file.close)
         wanted, found = set(map(int, indices)), False
         character.prepare()
@@ -151,35 +166,39 @@ class PoseStore:
         for index, frame in _frames(character, wanted, progress):
             layer = character.layer(index, frame)
             found |= bool(layer[..., 3].max() > 0.5)
-            self.centres[index], self._offsets[index] = centroid(layer), self._file.tell()
+            self.centres[index] = centroid(layer)
             if character.network_only:
-                self._write(frame)
+                self._write(index, StoredPicture(picture=frame, picture_from_frame=np.eye(3)))
             else:
-                self._write(*(textures.of(index).cut_out() if textures else crop_layer(layer)))
+                self._write(index, _texture_of(textures, index) if textures else _crop(layer))
         if not found:
             where = f"in frame {min(wanted)}" if len(wanted) == 1 else "in this clip"
             name = character.clip.name
             raise PlayError(f"{name}: the model finds no character {where}. Take another, or train on this one.")
 
-    def _write(self, *arrays: np.ndarray) -> None:
-        for array in arrays:
+    def read(self, index: int) -> StoredPicture:
+        """Read what was stored of a frame."""
+        self._file.seek(self._offsets[int(index)])
+        picture, matrix = (np.load(self._file, allow_pickle=False) for _ in range(2))
+        return StoredPicture(picture=picture, picture_from_frame=matrix)
+
+    def _write(self, index: int, stored: StoredPicture) -> None:
+        self._offsets[index] = self._file.tell()
+        for array in (stored.picture, stored.picture_from_frame):
             np.save(self._file, array)
 
-    def read(self, index: int, arrays: int) -> list[np.ndarray]:
-        """What was stored of a frame: its picture, or the frame, and with it for 2 arrays picture_from_frame [3, 3]."""
-        self._file.seek(self._offsets[int(index)])
-        return [np.load(self._file, allow_pickle=False) for _ in range(arrays)]
+
+def _texture_of(textures: Textures, index: int) -> StoredPicture:
+    picture, picture_from_frame = textures.of(index).cut_out()
+    return StoredPicture(picture=picture, picture_from_frame=picture_from_frame)
 
 
-def crop_layer(layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a layer that holds something, and box_from_frame [3, 3].
-
-    Shapes: premultiplied RGBA [H, W, 4] -> [h, w, 4] float16.
-    """
+def _crop(layer: np.ndarray) -> StoredPicture:
+    """The part of a layer [H, W, 4] that holds something."""
     box = bounding_box(layer[..., 3] != 0) or (0, 0, 1, 1)
     top, left, height, width = box
     crop = layer[top : top + height, left : left + width].astype(np.float16)
-    return crop, box_from_frame(layer.shape[:2], *box)
+    return StoredPicture(picture=crop, picture_from_frame=box_from_frame(layer.shape[:2], *box))
 
 
 def move_into(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -214,15 +233,15 @@ def _walking(character: ClipLayers, template: Template, progress: Callable) -> A
     found = visibility(character)
     first, last = longest_run(found.whole if found.whole.any() else found.visible)
     rate, count = character.clip.fps / template.fps, len(template.steps) + 1
-    last = min(last, first + frame_order(count, last, rate, False).max() + 1) if last else 0
+    last = min(last, first + int(frame_order(count, last, rate, False).max()) + 1) if last else 0
     if first == last:
         raise PlayError(
             f"{character.clip.name}: the model finds no character in this clip. Take another, or train on this one."
         )
     motions = own_motion(character, first, last)
-    order = first + frame_order(count, last - first, rate, loops(character, first, motions))
+    order = (first + frame_order(count, last - first, rate, loops(character, first, motions))).tolist()
     poses, home_from_frame = PoseStore(character, order, progress), {}
-    for index in set(order.tolist()):
+    for index in set(order):
         motion = motions[index - first].copy()
         if found.whole[index]:  # by the centroid its centre is 0.05 px off, by the estimate 0.24 (rigid, 64 px)
             motion[:2, 2] = poses.centres[index] - motion[:2, :2] @ poses.centres[first]
@@ -240,29 +259,29 @@ def _frames(character: ClipLayers, wanted: set[int], progress: Callable) -> Iter
     yield from ((index, frame) for index, frame in progress(frames, "cutting it out", end) if index in wanted)
 
 
-def _play_cutouts(
-    poses: PoseStore, motions: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], background: np.ndarray | None
+def _draw_cutouts(
+    pictures: Iterable[StoredPicture],
+    motions: Iterable[np.ndarray],
+    size: tuple[int, int],
+    background: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
-    """The cut-out moved onto the background, or onto nothing."""
+    """Move each cut-out and composite it over the background, or over nothing."""
     empty = np.zeros((*size, 4), np.uint8)
     plain = empty if background is None else over(empty.astype(np.float32), background)
-    for index, motion in motions:
-        layer, picture_from_frame = poses.read(index, 2)
-        moved, place = move_into(layer, motion @ np.linalg.inv(picture_from_frame), size)
+    for stored, motion in zip(pictures, motions):
+        moved, place = move_into(stored.picture, motion @ np.linalg.inv(stored.picture_from_frame), size)
         frame = plain.copy()
         frame[place] = straight_alpha(moved) if background is None else over(moved, background[place])
         yield frame
 
 
-def _play_by_networks(
-    character: ClipLayers, poses: PoseStore, motions: Iterable[tuple[int, np.ndarray]], background: np.ndarray
+def _draw_by_networks(
+    model: EquivariantVideoModel,
+    pictures: Iterable[StoredPicture],
+    motions: Iterable[np.ndarray],
+    background: np.ndarray,
 ) -> Iterator[np.ndarray]:
-    """What the networks alone make of it."""
+    """What the networks alone draw of each frame."""
     background = np.clip(background, 0, 255).round().astype(np.uint8)
-    for index, motion in motions:
-        (frame,) = poses.read(index, 1)
-        yield render_by_networks(character.model, frame, background, motion)
-
-
-def _shift(by: np.ndarray) -> np.ndarray:
-    return np.array([[1, 0, by[0]], [0, 1, by[1]], [0, 0, 1]])
+    for stored, motion in zip(pictures, motions):
+        yield render_by_networks(model, stored.picture, background, motion)

@@ -155,7 +155,7 @@ class Client:
         return min(most)
 
     def _ask_again(self, signature: str, inputs: dict[str, Any], outputs: tuple[str, ...]) -> dict[str, Any]:
-        """One request, made again while the server is unavailable: it changes nothing there, so twice does no harm."""
+        """One request, made again while the server is unavailable: it changes nothing on it, so twice does no harm."""
         until, pause = time.monotonic() + self.retry_for, FIRST_PAUSE
         while True:
             try:

@@ -28,7 +28,7 @@ class Signature:
 
 
 def export(model: EquivariantVideoModel, folder: Path, version: int = 1) -> Path:
-    """Write the SavedModel folder/version, in place of what is there.
+    """Write the SavedModel folder/version; an older one is replaced once the new one is whole.
 
     Convention: frames are float32 [batch, height, width, 3] in [0, 1], motions forward [batch, 2, 3] in normalized
         coordinates.

@@ -1,8 +1,7 @@
-"""What happens beside the training step: time, schedule, refreshes, checkpoints, diagnosis, TensorBoard."""
+"""What happens beside the training step: clock, schedule, refreshes, checkpoints, diagnosis, TensorBoard."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,19 +14,24 @@ from keras import ops
 
 from eqvid_tf.config import Config, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.output import atomic
 from eqvid_tf.training.diagnosis import symptoms, treat, verdict
 from eqvid_tf.training.hints import refresh_hints
+from eqvid_tf.training.material import TrainingClips
 
 WINDOW = 50  # steps that a reported loss is the mean of
 Logs = dict[str, Any] | None
 
 
 class NotFinite(RuntimeError):
-    """The loss became NaN or infinite."""
+    """The loss or a weight became NaN or infinite."""
 
 
 class Clock(keras.callbacks.Callback):
-    """How far training is, in [0, 1]: by steps, or by the time spent, which the model carries from run to run."""
+    """Measures the progress of a training, in [0, 1]: by steps, or by the time spent.
+
+    The time is a variable of the model, so that a training that is resumed goes on where it was.
+    """
 
     def __init__(self, model: EquivariantVideoModel, train: TrainConfig):
         super().__init__()
@@ -48,7 +52,7 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def progress(self) -> float:
-        """The part of the training that is done."""
+        """The share of the training that is done, in [0, 1]."""
         return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
 
     def renew(self) -> None:
@@ -73,10 +77,12 @@ class Clock(keras.callbacks.Callback):
 
 
 class Schedule(keras.callbacks.Callback):
-    """The learning rate: a warm-up, then a cosine. The hints: they fade from the start or a remedy, and grow again.
+    """Sets the learning rate (a warm-up, then a cosine) and the weight of the hints before each step.
 
-    Why: the first background may hold a residual of the character, and so be a false hint. The networks find it out
-    where hints are weak, and refreshed hints are right.
+    The hints count in full from the start or from a remedy, fade to a reminder, and grow again near the end.
+
+    Why: the first background may hold a residual of the character, and then the hints are wrong there. The networks
+    correct that while hints are weak; hints that are refreshed from their masks are right, and may count more.
     """
 
     def __init__(self, clock: Clock, config: Config):
@@ -104,31 +110,21 @@ class Schedule(keras.callbacks.Callback):
 
 
 class Refresh(keras.callbacks.Callback):
-    """At some times, makes the clips' backgrounds, for the memory of h, and the hints anew from the masks.
+    """At given times, computes the clips' backgrounds, for the memory of h, and their hints again from the masks.
 
-    Another `fit` goes on then: a dataset holds the hints as they were when it was made.
+    Another `fit` goes on then, on a new dataset with the new hints.
 
     Args:
         clock: of the training.
-        times: when, as parts of the training.
-        frames: of each clip that is learned, on the canvas.
-        hints: of each clip, these first; a refreshed one takes the place of the former in this list.
-        backgrounds: of each clip that is learned.
-        first: the place of the first of them in the memory of h.
+        times: when, in [0, 1] as the clock's progress.
+        material: what is learned; `material` is with the hints and backgrounds of the last refresh.
+        first: the place of its first background in the memory of h.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        times: Sequence[float],
-        frames: Sequence[np.ndarray],
-        hints: list[np.ndarray],
-        backgrounds: Sequence[np.ndarray],
-        first: int = 0,
-    ):
+    def __init__(self, clock: Clock, times: Sequence[float], material: TrainingClips, first: int = 0):
         super().__init__()
-        self.clock, self.frames, self.hints, self.backgrounds = clock, frames, hints, list(backgrounds)
-        self.first, self.due = first, [time for time in times if time > clock.progress]
+        self.clock, self.material, self.first = clock, material, first
+        self.due = [time for time in times if time > clock.progress]
         if 0 < len(self.due) < len(times):
             self.due.insert(0, 0.0)  # resumed: the hints are still those of the first medians
 
@@ -136,22 +132,21 @@ class Refresh(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        for k, frames in enumerate(self.frames):
-            found = refresh_hints(self.model, frames, self.backgrounds[k])
-            self.backgrounds[k], self.hints[k] = found.background, found.coverage
+        clips = zip(self.material.frames, self.material.backgrounds)
+        self.material = self.material.with_hints([refresh_hints(self.model, *clip) for clip in clips])
         if self.model.h.remembers:
-            self.model.h.remember(np.stack(self.backgrounds) / 255, self.first)
+            self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)
         self.clock.renew()
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole state every minute and at the end; stops at a NaN with the last good state saved.
+    """Saves the model and its optimizer's state from time to time; stops at a NaN, with the last good state saved.
 
     Args:
         clock: of the training.
         path: of the checkpoint; None saves nothing and only looks for NaN.
         log: gets a line where it cannot be written.
-        every: seconds.
+        every: seconds between two checkpoints.
     """
 
     def __init__(self, clock: Clock, path: Path | None, log: Callable[[str], None], every: float = 60.0):
@@ -165,40 +160,41 @@ class Checkpoint(keras.callbacks.Callback):
             self.save()
 
     def save(self) -> None:
-        """Write one file beside its place and rename it into it; never one that holds a NaN."""
+        """Write the checkpoint, complete or not at all, and never with a NaN.
+
+        Raises:
+            NotFinite: a weight is NaN or infinite.
+        """
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             raise self._not_finite("the weights became NaN")
         if not self.path:
             return
-        draft = self.path.with_name(f".{os.getpid()}-{self.path.name}")
         try:
-            self.model.save(draft)
-            os.replace(draft, self.path)
+            with atomic(self.path) as draft:
+                self.model.save(draft)
         except OSError as error:
             before = "the one before stays" if self.path.exists() else "there is none yet"
             self.log(f"the checkpoint could not be written ({error.strerror or error}); {before}")
-        finally:
-            draft.unlink(missing_ok=True)
         self.saved = time.monotonic()
 
     def _not_finite(self, what: str) -> NotFinite:
-        good = f"the last good weights are in {self.path}; go on with --resume, or "
-        good = good if self.path and self.path.exists() else ""
-        return NotFinite(f"{what} at step {self.clock.step}; {good}train again with a smaller --learning-rate.")
+        saved = self.path is not None and self.path.exists()
+        resume = f"the last good weights are in {self.path}; go on with --resume, or " if saved else ""
+        return NotFinite(f"{what} at step {self.clock.step}; {resume}train again with a smaller --learning-rate.")
 
 
 class Diagnosis(keras.callbacks.Callback):
-    """From time to time, names in the log each trivial solution that comes or goes, and treats it.
+    """Looks for trivial solutions from time to time, logs each that comes or goes, and applies the remedy.
 
-    Another `fit` goes on then, for what a step computes has changed. Near the end no time is left to recover, and it
-    only says the name.
+    Another `fit` goes on after a remedy, for a step computes something else then. Near the end no time is left to
+    recover, and the trivial solution is only logged.
 
     Args:
         clock: of the training.
         probe: the batch of pairs that symptoms are measured on.
         log: gets the lines.
         config: of the training.
-        schedule: what a remedy restarts; None: it only names what it sees.
+        schedule: restarted by a remedy; None: no remedy is applied.
     """
 
     def __init__(
@@ -211,7 +207,7 @@ class Diagnosis(keras.callbacks.Callback):
         self.due = max(config.schedule.hints_faded, clock.progress)
 
     def examine(self) -> tuple[dict[str, float], list[str]]:
-        """The symptoms, and the trivial solutions that they show."""
+        """Measure the symptoms, and name the trivial solutions that they show."""
         found = symptoms(self.clock.trained, self.probe)
         return found, verdict(found, self.start, self.limits)
 
@@ -239,12 +235,12 @@ class Diagnosis(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the losses, and a picture of x, the layers and the render, for TensorBoard.
+    """Writes the losses, and now and then pictures of frames, layers and renders, for TensorBoard.
 
     Args:
         clock: of the training.
         folder: gets the event files.
-        probe: a batch of pairs, of which the pictures are.
+        probe: the batch of pairs whose first four are drawn.
         every: steps between two losses.
         pictures: seconds between two pictures.
     """

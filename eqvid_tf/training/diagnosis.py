@@ -1,6 +1,6 @@
-"""The trivial solutions, by name: how a model looks that has found a way around the task, and what helps.
+"""The six trivial solutions: ways to make the losses small without a split of the frame. Symptoms, names and remedies.
 
-Each was met in a real trial; each is provoked in tests/test_diagnosis.py, and some are recovered from.
+Each was met in a real training; each is provoked in tests/test_diagnosis.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ H_CARRIES_CHARACTER = "h carries the character"
 MOTION_IDENTITY = "the motion is stuck at the identity"
 MOTION_UNRELATED = "the motion is not that of the character"
 SCALE_DRIFT = "the feature scales drift"
-# The networks that begin anew. An estimator that is stuck does not: the fault is with labels that count for nothing, or
-# with an empty f. One whose motions are unrelated would make f empty itself, for of nothing any motion is right.
+# The networks that get new weights. An estimator that is stuck does not: the fault is with labels that have no weight,
+# or with an empty f. One whose motions are unrelated does, or it would make f empty, for every motion fits an empty f.
 RESTARTED = {
     F_CARRIES_BACKGROUND: "fh",
     F_EMPTY: "fh",
@@ -33,33 +33,31 @@ RESTARTED = {
 
 
 def symptoms(model: EquivariantVideoModel, pair: dict) -> dict[str, float]:
-    """Measure the symptoms on one batch of pairs.
+    """Measure the symptoms of trivial solutions on one batch of pairs.
 
     Returns:
-        share: of the frame that the mask covers.
-        ghost: how much the background layer changes between the frames, relative to the frames' own change.
-        travel: size of the estimated motions on pairs labelled with large motions, relative to the labels' (1 is
-        right). agreement: the cosine between the two (1 is right).
-        f_scale, h_scale: root mean square of the maps.
+        `share` of the frame that the masks cover; `ghost`, the change of the background layer between the frames
+        relative to that of the frames; `travel`, the size of the estimated motions relative to true ones, and
+        `agreement`, the cosine of the two, on pairs that are made by moving f(x) far (1 is right); `f_scale` and
+        `h_scale`, the root mean square of the feature maps.
     """
     x, x2 = pair["frame"], pair["next_frame"]
     fx, hx, hx2 = model.f(x), model.h(x), model.h(x2)
     mask = ops.convert_to_numpy(model.g.mask(fx, hx))
-    background, next_background = model.g(hx), model.g(hx2)
-    change = ops.mean(ops.abs(ops.cast(next_background - background, "float32"))) / (ops.mean(ops.abs(x2 - x)) + 1e-6)
-    scale = lambda z: float(ops.sqrt(ops.mean(ops.square(ops.cast(z, "float32")))))
+    change = lambda frame, next_frame: ops.mean(ops.abs(ops.cast(next_frame - frame, "float32")))
+    scale = lambda features: float(ops.sqrt(ops.mean(ops.square(ops.cast(features, "float32")))))
     return {
         "share": float((mask > 0.5).mean()),
-        "ghost": float(change),
+        "ghost": float(change(model.g(hx), model.g(hx2)) / (change(x, x2) + 1e-6)),
         **_motion_symptoms(model, fx, hx),
         "f_scale": scale(fx),
         "h_scale": scale(hx),
     }
 
 
-def verdict(found: dict[str, float], start: dict[str, float], limits: DiagnosisConfig | None = None) -> list[str]:
-    """The names of the trivial solutions that the symptoms show; `start` holds those of before training."""
-    limits, names = limits or DiagnosisConfig(), []
+def verdict(found: dict[str, float], start: dict[str, float], limits: DiagnosisConfig) -> list[str]:
+    """Name the trivial solutions that the symptoms show; `start` has the symptoms before the training."""
+    names = []
     if found["share"] > limits.most_coverage:
         names.append(F_CARRIES_BACKGROUND)
     if found["share"] < limits.least_coverage:
@@ -77,9 +75,10 @@ def verdict(found: dict[str, float], start: dict[str, float], limits: DiagnosisC
 
 
 def treat(model: EquivariantVideoModel, names: list[str]) -> str:
-    """Restart the networks that are past learning, without what h remembers, and set the losses' default weights.
+    """Apply the remedy: new weights for the networks that no longer learn, and the default weights of the losses.
 
-    The training step is made again. Hints in full go with it (`eqvid_tf.training.callbacks.Schedule.restart`).
+    h keeps its stored backgrounds. The caller also restarts the schedule, for hints in full are part of the remedy
+    (`eqvid_tf.training.callbacks.Schedule.restart`).
 
     Returns:
         What was done, in words.
@@ -92,12 +91,12 @@ def treat(model: EquivariantVideoModel, names: list[str]) -> str:
                 if weight.name != "pictures":
                     weight.assign(new)
     model.weights_of = LossConfig()
-    model.make_train_function(force=True)
+    model.make_train_function(force=True)  # the former one holds the former weights of the losses
     return "hints in full" + f", {', '.join(restarted)} anew" * bool(restarted) + ", the losses as by default"
 
 
 def _motion_symptoms(model: EquivariantVideoModel, fx: tf.Tensor, hx: tf.Tensor) -> dict[str, float]:
-    """Size and direction of the estimated motions beside labels, on pairs made by moving f(x); 1 for a given one."""
+    """Size and direction of the estimated motions relative to true ones; 1 where the motions are given."""
     if not model.T.learned:
         return {"travel": 1.0, "agreement": 1.0}
     label, moved = displace(model.random, fx)

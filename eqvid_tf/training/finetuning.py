@@ -13,7 +13,7 @@ from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.model_folder import find_model_folder, load, read_config, version_of
-from eqvid_tf.training.material import read_kept
+from eqvid_tf.training.material import read_material
 from eqvid_tf.training.train import check_motion, compile_model, finish, learn, prepare
 
 
@@ -28,14 +28,14 @@ def finetune(
 ) -> dict:
     """Train the model of a folder further, on clips of a new character or with a new background, and write it.
 
-    A tenth of the pairs are of the frames that `source` keeps of its own clips, where it keeps any
-    (`eqvid train --keep-frames`): without them it forgets; see docs/finetuning.md.
+    A tenth of the pairs are of the frames that `source` keeps of its own clips, if it was trained with --keep-frames.
+    Without them it forgets its old characters; see docs/finetuning.md.
 
     Args:
         source: a model folder, or the name of one, see `eqvid_tf.load`.
-        clips: on the canvas of the model they may be of any size.
+        clips: of any size; they are fitted on the model's canvas.
         folder: the new model folder; None: into `source` itself, as its next SavedModel version, which appears when it
-            is whole.
+            is complete.
         train: minutes or steps, learning rate, seed; size and precision are those of the source.
         callbacks: of Keras, besides the project's own.
         log: gets one line for each thing worth saying.
@@ -44,7 +44,9 @@ def finetune(
         Metrics, as in metrics.json.
 
     Raises:
-        OutputError, ClipError: and what `eqvid_tf.training.train.train` raises; `source` stays as it was then.
+        OutputError: `source` is no model folder, or cannot be read.
+        ClipError: a clip lacks what the model needs, or what `source` keeps is damaged.
+        RuntimeError: as `eqvid_tf.training.train.train`. `source` stays as it was.
     """
     source = find_model_folder(source)
     before, model = read_config(source), load(source)
@@ -52,7 +54,7 @@ def finetune(
     keras.utils.set_random_seed(config.train.seed)
     check_motion(config.model, clips)
     new = prepare(clips, before.model.canvas, log)
-    old = read_kept(source, before.model.canvas)
+    old = read_material(source, before.model.canvas)
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
     model = compile_model(grow(model, new.backgrounds), config.train)
@@ -64,22 +66,19 @@ def finetune(
 
 
 def grow_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
-    """The config of a model that has learned some clips more."""
+    """The config of a model that learns more clips: its own size and precision, the rest of `train` as given."""
     train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
     names = (*before.clips, *(clip.name for clip in clips))
     return dataclasses.replace(before, model=with_memory(before.model, len(clips)), train=train, clips=names)
 
 
 def with_memory(config: ModelConfig, count: int) -> ModelConfig:
-    """The same networks with room in h's memory for so many backgrounds more; it is given all of them."""
+    """The same networks with room for `count` more backgrounds in h's memory."""
     return dataclasses.replace(config, memory=config.memory + count, given=True)
 
 
 def grow(model: EquivariantVideoModel, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
-    """The same model, not compiled, that remembers more backgrounds, float32 [H, W, 3] in [0, 255].
-
-    Example: `model = grow(load("runs/walk"), backgrounds)`, then `compile` and `fit` on pairs of the new clip.
-    """
+    """A copy of a model, not compiled, whose h stores more backgrounds: float32 [H, W, 3] in [0, 255] each."""
     config = with_memory(model.config, len(backgrounds))
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     for weight, known in zip(larger.weights, model.weights):

@@ -1,4 +1,4 @@
-"""A clip's background and hints, made anew during training from what the networks' masks know by then."""
+"""A clip's background and hints: first from its frames alone, later refreshed from the networks' masks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from eqvid_tf.separation.translucency import Observation, fit_translucency, refi
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Hints:
-    """What a clip itself says of its layers, before or beside the networks.
+    """A guess at the layers of a clip, from its own frames.
 
     Attributes:
         background: [h, w, 3] float32 in [0, 255].
-        coverage: of the character in each frame, the hints, [T, h, w] float32 in [0, 1].
+        coverage: of the character in each frame, [T, h, w] float32 in [0, 1]: what differs from the background.
     """
 
     background: np.ndarray
@@ -28,7 +28,7 @@ class Hints:
 
 
 def first_hints(frames: np.ndarray, resting: np.ndarray | None) -> Hints:
-    """The hints before any training: the median, and what differs from it.
+    """The hints before any training: the background is the clip's median.
 
     Shapes: frames [T, h, w, 3] uint8, resting [T, h, w]; see `eqvid_tf.separation.background.resting_coverage`.
     """
@@ -38,10 +38,10 @@ def first_hints(frames: np.ndarray, resting: np.ndarray | None) -> Hints:
 
 
 def refresh_hints(model: EquivariantVideoModel, frames: np.ndarray, former: np.ndarray) -> Hints:
-    """The hints as the networks' masks give them now.
+    """The hints from the networks' masks as they are now: the median is over the frames that do not hide a place.
 
-    Where the masks hide the background in every frame, and what they hide moves with the character, the background
-    stays as it was: a mask that is a little too large would eat it away otherwise.
+    A place that every frame hides, by what moves with the character, keeps its former background. Why: a mask that is
+    a little too large would replace it by pixels of the character otherwise.
 
     Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255].
     """

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -27,11 +26,11 @@ from eqvid_tf.separation.background import resting_coverage
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED
 from eqvid_tf.training.hints import first_hints
-from eqvid_tf.training.material import TrainingClips, write_kept
+from eqvid_tf.training.material import TrainingClips, write_material
 from eqvid_tf.training.optimizer import Muon
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
-LARGEST = 64  # pixels: shorter side of the canvas where --image-size does not say: what 2 cores train in minutes
+LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
 Log = Callable[[str], None]
 
 
@@ -41,7 +40,7 @@ class Collapsed(RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Learned:
-    """How a training went: the clock at its end, and the diagnosis."""
+    """The outcome of a training: the clock at its end, and the diagnosis."""
 
     clock: Clock
     diagnosis: Diagnosis
@@ -87,8 +86,8 @@ def train(
 ) -> dict:
     """Train one model on all clips and write the model folder.
 
-    Why: the clip's median and the masks it gives teach the first minutes (hints); then the three losses alone. The
-    memory of h is taken from the frames again and again, as the masks get better.
+    First the hints teach f: masks of what differs from a clip's median. Then they fade, and the three losses go on
+    alone. As the masks get better, the backgrounds in h's memory and the hints are computed again from them.
 
     Args:
         config: from `configure`, or from the folder's checkpoint.json when it goes on.
@@ -126,12 +125,7 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log) -> Trainin
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
     frames = [clip.arrays(canvas) for clip in stable]
     hints = [first_hints(array, resting_coverage(array)) for array in frames]
-    return TrainingClips(
-        clips=stable,
-        frames=frames,
-        hints=[hint.coverage for hint in hints],
-        backgrounds=[hint.background for hint in hints],
-    )
+    return TrainingClips(clips=stable, frames=frames).with_hints(hints)
 
 
 def new_model(config: Config, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
@@ -152,11 +146,15 @@ def compile_model(model: EquivariantVideoModel, train: TrainConfig) -> Equivaria
 
 
 def begin_folder(folder: Path) -> None:
-    """Make the folder; what an unfinished training left in it goes, and the logs."""
+    """Make the folder, and remove from it an unfinished training's checkpoint and logs."""
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_checkpoint(folder)
+    shutil.rmtree(folder / "logs", ignore_errors=True)
+
+
+def _remove_checkpoint(folder: Path) -> None:
     for name in CHECKPOINT:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "logs", ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> EquivariantVideoModel:
@@ -181,28 +179,27 @@ def learn(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Log,
 ) -> Learned:
-    """Fit a compiled model.
+    """Fit a compiled model to clips, with the schedule, refreshes, checkpoints and diagnosis of a training.
 
     Args:
-        model: with the backgrounds of both in its memory.
+        model: with the backgrounds of all clips in its memory.
         config: of the training.
         new: what is learned; its backgrounds are the last in h's memory.
-        old: what is shown beside it, so that it is not forgotten.
+        old: what a fine-tuning repeats beside it, so that it is not forgotten.
         folder: for checkpoints and logs; None: there are none.
         callbacks: as in `train`.
         log: as in `train`.
     """
-    hints = [*new.hints, *old.hints]
-    draw = _pairs(model, config, new, old, hints)
-    probe = next(iter(draw(seed=config.train.seed + 1)))
+    probe = next(iter(_pairs(model, config, new, old, config.train.seed + 1)))
     clock = Clock(model, config.train)
     schedule = Schedule(clock, config)
-    refresh = Refresh(clock, config.schedule.refreshes, new.frames, hints, new.backgrounds, _first_place(config, new))
+    refresh = Refresh(clock, config.schedule.refreshes, new, _first_place(config, new))
     diagnosis = Diagnosis(clock, probe, log, config, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     board = [TensorBoard(clock, folder / "logs", probe)] if folder else []
+    draw = lambda: _pairs(model, config, refresh.material, old, config.train.seed, start=clock.step)
     try:
-        _fit(model, draw, [clock, schedule, refresh, diagnosis, checkpoint, *board, *callbacks], clock, config)
+        _fit(model, draw, clock, [clock, schedule, refresh, diagnosis, checkpoint, *board, *callbacks])
     except KeyboardInterrupt:
         checkpoint.save()
         log(f"stopped at step {clock.step}")
@@ -211,30 +208,30 @@ def learn(
     return Learned(clock=clock, diagnosis=diagnosis)
 
 
-def _fit(model: EquivariantVideoModel, draw: Callable, callbacks: Sequence, clock: Clock, config: Config) -> None:
-    """One `fit` after another, each on a dataset with the hints as they are then."""
+def _fit(model: EquivariantVideoModel, draw: Callable[[], tf.data.Dataset], clock: Clock, callbacks: Sequence) -> None:
+    """One `fit` after another, each on a dataset that is drawn for it, until none is asked for."""
     while True:
-        dataset = draw(seed=config.train.seed, start=clock.step)
-        model.fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+        model.fit(draw(), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
         if not clock.renewed:
             return
 
 
 def _pairs(
-    model: EquivariantVideoModel, config: Config, new: TrainingClips, old: TrainingClips, hints: list[np.ndarray]
-) -> Callable[..., tf.data.Dataset]:
-    """Makes the dataset of pairs, with the hints as they are when it is called."""
+    model: EquivariantVideoModel, config: Config, new: TrainingClips, old: TrainingClips, seed: int, start: int = 0
+) -> tf.data.Dataset:
+    """Training pairs, from batch `start` on; most are of the new clips where there are old ones."""
     share, shares = config.schedule.new_share, None
     if old.clips:
         shares = [share / len(new.clips)] * len(new.clips) + [(1 - share) / len(old.clips)] * len(old.clips)
-    return partial(
-        pairs,
+    return pairs(
         [*new.clips, *old.clips],
         config.model.canvas,
         batch_size=config.train.batch_size,
         known=not model.T.learned,
-        hints=hints,
+        hints=[*new.hints, *old.hints],
         shares=shares,
+        seed=seed,
+        start=start,
     )
 
 
@@ -253,7 +250,9 @@ def finish(
     source: Path | None = None,
     version: int = 1,
 ) -> dict:
-    """Write what a trained model is; the checkpoint goes when everything is written.
+    """Write a trained model into its folder, and then remove the checkpoint.
+
+    Everything is written beside the folder's content and moved into place, model.keras last.
 
     Args:
         model: the trained one.
@@ -262,7 +261,7 @@ def finish(
         folder: the model folder.
         learned: how the training went.
         source: the model folder that it was fine-tuned from.
-        version: of the SavedModel; with the first, what was there of another model goes.
+        version: of the SavedModel. With the first, what the folder holds of a former model is removed.
 
     Returns:
         Metrics, as in metrics.json.
@@ -276,19 +275,29 @@ def finish(
         if source and (source / "kept").is_dir():
             shutil.copytree(source / "kept", draft / "kept")
         if config.train.keep_frames:
-            write_kept(new, config, draft / "kept", _first_place(config, new))
+            write_material(new, config, draft / "kept", _first_place(config, new))
         write_model(model, config, metrics, draft, version)
-        parts = sorted(draft.iterdir())  # model.keras comes last
-        written = {part.name for part in parts}
-        for part in parts:
-            put(part, folder / part.name)
-    for other in [*folder.glob("[0-9]*"), folder / "kept"] if version == 1 else ():
-        if other.name not in written:  # of a model that was here before: serving takes the highest
-            shutil.rmtree(other, ignore_errors=True)
-    for name in CHECKPOINT:
-        (folder / name).unlink(missing_ok=True)
+        written = _move_into(folder, draft)
+    if version == 1:
+        _remove_former_model(folder, written)
+    _remove_checkpoint(folder)
     _check_collapse(folder, metrics, config)
     return metrics
+
+
+def _move_into(folder: Path, draft: Path) -> set[str]:
+    """Move what a draft holds into a folder; the names of it."""
+    parts = sorted(draft.iterdir())  # model.keras comes last
+    for part in parts:
+        put(part, folder / part.name)
+    return {part.name for part in parts}
+
+
+def _remove_former_model(folder: Path, written: set[str]) -> None:
+    """Remove the SavedModel versions and frames of a former model; a server would take the highest version."""
+    for former in [*folder.glob("[0-9]*"), folder / "kept"]:
+        if former.name not in written:
+            shutil.rmtree(former, ignore_errors=True)
 
 
 def _metrics(learned: Learned, source: Path | None) -> dict:
