@@ -14,8 +14,8 @@ Of each pair (x, x') k frames apart, in both directions, on the model's canvas, 
 
 scene loss    |g(T f(x) + h(x)) - x'|, mean over the frame, and over the character's region (weighted by its mask
               in x'); in that region also with no motion, with the true motion where there is truth, and at gap 0:
-              |g(f(x) + h(x)) - x|. explained: how far T takes the loss from that with no motion down to that at gap 0, 1 all the
-              way
+              |g(f(x) + h(x)) - x|. explained: how far T takes the loss from that with no motion down to that at
+              gap 0, 1 all the way
 residual      |T x - x'| where x, moved, and x' both show the character: its appearance after alignment, without g; also
               with the true motion. overlap: soft IoU of the moved mask and that of x'
 error         corner error of T against the truth
@@ -312,7 +312,7 @@ def draw_plot(groups: dict, path: Path) -> None:
         layout="constrained",
     )
     for row, (title, lines) in zip(axes, LINES.items()):
-        for place, (name, group) in zip(row, groups.items()):
+        for place, group in zip(row, groups.values()):
             for key, (label, style) in lines.items():
                 points = [(int(gap), figures[key]) for gap, figures in group["mean"].items() if key in figures]
                 if points:

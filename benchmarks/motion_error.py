@@ -112,8 +112,9 @@ def both_ways(count: int, gap: int) -> list[tuple[int, int]]:
 
 
 def drawn_pairs(scene: Truth, count: int, rng) -> tuple[np.ndarray, list[dict]]:
-    """Pairs of frames [2 count, H, W, 3] uint8, one after the other, and of each: true motion, centre, turn, share
-    outside.
+    """Pairs of frames [2 count, H, W, 3] uint8, one after the other, and for each the truth.
+
+    The truth: motion, centre, turn, share outside.
 
     The sprite is one that lies whole within its frame. Each of the pair's frames is one resampling of it.
     """

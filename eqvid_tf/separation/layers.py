@@ -63,12 +63,7 @@ class ClipLayers:
     """
 
     def __init__(
-        self,
-        model: EquivariantVideoModel,
-        clip: Clip,
-        *,
-        network_only: bool = False,
-        progress: Callable = no_progress,
+        self, model: EquivariantVideoModel, clip: Clip, *, network_only: bool = False, progress: Callable = no_progress
     ):
         self.model, self.network_only, self.progress = model, network_only, progress
         self.clip, self.canvas = stabilize(clip, progress), model.config.canvas
