@@ -44,7 +44,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder for shots; for a video .mp4, .mov, .mkv, .gif, .webp, .apng, or a folder of PNG frames",
     )
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")
-    video = parser.add_argument_group("a video")
+    _video_arguments(parser.add_argument_group("a video"))
+    add_frames(parser)
+
+
+def _video_arguments(video: argparse._ArgumentGroup) -> None:
     video.add_argument("--character", type=Path, metavar="CLIP", help="clip that the character is cut out of")
     video.add_argument(
         "--background", type=Path, metavar="CLIP_OR_IMAGE", help="clip without its character, or picture as it is"
@@ -70,7 +74,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="no background; --background, where given, says how large the frames are",
     )
     video.add_argument("--catalog", type=Path, metavar="DIR", help="folder of motions (default: motions/ in RUN)")
-    add_frames(parser)
 
 
 def _point(text: str) -> tuple[float, float]:

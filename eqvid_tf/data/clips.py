@@ -23,7 +23,7 @@ def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str 
     """Open a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
 
     Convention:
-        Frames are as displayed: turned by the rotation flag, with square pixels, an even step apart (see
+        Frames are as displayed: turned by the rotation flag, with square pixels, at even steps in time (see
         `VideoReader`), images in name order with numbers by value, transparent pixels over black.
 
     Args:

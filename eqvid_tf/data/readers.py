@@ -114,7 +114,7 @@ class Turn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What decoding a whole video tells about it.
+    """What is known of a video once all of it is decoded.
 
     Attributes:
         count: number of frames.
@@ -150,7 +150,7 @@ class VideoReader:
 
     Convention:
         Frames at a variable rate are repeated or dropped, by the nearest time, so that there are as many
-        frames as the file has, an even step apart. Transparent pixels are composited over black.
+        frames as the file has, at even steps in time. Transparent pixels are composited over black.
 
     Args:
         path: the file.
