@@ -121,8 +121,10 @@ def _draw_figure(image: Image.Image, pose: np.ndarray, pixels: Pixels, late: flo
     draw = ImageDraw.Draw(layer)
     for points, own in FIGURE:
         draw.polygon(_points_on_image(pose, points, pixels), fill=(*(_colour(late) if own else PAPER), 255))
-    layer.putalpha(layer.getchannel("A").point(lambda value: round(value * opacity)))
-    image.alpha_composite(layer)
+    box = layer.getbbox() or (0, 0, 1, 1)  # what is composited: a fraction of the image, and of the time
+    part = layer.crop(box)
+    part.putalpha(part.getchannel("A").point(lambda value: round(value * opacity)))
+    image.alpha_composite(part, box[:2])
 
 
 def _draw_outline(image: Image.Image, pose: np.ndarray, pixels: Pixels, late: float) -> None:
