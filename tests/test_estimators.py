@@ -56,10 +56,10 @@ def test_one_contract(name, kind, learned):
     pair = a_pair([(0.1, 0.2), (-0.3, 0.0)], [(0.3, 0.2), (0.0, 0.1)])
     motion = estimator(pair)
     assert motion.shape == (2, 2, 3) and keras.backend.standardize_dtype(motion.dtype) == "float32"
-    np.testing.assert_array_equal(estimator.refinements(pair)[-1], motion)
     needed = {key: value for key, value in pair.items() if key in estimator.reads or not learned}
     np.testing.assert_array_equal(estimator(needed), motion)  # it looks at nothing else
     if learned:
+        np.testing.assert_array_equal(estimator.refinements(pair)[-1], motion)
         assert np.any(np.abs(estimator({**needed, estimator.reads[1]: needed[estimator.reads[0]]}) - motion) > 1e-4)
 
 

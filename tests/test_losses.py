@@ -70,6 +70,10 @@ def test_half_precision_is_summed_in_full(loss):
 def test_they_are_pure_functions():
     source = ast.parse(inspect.getsource(losses))
     imported = [node for node in ast.walk(source) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert [(node.module, [name.name for name in node.names]) for node in imported] == [("keras", ["ops"])]
+    names = {name.name: getattr(node, "module", None) for node in imported for name in node.names}
+    assert names == {"annotations": "__future__", "tensorflow": None, "ops": "keras"}
+    attributes = [node for node in ast.walk(source) if isinstance(node, ast.Attribute)]
+    of_tensorflow = {node.attr for node in attributes if getattr(node.value, "id", None) == "tf"}
+    assert of_tensorflow == {"Tensor"}  # for the types alone
     assert not [node for node in ast.walk(source) if isinstance(node, (ast.ClassDef, ast.Global))]
     assert losses.scene_loss(A, B) == losses.scene_loss(A, B)
