@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eqvid_tf import cli
+from eqvid_tf import cli, model_folder
 from eqvid_tf.core import affine
 from eqvid_tf.data.images import ClipError
 from eqvid_tf.data.output import OutputError
@@ -551,7 +551,8 @@ finally:
     assert (done.returncode, done.stdout.split()[-1]) == (0, "False")
 
 
-def test_the_command_extracts_what_the_character_did(run, scene, call, tmp_path):
+def test_the_command_extracts_what_the_character_did(run, trained, scene, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_folder, "load", lambda folder: trained)  # loaded and traced once
     words = ("extract", run, scene, "--name", "walk", "--catalog", tmp_path, "--frames", "2:20", "--cache", "none")
     code, out, _ = call(*words)
     assert code == 0 and f"{tmp_path}/walk.json: walk: 18 frames at 25/s" in out and "from first by model" in out

@@ -11,6 +11,7 @@ from eqvid_tf.config import Config, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.model_folder import load, read_config
+from eqvid_tf.serving import saved_model
 from eqvid_tf.training import finetuning, material
 from eqvid_tf.training.train import prepare
 
@@ -20,6 +21,20 @@ SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
 @pytest.fixture
 def second(scene):
     return open_clip(scene.parent / "second", cache=None)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Steps without a trace, for a few cost less than one; and of a SavedModel one endpoint (see test_export.py)."""
+    endpoints, compile_model = saved_model.endpoints, finetuning.compile_model
+
+    def eagerly(model, train):
+        model = compile_model(model, train)
+        model.run_eagerly = True
+        return model
+
+    monkeypatch.setattr(finetuning, "compile_model", eagerly)
+    monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 
 
 def files(folder):
@@ -60,7 +75,7 @@ def test_a_grown_model_knows_what_it_knew(trained, scene, second):
     assert np.min(larger.remembers(new)) > 0.5 > np.max(trained.remembers(new))
 
 
-def test_into_a_new_folder(run, second, tmp_path):
+def test_into_a_new_folder(run, second, tmp_path, quick):
     before, lines = files(run), []
     metrics = finetuning.finetune(run, [second], tmp_path / "new", train=SHORT, log=lines.append)
     assert files(run) == before and not lines
@@ -86,7 +101,7 @@ class Stop(keras.callbacks.Callback):
         raise KeyboardInterrupt
 
 
-def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_path, capsys):
+def test_in_place_the_next_version_appears_when_it_is_whole(run, second, tmp_path, capsys, quick):
     folder, lines = tmp_path / "model", []
     shutil.copytree(run, folder)
     shutil.rmtree(folder / "kept")

@@ -138,7 +138,7 @@ def test_compile_fit_evaluate_predict(tmp_path):
     found = model.evaluate(data.batch(16), return_dict=True, verbose=0)
     assert set(found) == names and found["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-3)
     again = keras.saving.load_model(tmp_path / "best.keras")
-    again.T.steps = 1
+    again.T.steps, again.run_eagerly = 1, True  # two batches: to trace them takes longer
     best = again.evaluate(data.batch(16), return_dict=True, verbose=0)["loss"]
     assert best == pytest.approx(min(history["val_loss"]), rel=1e-3)
     predicted = model.predict(data.batch(16), verbose=0)
@@ -271,8 +271,8 @@ def test_a_recomposed_pair_has_an_exposure_of_its_own():
 def test_a_batch_of_one_pair_trains():
     pairs, _ = easy_pairs(1)
     model = make(estimator="features", canvas=(24, 24))
-    model.compile(optimizer=keras.optimizers.Adam(1e-3))
-    losses = model.fit(tf.data.Dataset.from_tensors(pairs), verbose=0).history
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)  # one step: to trace it takes far longer
+    losses = model.fit(tf.data.Dataset.from_tensors(pairs), verbose=0, shuffle=False).history
     assert np.isfinite(losses["label_loss"]).all()
 
 
@@ -401,8 +401,8 @@ def test_backgrounds_that_are_given_are_not_learned():
     for given in (True, False):
         model = make(memory=2, given=given)
         before = np.array(model.h.pictures)
-        model.compile(optimizer=keras.optimizers.Adam(1e-2))
-        model.fit(dataset(), verbose=0)
+        model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
+        model.fit(dataset(), verbose=0, shuffle=False)
         moved[given] = np.abs(model.h.pictures - before).max()
     assert moved[True] == 0 < moved[False]
 
