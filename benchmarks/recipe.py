@@ -32,6 +32,7 @@ SCENES = {
 }
 SHOTS = 6
 COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "swap_char", "transfer_char")
+PAGE_COLUMNS = ("bg_psnr", "iou", "corner_px", "move_char", "transfer_char")  # swap_char follows move_char
 
 
 def variants() -> dict[str, tuple[dict, list]]:
@@ -47,17 +48,17 @@ def variants() -> dict[str, tuple[dict, list]]:
         "the recipe": ({}, []),
         **losses,
         "without hints": ({"loss": {"hint": 0.0}}, []),
-        "without pairs made anew": ({}, [mock.patch("eqvid_tf.core.model.recompose", lambda pair, *_: pair)]),
+        "without recomposed pairs": ({}, [mock.patch("eqvid_tf.core.model.recompose", lambda pair, *_: pair)]),
         "h sees the frame that f sees": (
             {},
             [mock.patch("eqvid_tf.training.train.pairs", partial(pairs, other=False))],
         ),
-        "what h remembers is learned": ({"model": {"given": False}}, []),
-        "the same, and no median to begin with": (
+        "stored backgrounds are learned": ({"model": {"given": False}}, []),
+        "the same, and no median at the start": (
             {"model": {"given": False}},
             [mock.patch("eqvid_tf.training.train.new_model", partial(model_without_medians, new_model))],
         ),
-        "hints and memory as at first": ({"schedule": {"refreshes": ()}}, []),
+        "hints and backgrounds not refreshed": ({"schedule": {"refreshes": ()}}, []),
         "bare networks (plain)": ({"model": {"structure": "plain"}}, []),
     }
 
@@ -124,8 +125,8 @@ def table(figures: dict) -> str:
             f"{found['figures'][kind].get(column, np.nan):.{2 if column in ('iou', 'corner_px') else 1}f}"
             for kind in ("cut out", "network alone")
         )
-        rows.append([name, found["steps"], *map(of, COLUMNS), "; ".join(found["verdict"]) or "-"])
-    return text_table(rows, ["variant", "steps", *COLUMNS, "diagnosis"]) + "\n"
+        rows.append([name, found["steps"], *map(of, PAGE_COLUMNS), "; ".join(found["verdict"]) or "-"])
+    return text_table(rows, ["variant", "steps", *PAGE_COLUMNS, "diagnosis"]) + "\n"
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ def read_bilinear(features: tf.Tensor, matrix: tf.Tensor, points: tf.Tensor) -> 
     """Bilinear values [b * n, c] of features [b, h, w, c], given a rim, at indices matrix [b, 2, 3] @ points [3, n].
 
     One fused kernel forward; backward by hand, exact in both gradients and three times as fast as derived ones
-    (docs/experiments.md has the other formulations that were timed).
+    (the fastest of eight formulations that were timed; docs/experiments.md).
     """
     rim = tf.reduce_sum(0.0 * matrix)  # 0, or nan: where a theta has diverged all reads nan (the kernel would raise)
     matrix = tf.where(rim == 0.0, matrix, 0.0)
