@@ -8,6 +8,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
 import keras
 import pytest
+import tensorflow as tf
 
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
@@ -22,6 +23,9 @@ RECIPE = {
 
 
 gc.set_threshold(100_000, 20, 100)  # graphs are many small objects: looking through them all takes seconds
+# TensorFlow's graph rewrites take 5 of the 20 seconds that a training step needs to start, and gain nothing at the sizes
+# of these tests. Commands that run in a process of their own have them.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session", autouse=True)
