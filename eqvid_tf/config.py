@@ -76,6 +76,7 @@ class TrainConfig:
     doctor: str = _option(
         "treat", "of trivial solutions: treat them, or only name them (watch)", choices=("treat", "watch")
     )
+    characters: str = _option("auto", "characters in a clip: auto finds them; a number takes the largest")
     seed: int = _option(0, "seed of weights, pairs and random motions")
     checkpoint_seconds: float = _option(60.0, "time from one checkpoint to the next", hidden=True)
     keep_frames: bool = _option(
@@ -85,6 +86,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check_least(self, image_size=0, steps=0, batch_size=1, seed=0, checkpoint_seconds=0)
+        if self.characters != "auto" and not (self.characters.isdecimal() and int(self.characters)):
+            raise ValueError(f"characters must be auto or a number from 1 on; received {self.characters!r}")
         for name in ("minutes", "learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive; received {getattr(self, name)}")

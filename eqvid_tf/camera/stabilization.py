@@ -27,6 +27,8 @@ def stabilize(clip: Clip, progress: Callable[..., Any] = no_progress) -> Stabili
     Raises:
         CameraTravels: there is no one background.
     """
+    if isinstance(clip, StabilizedClip):
+        return clip
     camera = camera_of(clip, progress) if clip.count > 1 else Camera.still(clip.count)
     if camera.kind == "travels":
         raise CameraTravels(
@@ -120,6 +122,14 @@ class StabilizedClip(Clip):
         """
         reference_from_first, reference_from_second = homogeneous(self.camera.poses[[first, second]])
         return np.linalg.inv(reference_from_second) @ homogeneous(motion) @ reference_from_first
+
+    def hidden(self, index: int) -> np.ndarray | None:
+        """Where a frame does not show what is there, bool [H, W], in the reference's coordinates; None: nowhere."""
+        return None
+
+    def hidden_arrays(self, canvas: tuple[int, int]) -> np.ndarray | None:
+        """As `hidden`, of all frames fitted on `canvas`: bool [count, *canvas]."""
+        return None
 
     def noted(self, name: str, make: Callable[[], dict]) -> dict:
         """Not of these frames: what is noted of a clip is noted of its frames as filmed."""

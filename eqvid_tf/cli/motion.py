@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     extract.add_argument("run", type=find_model_folder, metavar="RUN")
     extract.add_argument("clip", type=Path, metavar="CLIP")
     extract.add_argument("--name", required=True, help="of the motion")
-    for add in (add_frames, add_network_only, add_cache, add_overwrite):
+    for add in (add_frames, add_network_only, add_of, add_cache, add_overwrite):
         add(extract)
 
     listed = action("list", "Say which motions there are.", "runs/walk")
@@ -137,9 +137,9 @@ def _run_extract(args: argparse.Namespace) -> int:
     clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
-        from eqvid_tf.separation.layers import ClipLayers
-    layers = ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress)
-    template = extract(layers, args.name, model=args.run.resolve().name)
+        from eqvid_tf.separation.characters import ClipCharacters
+    characters = ClipCharacters(load(args.run), clip, network_only=args.network_only, progress=progress)
+    template = extract(characters.numbered(args.of), args.name, model=args.run.resolve().name)
     _save(template, path, args.overwrite)
     unsure = template.source["unsure"]
     print(f"{path}: {_describe(template)}" + (f" (confidence below {UNSURE:g})" if unsure else ""))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eqvid_tf.cli.motion import catalog_folders
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ EXAMPLE = (
     "eqvid render runs/walk --shots shots.json --output pictures; or: "
     "eqvid render runs/walk --character walk.mp4 --background park.jpg --motion jump --play --output jump.mp4"
 )
-VIDEO = ("character", "background", "motion", "at", "zoom", "pose", "play", "transparent", "frames", "catalog")
+VIDEO = ("character", "background", "motion", "at", "zoom", "of", "pose", "play", "transparent", "catalog")
+REMOVAL = ("clip", "remove")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")
     _video_arguments(parser.add_argument_group("a video"))
+    removal = parser.add_argument_group("a clip without some of its characters")
+    removal.add_argument("--clip", type=Path, metavar="CLIP", help="clip that is drawn again")
+    removal.add_argument(
+        "--remove", type=_numbers, metavar="N[,N...]", help="numbers of the characters that are left out"
+    )
     add_frames(parser)
+
+
+def _numbers(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"expected N[,N...], as in 0,2; received {text!r}")
+    return sorted({int(number) for number in text.split(",")})
 
 
 def _video_arguments(video: argparse._ArgumentGroup) -> None:
@@ -63,6 +75,7 @@ def _video_arguments(video: argparse._ArgumentGroup) -> None:
     video.add_argument(
         "--zoom", type=float, metavar="Z", help="size of the character by that in its own clip (default: 1)"
     )
+    add_of(video)
     how = video.add_mutually_exclusive_group()
     how.add_argument(
         "--pose", type=int, metavar="N", help="frame that it is frozen in (default: the one that shows it best)"
@@ -86,11 +99,16 @@ def _point(text: str) -> tuple[float, float]:
 
 def run(args: argparse.Namespace) -> int:
     """Run `eqvid render`."""
-    given = [f"--{name}" for name in VIDEO if getattr(args, name) not in (None, False)]
-    if args.shots and given:
-        raise ValueError(f"--shots draws pictures and goes without {', '.join(given)}; leave one or the other out.")
+    given, removal = (
+        [f"--{name}" for name in names if getattr(args, name) not in (None, False)] for names in (VIDEO, REMOVAL)
+    )
+    other = [*given, *removal, *(["--frames"] if args.frames else [])]
+    if args.shots and other:
+        raise ValueError(f"--shots draws pictures and goes without {', '.join(other)}; leave one or the other out.")
     if args.shots:
         return _run_shots(args)
+    if removal:
+        return _run_removal(args, given, removal)
     needed = ["--character", "--motion"] + ([] if args.transparent else ["--background"])
     if missing := [name for name in needed if name not in given]:
         raise ValueError(f"a video needs {', '.join(missing)} too; pictures need --shots.")
@@ -114,26 +132,52 @@ def _run_shots(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_removal(args: argparse.Namespace, given: list[str], removal: list[str]) -> int:
+    from eqvid_tf.data.clips import open_clip
+
+    if given or len(removal) < len(REMOVAL):
+        needed = " and ".join(f"--{name}" for name in REMOVAL)
+        raise ValueError(f"{needed} go together, and without {', '.join(given) or 'anything else'}.")
+    _check_place(args, [args.clip])
+    clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+    with quietly():
+        from eqvid_tf.model_folder import load
+        from eqvid_tf.rendering.shots import FrameFinder, without
+        from eqvid_tf.separation.characters import ClipCharacters
+    finder = FrameFinder(load(args.run), network_only=args.network_only, cache=args.cache)
+    characters = ClipCharacters(finder.model, clip, network_only=args.network_only, progress=progress)
+    for number in args.remove:
+        characters.numbered(number)
+    filmed = enumerate(characters.clip.filmed.native())
+    frames = (without(finder, characters, index, frame, args.remove) for index, frame in filmed)
+    _write(args, progress(frames, "drawing", clip.count), clip.fps, [args.clip])
+    names = ", ".join(map(str, args.remove))
+    print(f"{args.output}: {clip.name} without {names}; {clip.count} frames at {clip.fps:g}/s")
+    return 0
+
+
 def _run_video(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.motions.catalog import find
 
     template = find(args.motion, catalog_folders(args))
-    _check_place(args)
+    sources = [path for path in (args.character, args.background, args.catalog) if path]
+    _check_place(args, sources)
     clip = open_clip(args.character, frames=args.frames, cache=args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.videos import check_play, play
         from eqvid_tf.rendering.walk_cycle import best_pose
-        from eqvid_tf.separation.layers import ClipLayers
+        from eqvid_tf.separation.characters import ClipCharacters
     model, zoom, count = load(args.run), 1.0 if args.zoom is None else args.zoom, len(template.steps) + 1
-    layers_of = lambda clip: ClipLayers(model, clip, network_only=args.network_only, progress=progress)
-    character, place = layers_of(clip), {"at": args.at, "zoom": zoom, "playing": args.play}
+    options = {"network_only": args.network_only, "progress": progress}
+    layers_of = lambda clip, of=None: ClipCharacters(model, clip, **options).numbered(of)
+    character, place = layers_of(clip, args.of), {"at": args.at, "zoom": zoom, "playing": args.play}
     check_play(character, **place, pose=args.pose, transparent=args.transparent)
     backdrop = _backdrop(args, character, layers_of)
     pose = best_pose(character) if not args.play and args.pose is None else args.pose
     frames = play(character, template, backdrop.picture, size=backdrop.size, **place, pose=pose, progress=progress)
-    _write(args, progress(frames, "drawing", count), template.fps)
+    _write(args, progress(frames, "drawing", count), template.fps, sources)
     how = "with its own walk cycle" if args.play else f"in the pose of frame {pose}"
     height, width = backdrop.size
     print(
@@ -187,8 +231,8 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() or not path.suffix
 
 
-def _check_place(args: argparse.Namespace) -> None:
-    """Raise a ValueError of one line where the video cannot be written there."""
+def _check_place(args: argparse.Namespace, sources: list[Path]) -> None:
+    """Raise a ValueError of one line where the video, made from `sources`, cannot be written there."""
     from eqvid_tf.data.output import OutputError, check_output
     from eqvid_tf.data.writers import check_kind
 
@@ -196,11 +240,11 @@ def _check_place(args: argparse.Namespace) -> None:
     if _is_folder(args.output):
         return
     check_kind(args.output, transparent=args.transparent)
-    if args.output.resolve() in (path.resolve() for path in (args.character, args.background) if path):
+    if args.output.resolve() in (path.resolve() for path in sources):
         raise OutputError(f"{args.output}: the video is made from this file. Choose another place.")
 
 
-def _write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float) -> None:
+def _write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float, sources: list[Path]) -> None:
     """Write the frames as a video, or as PNG files in a folder."""
     from eqvid_tf.data.output import new_folder
     from eqvid_tf.data.writers import write_png, write_video
@@ -208,7 +252,6 @@ def _write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float) -
     if not _is_folder(args.output):
         write_video(args.output, frames, fps)
         return
-    used = [path for path in (args.run, args.character, args.background, args.catalog) if path]
-    with new_folder(args.output, args.overwrite, keep=used) as draft:
+    with new_folder(args.output, args.overwrite, keep=[args.run, *sources]) as draft:
         for index, frame in enumerate(frames):
             write_png(draft / f"{index:05d}.png", frame)

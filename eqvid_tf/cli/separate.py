@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
 
-TEXT = "Take a clip apart: background.png, masks/, character/ and motion.json."
+TEXT = "Take a clip apart: its background, and of each character masks, cut-outs and motion."
 EXAMPLE = "eqvid separate runs/walk walk.mp4 --output layers"
 
 
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_cache(parser)
     add_frames(parser)
     add_network_only(parser)
+    add_of(parser)
     parser.add_argument("run", type=find_model_folder, metavar="RUN")
     parser.add_argument("clip", type=Path, metavar="CLIP")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -32,10 +33,15 @@ def run(args: argparse.Namespace) -> int:
         clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
         with quietly():
             from eqvid_tf.model_folder import load
+            from eqvid_tf.separation.characters import ClipCharacters
             from eqvid_tf.separation.folder import write_layers
-            from eqvid_tf.separation.layers import ClipLayers
-        write_layers(ClipLayers(load(args.run), clip, network_only=args.network_only, progress=progress), draft)
+        characters = ClipCharacters(load(args.run), clip, network_only=args.network_only, progress=progress)
+        if args.of is not None:
+            characters.keep(args.of)
+        write_layers(characters, draft)
     without = "no motion.json: the model was trained with the 'known' estimator, and the clip has none"
     motion = "motion.json" if (args.output / "motion.json").is_file() else without
-    print(f"{args.output}: background.png, {clip.count} masks and characters, {motion}")
+    count = len(characters.layers)
+    found = "1 character" if count == 1 else f"{count} characters"
+    print(f"{args.output}: {found}; background.png, {clip.count} masks and characters, {motion}")
     return 0

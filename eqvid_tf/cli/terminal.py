@@ -37,6 +37,13 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_of(parser: argparse._ActionsContainer) -> None:
+    """Add --of, a character of the clip."""
+    parser.add_argument(
+        "--of", type=int, metavar="N", help="the character with this number (of eqvid separate's characters.json)"
+    )
+
+
 def add_network_only(parser: argparse.ArgumentParser) -> None:
     """Add --network-only."""
     parser.add_argument(

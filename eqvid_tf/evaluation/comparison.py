@@ -16,8 +16,8 @@ from eqvid_tf.evaluation.scorecard import SHOTS, Scorecard, score
 from eqvid_tf.pixels.sheets import contact_sheet, error_map
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_shots
+from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
-from eqvid_tf.separation.layers import ClipLayers
 
 TRUTH = ("masks", "background.png", "motion.json")  # a scene has one of them at least
 
@@ -86,7 +86,7 @@ def _write_predictions(
     model: EquivariantVideoModel, scene: Path, folder: Path, network_only: bool, cache: str | Path | None
 ) -> None:
     """Write all that the scorecard reads of a scene: layers, motion and shots."""
-    write_layers(ClipLayers(model, open_clip(scene, cache=cache), network_only=network_only), folder)
+    write_layers(ClipCharacters(model, open_clip(scene, cache=cache), network_only=network_only), folder)
     shots = scene / "shots.json"
     if shots.is_file():
         given_only = not model.T.learned

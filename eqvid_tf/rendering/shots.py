@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +21,17 @@ from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
 from eqvid_tf.pixels.coordinates import centroid, homogeneous, is_invertible, target_from_source
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
+from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
 
-KEYS = {"name", "character", "background", "motion", "motion_from", "about"}
+KEYS = {"name", "character", "background", "motion", "motion_from", "about", "point", "motion_point"}
+REMOVAL_KEYS = {"name", "frame", "remove"}
+CAST_KEYS = {"name", "background", "layers"}
+LAYER_KEYS = KEYS - {"name", "background"}
+
+
+Point: TypeAlias = tuple[float, float]
 
 
 class ShotError(ValueError):
@@ -41,6 +49,8 @@ class Shot:
         motion: forward [2, 3]; None where it is to be estimated.
         motion_from: the two frames that it is estimated from; empty where it is given.
         about_character: whether the motion acts about the character's centre instead of the frame's.
+        point: (x, y), normalized, on the character in its frame; None: the first character of the clip.
+        motion_point: the same, on the one whose motion it is, in the first frame of `motion_from`.
     """
 
     name: str
@@ -49,11 +59,53 @@ class Shot:
     motion: np.ndarray | None
     motion_from: tuple[Path, ...]
     about_character: bool
+    point: Point | None = None
+    motion_point: Point | None = None
 
     @property
     def frames(self) -> tuple[Path, ...]:
         """Every frame that it needs."""
         return self.character, self.background, *self.motion_from
+
+    @property
+    def needs_estimate(self) -> bool:
+        """Whether a motion has to be estimated for it."""
+        return self.motion is None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Removal:
+    """A frame to draw without some of its characters; each is named by a point (x, y), normalized, on it."""
+
+    name: str
+    frame: Path
+    points: tuple[Point, ...]
+
+    needs_estimate = False
+
+    @property
+    def frames(self) -> tuple[Path, ...]:
+        """Every frame that it needs."""
+        return (self.frame,)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ensemble:
+    """One picture of several characters; the layers are shots of one each, from the back to the front."""
+
+    name: str
+    background: Path
+    layers: tuple[Shot, ...]
+
+    @property
+    def frames(self) -> tuple[Path, ...]:
+        """Every frame that it needs."""
+        return tuple(frame for layer in self.layers for frame in layer.frames)
+
+    @property
+    def needs_estimate(self) -> bool:
+        """Whether a motion has to be estimated for it."""
+        return any(layer.needs_estimate for layer in self.layers)
 
 
 class StillClip(Clip):
@@ -87,14 +139,19 @@ class FrameFinder:
         self.textures = functools.cache(Textures)
         self._clip, self._still = functools.cache(self._open_clip), functools.cache(self._open_still)
 
-    def find(self, path: Path) -> tuple[ClipLayers, int]:
-        """The layers of the frame's clip, and its index; of a clip of its own, where its folder is none."""
+    def find(self, path: Path) -> tuple[ClipCharacters, int]:
+        """The characters of the frame's clip, and its index; of a clip of its own, where its folder is none."""
         path = path.parent.resolve() / path.name  # a link to a frame stays in the clip that it lies in
-        layers, names = self._clip(path.parent)
-        return (layers, names.index(path.name)) if layers and path.name in names else (self._still(path), 0)
+        found, names = self._clip(path.parent)
+        return (found, names.index(path.name)) if found and path.name in names else (self._still(path), 0)
 
-    def _open_clip(self, folder: Path) -> tuple[ClipLayers | None, list[str]]:
-        """The layers of a folder of frames, and their names; none where its pictures are no clip."""
+    def find_character(self, path: Path, point: Point | None) -> tuple[ClipLayers, int]:
+        """The layers of the character at a point of a frame, or of the first of its clip, and the frame's index."""
+        found, index = self.find(path)
+        return found.numbered(None if point is None else found.at_point(index, point)), index
+
+    def _open_clip(self, folder: Path) -> tuple[ClipCharacters | None, list[str]]:
+        """The characters of a folder of frames, and their names; none where its pictures are no clip."""
         if (folder / "frames").is_dir():  # a scene: the pictures beside its clip are not of it
             return None, []
         try:
@@ -102,10 +159,10 @@ class FrameFinder:
         except ClipError:
             return None, []
         names = [file.name for file in in_name_order(folder)]
-        return ClipLayers(self.model, clip, network_only=self.network_only), names
+        return ClipCharacters(self.model, clip, network_only=self.network_only), names
 
-    def _open_still(self, path: Path) -> ClipLayers:
-        return ClipLayers(self.model, StillClip(path), network_only=self.network_only)
+    def _open_still(self, path: Path) -> ClipCharacters:
+        return ClipCharacters(self.model, StillClip(path), network_only=self.network_only)
 
 
 def render_shots(
@@ -132,18 +189,22 @@ def render_shots(
     Raises:
         ShotError: before anything is drawn, where a shot is wrong or names a frame that is not there.
     """
-    shots = [shot for shot in read_shots(path) if shot.motion is not None or not given_only]
+    shots = [shot for shot in read_shots(path) if not (shot.needs_estimate and given_only)]
     for shot in shots:
         if missing := [frame for frame in shot.frames if not frame.is_file()]:
             raise ShotError(f"{path}: shot {shot.name!r}: there is no frame {missing[0]}")
-    if not model.T.learned and any(shot.motion is None for shot in shots):
+    if not model.T.learned and any(shot.needs_estimate for shot in shots):
         raise ShotError(
             "this model was trained with the 'known' estimator and cannot take a motion_from; "
             "train with --estimator features, or give each shot its motion"
         )
     finder = FrameFinder(model, network_only=network_only, cache=cache)
     for shot in progress(shots, "rendering"):
-        write_png(folder / f"{shot.name}.png", render_shot(finder, shot))
+        try:
+            picture = _RENDERERS[type(shot)](finder, shot)
+        except NoSuchCharacter as error:
+            raise ShotError(f"{path}: shot {shot.name!r}: {error}") from error
+        write_png(folder / f"{shot.name}.png", picture)
 
 
 def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
@@ -153,8 +214,8 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     is named: the character is drawn from its texture (see `eqvid_tf.separation.texture`). There g draws the cut-out,
     too, and counts as one frame more, for its errors are others. Of larger clips the frame's own pixels are moved.
     """
-    character, index = finder.find(shot.character)
-    background, background_index = finder.find(shot.background)
+    character, index = finder.find_character(shot.character, shot.point)
+    background, background_index = finder.find_character(shot.background, None)
     frame, size = character.filmed.at(index), background.clip.size
     layer = character.layer_as_filmed(index, frame)
     motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
@@ -169,6 +230,47 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
         return picture
     by_renderer = _draw_with_renderer(finder.model, frame, layer, behind, motion)
     return ((support * picture + by_renderer) / (support + 1)).round().astype(np.uint8)
+
+
+def render_ensemble(finder: FrameFinder, ensemble: Ensemble) -> np.ndarray:
+    """Render several characters over one background, uint8 [H, W, 3]."""
+    background, index = finder.find_character(ensemble.background, None)
+    size, picture = background.clip.size, background.background_as_filmed(index)
+    for shot in ensemble.layers:
+        character, at = finder.find_character(shot.character, shot.point)
+        layer = character.layer_as_filmed(at, character.filmed.at(at))
+        motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
+        picture = over(_moved(finder, character, at, layer, motion, size), picture)
+    return picture
+
+
+def render_removal(finder: FrameFinder, removal: Removal) -> np.ndarray:
+    """Render a frame without some of its characters, uint8 [H, W, 3]; what they hid is drawn, all else stays."""
+    characters, index = finder.find(removal.frame)
+    gone = {characters.at_point(index, point) for point in removal.points}
+    return without(finder, characters, index, characters.clip.filmed.at(index), gone)
+
+
+def without(
+    finder: FrameFinder, characters: ClipCharacters, index: int, frame: np.ndarray, gone: Collection[int]
+) -> np.ndarray:
+    """A frame as filmed, uint8 [H, W, 3], without the characters of some numbers."""
+    cut_outs, behind = characters.cut_outs(index), characters.first.background_as_filmed(index)
+    for number, layers in characters.layers.items():
+        if number not in gone and cut_outs[number][..., 3].any():
+            behind = over(_moved(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
+    removed = np.sum([cut_outs[number] for number in gone], 0)
+    picture = frame - removed[..., :3] + removed[..., 3:] * behind
+    return np.clip(picture, 0, 255).round().astype(np.uint8)
+
+
+def _moved(
+    finder: FrameFinder, character: ClipLayers, index: int, layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """A character of a frame moved into a picture of `size`: its texture, or the frame's own pixels of larger clips."""
+    if character.at_canvas_size and not finder.network_only:
+        return finder.textures(character).of(index).render(motion, size)[0]
+    return move(layer, motion, size)
 
 
 def render_by_networks(
@@ -189,7 +291,7 @@ def render_by_networks(
     return (np.clip(unfit(rendered, size, canvas), 0, 1) * 255).round().astype(np.uint8)
 
 
-def read_shots(path: str | Path) -> list[Shot]:
+def read_shots(path: str | Path) -> list[Shot | Removal | Ensemble]:
     """Read the shots of a file, checked: names, keys, motions finite and invertible.
 
     Raises:
@@ -213,7 +315,23 @@ def read_shots(path: str | Path) -> list[Shot]:
     return [_shot(value, path.parent) for value in values]
 
 
-def _shot(value: dict, root: Path) -> Shot:
+def _shot(value: dict, root: Path) -> Shot | Removal | Ensemble:
+    if "remove" in value:
+        points = tuple(_point(point) for point in value["remove"])
+        return Removal(name=value["name"], frame=root / value["frame"], points=points)
+    if "layers" in value:
+        shared = {key: value[key] for key in ("name", "background")}
+        layers = tuple(_single_shot({**shared, **layer}, root) for layer in value["layers"])
+        return Ensemble(name=value["name"], background=root / value["background"], layers=layers)
+    return _single_shot(value, root)
+
+
+def _point(value: Sequence[float]) -> Point:
+    x, y = value
+    return float(x), float(y)
+
+
+def _single_shot(value: dict, root: Path) -> Shot:
     return Shot(
         name=value["name"],
         character=root / value["character"],
@@ -221,20 +339,79 @@ def _shot(value: dict, root: Path) -> Shot:
         motion=np.array(value["motion"], np.float64) if "motion" in value else None,
         motion_from=tuple(root / name for name in value.get("motion_from", ())),
         about_character=value.get("about") == "character",
+        point=_point(value["point"]) if "point" in value else None,
+        motion_point=_point(value["motion_point"]) if "motion_point" in value else None,
     )
 
 
 def _problem(value: dict) -> str | None:
     """What is wrong with a shot of a file, or None."""
-    for key in ("name", "character", "background"):
-        if not isinstance(value.get(key), str) or not value[key]:
-            return f"{key} must be a name; received {value.get(key)!r}"
+    if problem := _problem_of_name(value):
+        return problem
+    if "remove" in value:
+        return _problem_of_removal(value)
+    if "layers" in value:
+        return _problem_of_ensemble(value)
+    return _problem_of_single(value, KEYS)
+
+
+def _problem_of_name(value: dict) -> str | None:
+    if not isinstance(value.get("name"), str) or not value["name"]:
+        return f"name must be a name; received {value.get('name')!r}"
     if value["name"] != Path(value["name"]).name or value["name"] in (".", "..") or not value["name"].isprintable():
         return "name must be a file's name, without folders"
-    if unknown := set(value) - KEYS:
-        return f"unknown key {min(unknown)!r}"
+    return None
+
+
+def _problem_of_removal(value: dict) -> str | None:
+    if problem := _problem_of_keys(value, REMOVAL_KEYS, ("frame",)):
+        return problem
+    if not isinstance(value["remove"], list) or not value["remove"]:
+        return "remove must be a list of points [x, y], at least one"
+    return next((problem for point in value["remove"] if (problem := _problem_of_point(point, "remove"))), None)
+
+
+def _problem_of_ensemble(value: dict) -> str | None:
+    if problem := _problem_of_keys(value, CAST_KEYS, ("background",)):
+        return problem
+    if not isinstance(value["layers"], list) or not value["layers"]:
+        return "layers must be a list of characters, at least one"
+    for number, layer in enumerate(value["layers"]):
+        if not isinstance(layer, dict):
+            return f"layer {number}: expected a JSON object"
+        if problem := _problem_of_single({"background": value["background"], **layer}, LAYER_KEYS | {"background"}):
+            return f"layer {number}: {problem}"
+    return None
+
+
+def _problem_of_keys(value: dict, known: set[str], paths: Sequence[str]) -> str | None:
+    for key in paths:
+        if not isinstance(value.get(key), str) or not value[key]:
+            return f"{key} must be a name; received {value.get(key)!r}"
+    unknown = set(value) - known
+    return f"unknown key {min(unknown)!r}" if unknown else None
+
+
+def _problem_of_point(value: object, key: str) -> str | None:
+    try:
+        point = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        point = np.empty(0)
+    if point.shape == (2,) and np.isfinite(point).all() and np.abs(point).max() <= 1:
+        return None
+    return f"{key} must be a point [x, y] with values from -1 to 1; received {value!r}"
+
+
+def _problem_of_single(value: dict, known: set[str]) -> str | None:
+    if problem := _problem_of_keys(value, known, ("character", "background")):
+        return problem
     if ("motion" in value) == ("motion_from" in value):
         return "give either motion or motion_from"
+    for key in ("point", "motion_point"):
+        if key in value and (problem := _problem_of_point(value[key], key)):
+            return problem
+    if "motion_point" in value and "motion_from" not in value:
+        return "motion_point belongs to motion_from"
     if value.get("about", "frame") not in ("frame", "character"):
         return f'about must be "frame" or "character"; received {value["about"]!r}'
     return _problem_of_motion_from(value) if "motion_from" in value else _problem_of_motion(value)
@@ -291,9 +468,10 @@ def shot_motion(finder: FrameFinder, shot: Shot, character: ClipLayers, layer: n
 
 def _estimate_example(finder: FrameFinder, shot: Shot, character: ClipLayers) -> _ExampleMotion:
     """The motion between the frames of `motion_from`, brought to the coordinates of the character's frame."""
-    (source, first), (other, second) = (finder.find(frame) for frame in shot.motion_from)
-    if source is not other:
+    (clip, first), (other, second) = (finder.find(frame) for frame in shot.motion_from)
+    if clip is not other:
         raise ShotError(f"shot {shot.name!r}: the frames of motion_from belong to two clips")
+    source, _ = finder.find_character(shot.motion_from[0], shot.motion_point)
     motions, _ = source.estimate_motions([(first, second)])
     start = centroid(source.layer(first, source.clip.at(first)))
     character_from_source = target_from_source(source.clip.size, character.clip.size)
@@ -310,3 +488,10 @@ def _draw_with_renderer(
     features = model.f.replace_layer(model.f(unit(frame)), tf.constant(cutout[None], tf.float32))
     drawn = model.render_features(features, model.h(unit(background)), tf.constant(motion[None, :2], tf.float32))
     return (np.asarray(drawn)[0] * 255).round().astype(np.uint8)
+
+
+_RENDERERS: dict[type, Callable[..., np.ndarray]] = {
+    Shot: render_shot,
+    Removal: render_removal,
+    Ensemble: render_ensemble,
+}

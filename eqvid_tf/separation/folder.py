@@ -3,33 +3,91 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 
+from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.writers import write_png
+from eqvid_tf.separation.characters import SHOWS, ClipCharacters
 from eqvid_tf.separation.cutout import straight_alpha
-from eqvid_tf.separation.layers import ClipLayers
+
+PRESENT = 0.02  # share of a character that a frame has to show, for a step of it to be a motion
 
 
-def write_layers(layers: ClipLayers, folder: Path) -> None:
-    """Write background.png, masks/, character/ (RGBA) and motion.json of a clip, at its own size, into a folder.
+def write_layers(characters: ClipCharacters, folder: Path) -> None:
+    """Write the layers of a clip, at its own size, into a folder; docs/formats.md names the files.
 
     Masks, characters and motions are those of the frames as they were filmed. The background, where the camera sways,
     is as the clip's reference frame shows it. Where the estimator is 'known' and the clip has no motions, there is no
     motion.json.
     """
-    clip = layers.clip
-    known = layers.model.T.learned or clip.has_motion
-    motion = clip.motion_as_filmed(layers.motion) if known else None  # before any file: the motions may be at fault
-    background = np.clip(layers.background, 0, 255).round().astype(np.uint8)
-    write_png(folder / "background.png", background)
-    if not clip.sways:
-        layers.prepare()
-    for index, frame in enumerate(layers.progress(clip.filmed.native(), "cutting it out", clip.count)):
-        character = straight_alpha(layers.layer_as_filmed(index, frame))
-        write_png(folder / "masks" / f"{index:05d}.png", character[..., 3])
-        write_png(folder / "character" / f"{index:05d}.png", character)
-    if motion is not None:
-        text = {"size": list(clip.size), "fps": clip.fps, "motion": motion.tolist()}
-        (folder / "motion.json").write_text(json.dumps(text), encoding="utf-8")
+    motions = _motions(characters)  # before any file: those that are given may be at fault
+    write_png(folder / "background.png", np.clip(characters.background, 0, 255).round().astype(np.uint8))
+    seen = {number: _Seen(characters.clip.count) for number in characters.layers}
+    for index, cut_outs in enumerate(characters.all_cut_outs()):
+        for number, layer in cut_outs.items():
+            _write_cut_out(folder / "characters" / str(number), index, layer)
+            seen[number].add(index, layer[..., 3] > SHOWS)
+        together = np.sum(list(cut_outs.values()), 0)
+        _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
+    for number, motion in motions.items():
+        _write_motion(folder / "characters" / str(number) / "motion.json", characters.clip, motion, seen[number])
+    if motions:
+        shutil.copyfile(folder / "characters" / str(min(motions)) / "motion.json", folder / "motion.json")
+    listed = [found.summary(characters.clip, number) for number, found in seen.items()]
+    (folder / "characters.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+def _motions(characters: ClipCharacters) -> dict[int, np.ndarray]:
+    """The motions of the characters between the frames as filmed, [T - 1, 2, 3] each, by number; none where unknown."""
+    clip = characters.clip
+    if not characters.first.model.T.learned and not clip.has_motion:
+        return {}
+    return {number: clip.motion_as_filmed(layers.motion) for number, layers in characters.layers.items()}
+
+
+class _Seen:
+    """Where and when a character is seen: its pixels in each frame, and the box of all of them."""
+
+    def __init__(self, count: int):
+        self.area, self.box = np.zeros(count, int), np.zeros(4, int)
+
+    def add(self, index: int, shown: np.ndarray) -> None:
+        """Take in the mask [H, W] of a frame."""
+        rows, columns = np.nonzero(shown)
+        if len(rows):
+            new = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            old = self.box if self.area.any() else new
+            self.box = np.concatenate([np.minimum(old, new)[:2], np.maximum(old, new)[2:]])
+            self.area[index] = len(rows)
+
+    @property
+    def share(self) -> np.ndarray:
+        """The share of the character that each frame shows, [T] in [0, 1]: of what nine in ten frames show less of."""
+        seen = self.area[self.area > 0]
+        return np.minimum(self.area / np.percentile(seen, 90), 1) if len(seen) else np.zeros(len(self.area))
+
+    def summary(self, clip: Clip, number: int) -> dict:
+        """The entry in characters.json."""
+        frames = np.flatnonzero(self.area)
+        first, last = (int(frames[0]), int(frames[-1])) if len(frames) else (None, None)
+        share = float(self.area[frames].mean() / np.prod(clip.size)) if len(frames) else 0.0
+        known = {"number": number, "name": f"{clip.name}-{number}", "first": first, "last": last}
+        return {**known, "box": self.box.tolist(), "share": share}
+
+
+def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: _Seen) -> None:
+    """Write the motions of a character; a step from or to a frame in which it is absent is the identity."""
+    absent = seen.share < PRESENT
+    if not absent.all():
+        motion = np.where((absent[:-1] | absent[1:])[:, None, None], np.eye(2, 3), motion)
+    text = {"size": list(clip.size), "fps": clip.fps, "motion": motion.tolist(), "shown": seen.share.tolist()}
+    path.write_text(json.dumps(text), encoding="utf-8")
+
+
+def _write_cut_out(folder: Path, index: int, layer: np.ndarray) -> None:
+    picture = straight_alpha(layer)
+    write_png(folder / "masks" / f"{index:05d}.png", picture[..., 3])
+    write_png(folder / "character" / f"{index:05d}.png", picture)

@@ -211,7 +211,8 @@ class ClipLayers:
         for index, frame in enumerate(frames):
             if index in chosen:
                 levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
-                yield Observation(frame=levelled, motion=motions.motions[index], weight=weight)
+                motion, hidden = motions.motions[index], self.clip.hidden(index)
+                yield Observation(frame=levelled, motion=motion, weight=weight, hidden=hidden)
 
     def _cut(
         self, frame: np.ndarray, coverage: np.ndarray, background: np.ndarray, noise: float | np.ndarray

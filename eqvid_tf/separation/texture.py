@@ -55,12 +55,14 @@ class View:
         coverage: of the cut-out, [h, w, 1] in [0, 255].
         box_from_frame: [3, 3], from the coordinates of the frame that it is compared with to the box's.
         trust: what the frame counts, in [0, 1].
+        visible: where it shows what is there, float32 [h, w]: 1, or 0 where another character is.
     """
 
     frame: np.ndarray
     background: np.ndarray
     coverage: np.ndarray
     box_from_frame: np.ndarray
+    visible: np.ndarray
     trust: float = 1.0
 
     @property
@@ -133,14 +135,18 @@ class Textures:
         return super_resolve(own, [view for view in views if view.trust > LEAST_TRUST])
 
     def _view(self, index: int) -> View:
-        frame = self.layers.clip.filmed.at(index)
-        return crop_view(self.layers.layer_as_filmed(index, frame), frame, self.layers.background_as_filmed(index))
+        clip, background = self.layers.clip, self.layers.background_as_filmed(index)
+        frame, hidden = clip.filmed.at(index), clip.hidden(index)
+        if hidden is not None:
+            hidden = clip.as_filmed(hidden.astype(np.float32), index) > 0
+        return crop_view(self.layers.layer_as_filmed(index, frame), frame, background, hidden)
 
 
-def crop_view(layer: np.ndarray, frame: np.ndarray, background: np.ndarray) -> View:
+def crop_view(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, hidden: np.ndarray | None = None) -> View:
     """The box of a frame that holds its character; the whole frame, where there is none.
 
-    Shapes: layer premultiplied RGBA [H, W, 4] with coverage in [0, 1], frame and background [H, W, 3] in [0, 255].
+    Shapes: layer premultiplied RGBA [H, W, 4] with coverage in [0, 1], frame and background [H, W, 3] in [0, 255],
+        hidden [H, W] bool, where another character is.
     """
     size = layer.shape[:2]
     box = bounding_box(layer[..., 3] > OUTLINE, MARGIN) or (0, 0, *size)
@@ -150,6 +156,7 @@ def crop_view(layer: np.ndarray, frame: np.ndarray, background: np.ndarray) -> V
         frame=crop(frame),
         background=crop(background),
         coverage=crop(255 * layer[..., 3:]),
+        visible=crop(np.ones(size) if hidden is None else ~dilate(hidden, 1)),
         box_from_frame=box_from_frame(size, *box),
     )
 
@@ -182,7 +189,7 @@ def fit_motion(view: View, picture: np.ndarray, frame_from_picture: np.ndarray) 
 
     Shapes: picture premultiplied RGBA [h, w, 4] in [0, 255], frame_from_picture [3, 3].
     """
-    near = dilate(view.coverage[..., 0] > 255 * OUTLINE, 1)
+    near = dilate(view.coverage[..., 0] > 255 * OUTLINE, 1) & (view.visible > 0)
     start = _compare(view, picture, view.box_from_frame @ frame_from_picture, near)
     motion = _newton_step(start.picture, view.background, start.weight, start.residual) @ view.box_from_frame
     end = _compare(view, picture, motion @ frame_from_picture, near)
@@ -220,7 +227,8 @@ def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: li
             box_from_picture = view.box_from_frame @ frame_from_picture
             seen, b = _area_average(picture, box_from_picture, view.size, FINER), view.background / 255
             e = view.residual(seen)
-            weight = view.trust * (_agreement(e, TOLERANCE) if k else np.ones(view.size, np.float32))[..., None]
+            agreed = _agreement(e, TOLERANCE) if k else np.ones(view.size, np.float32)
+            weight = view.trust * (agreed * view.visible)[..., None]
             products = np.stack([(e * b).sum(-1), (b * b).sum(-1)], -1)
             planes = np.concatenate([e, view.coverage - seen[..., 3:], b, products, np.ones_like(weight)], -1)
             total += move(planes * weight, np.linalg.inv(box_from_picture), picture.shape[:2])

@@ -36,11 +36,17 @@ class Observation:
         frame: uint8 [H, W, 3], in the exposure of the background.
         motion: [2, 3] forward, from the reference frame to this one.
         weight: what it counts, in [0, 1].
+        hidden: where it does not show what is there, bool [H, W]; None: nowhere.
     """
 
     frame: np.ndarray
     motion: np.ndarray
     weight: float
+    hidden: np.ndarray | None = None
+
+    def visible(self, known: np.ndarray) -> np.ndarray:
+        """The places [H, W] of `known` that it shows."""
+        return known if self.hidden is None else known & ~dilate(self.hidden, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,7 +148,7 @@ def _background_through(
         appearance = translucency.in_frame(observation.motion, hidden.shape)
         transmittance = appearance.transmittance
         clear = np.where(transmittance > SEE_THROUGH, transmittance, 0)[..., None]
-        weight = observation.weight * appearance.trust[..., None]
+        weight = observation.weight * (appearance.trust * observation.visible(hidden))[..., None]
         total += weight * clear**2
         weighted += weight * clear * (observation.frame - appearance.colour)
     enough = hidden & (total[..., 0] > ENOUGH_VIEWS)
@@ -160,13 +166,14 @@ def _fit_lines(
     top, left, height, width = bounds
     box = (height, width)
     frame_from_box = np.linalg.inv(box_from_frame(size, *bounds))
-    known = np.concatenate([background, ~dilate(~seen, 2)[..., None]], -1).astype(np.float32)
+    known = ~dilate(~seen, 2)
     sums = np.zeros((7, *box, 3))
     for observation in observations:
         if observation.weight <= 0:
             continue
         to_box = np.linalg.inv(homogeneous(observation.motion) @ frame_from_box)
-        b = move(known, to_box, box)
+        shown = observation.visible(known)[..., None]
+        b = move(np.concatenate([background, shown], -1).astype(np.float32), to_box, box)
         c = move(np.asarray(observation.frame, np.float32), to_box, box)
         w = observation.weight * (b[..., 3:] > 0.99) * np.ones_like(c)  # outside the frame nothing was seen either
         b = b[..., :3]

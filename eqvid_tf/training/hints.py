@@ -11,6 +11,7 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.separation.background import background_noise, evenly_spaced, median_background
 from eqvid_tf.separation.masks import CLEARLY_SEEN, difference_coverage, network_coverage, without_static_parts
 from eqvid_tf.separation.motions import ReferenceMotions, estimate_motions, frame_weights, reference_frame
+from eqvid_tf.separation.rest import first_background
 from eqvid_tf.separation.translucency import Observation, fit_translucency, refine_coverage
 
 
@@ -27,23 +28,23 @@ class Hints:
     coverage: np.ndarray
 
 
-def first_hints(frames: np.ndarray, resting: np.ndarray | None) -> Hints:
-    """The hints before any training: the background is the clip's median.
-
-    Shapes: frames [T, h, w, 3] uint8, resting [T, h, w]; see `eqvid_tf.separation.background.resting_coverage`.
-    """
-    background = median_background(frames, resting)
+def first_hints(frames: np.ndarray) -> Hints:
+    """The hints before any training, of frames [T, h, w, 3] uint8."""
+    background = first_background(frames)
     noise = background_noise(frames, background)
     return Hints(background=background, coverage=difference_coverage(frames, background, noise))
 
 
-def refresh_hints(model: EquivariantVideoModel, frames: np.ndarray, former: np.ndarray) -> Hints:
+def refresh_hints(
+    model: EquivariantVideoModel, frames: np.ndarray, former: np.ndarray, hidden: np.ndarray | None = None
+) -> Hints:
     """The hints from the networks' masks as they are now: the median is over the frames that do not hide a place.
 
     A place that every frame hides, by what moves with the character, keeps its former background. Why: a mask that is
     a little too large would replace it by pixels of the character otherwise.
 
-    Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255].
+    Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255], hidden [T, h, w] bool, where frames do
+        not show what is there.
     """
     chosen = evenly_spaced(len(frames))
     few = frames[chosen]
@@ -58,7 +59,7 @@ def refresh_hints(model: EquivariantVideoModel, frames: np.ndarray, former: np.n
     background = _visible_background(few, coverage, former)
     noise = background_noise(few, background, coverage)
     alpha = difference_coverage(few[index][None], background, noise)[0]
-    observations = lambda: _observations(few, known)
+    observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
     fit = fit_translucency(observations, background, coverage.min(0) < CLEARLY_SEEN, alpha)
     hints = difference_coverage(frames, fit.background, noise)
     if fit.translucency:
@@ -79,6 +80,6 @@ def _visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.nda
     return np.where(visible[..., None], median_background(frames, coverage), former)
 
 
-def _observations(frames: np.ndarray, known: ReferenceMotions) -> Iterator[Observation]:
-    for frame, motion, weight in zip(frames, known.motions, known.weights):
-        yield Observation(frame=frame, motion=motion, weight=weight)
+def _observations(frames: np.ndarray, known: ReferenceMotions, hidden: np.ndarray | None) -> Iterator[Observation]:
+    for k, (frame, motion, weight) in enumerate(zip(frames, known.motions, known.weights)):
+        yield Observation(frame=frame, motion=motion, weight=weight, hidden=None if hidden is None else hidden[k])

@@ -30,12 +30,14 @@ class TrainingClips:
         frames: uint8 [T, h, w, 3].
         hints: a first guess at the character's coverage, float32 [T, h, w] in [0, 1].
         backgrounds: a first guess, float32 [h, w, 3] in [0, 255].
+        hidden: where frames do not show what is there, bool [T, h, w]; None: nowhere.
     """
 
     clips: Sequence[Clip] = ()
     frames: Sequence[np.ndarray] = ()
     hints: Sequence[np.ndarray] = ()
     backgrounds: Sequence[np.ndarray] = ()
+    hidden: Sequence[np.ndarray | None] = ()
 
     def with_hints(self, hints: Sequence[Hints]) -> TrainingClips:
         """The same clips with other hints and backgrounds."""

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.camera.stabilization import stabilize
+from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
@@ -22,7 +22,7 @@ from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
-from eqvid_tf.separation.background import resting_coverage
+from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED
 from eqvid_tf.training.hints import first_hints
@@ -108,7 +108,9 @@ def train(
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
-    material = prepare(clips, config.model.canvas, log)
+    known = config.model.estimator == "known"  # the motion that is given is of one character
+    material = prepare(clips, config.model.canvas, log, "1" if known else config.train.characters)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, memory=len(material.clips)))
     model = load_checkpoint(folder) if resume else new_model(config, material.backgrounds)
     if not resume:
         begin_folder(folder)
@@ -117,15 +119,26 @@ def train(
     return finish(model, config, material, folder, learned)
 
 
-def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log) -> TrainingClips:
-    """Stabilize the clips, and make their first backgrounds and hints."""
+def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str = "1") -> TrainingClips:
+    """Stabilize the clips, tell their characters apart, and make their first backgrounds and hints."""
     stable = [stabilize(clip) for clip in clips]
     for clip in stable:
         if clip.sways:
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
-    frames = [clip.arrays(canvas) for clip in stable]
-    hints = [first_hints(array, resting_coverage(array)) for array in frames]
-    return TrainingClips(clips=stable, frames=frames).with_hints(hints)
+    alone = [solo for clip in stable for solo in _solos(clip, characters, log)]
+    frames = [clip.arrays(canvas) for clip in alone]
+    material = TrainingClips(clips=alone, frames=frames, hidden=[clip.hidden_arrays(canvas) for clip in alone])
+    return material.with_hints([first_hints(array) for array in frames])
+
+
+def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
+    """A clip for each character of a clip: each pair of frames has one motion then."""
+    if characters == "1":
+        return [clip]
+    solos = track(clip, None if characters == "auto" else int(characters)).solos()
+    if len(solos) > 1:
+        log(f"{clip.name}: {len(solos)} characters")
+    return solos
 
 
 def new_model(config: Config, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:

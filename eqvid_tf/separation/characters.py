@@ -1,0 +1,123 @@
+"""The characters of a clip at its own size: which there are, where, and the layers of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from eqvid_tf.camera.stabilization import stabilize
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.clips import Clip
+from eqvid_tf.progress import no_progress
+from eqvid_tf.separation.layers import ClipLayers
+from eqvid_tf.separation.solo import track
+
+FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
+NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
+SHOWS = 0.5  # coverage from which a pixel shows a character
+
+
+class NoSuchCharacter(ValueError):
+    """A point that shows no character, or a number that is not there: one line."""
+
+
+class ClipCharacters:
+    """The layers of each character of a clip, numbered from 0, the one that covers most.
+
+    Each has a clip of its own, in which it is alone (see `eqvid_tf.separation.solo`), and the layers of that.
+
+    Args:
+        model: a trained model.
+        clip: an open clip.
+        network_only: see `ClipLayers`.
+        most: characters that are told apart; None: as many as there are.
+        progress: see `ClipLayers`.
+
+    Raises:
+        CameraTravels: the clip has no one background.
+    """
+
+    def __init__(
+        self,
+        model: EquivariantVideoModel,
+        clip: Clip,
+        *,
+        network_only: bool = False,
+        most: int | None = None,
+        progress: Callable = no_progress,
+    ):
+        stable = stabilize(clip, progress)
+        several = model.T.learned and most != 1 and clip.count >= FEWEST_FRAMES
+        solos = track(stable, most).solos() if several else [stable]
+        make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
+        self.clip, self.layers = stable, {number: make(solo) for number, solo in enumerate(solos)}
+        self.progress = progress
+        self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
+
+    @property
+    def first(self) -> ClipLayers:
+        """The layers of the character with the lowest number."""
+        return self.layers[min(self.layers)]
+
+    @property
+    def background(self) -> np.ndarray:
+        """The background without any character, float32 [H, W, 3] in [0, 255]."""
+        return self.first.background
+
+    def numbered(self, number: int | None) -> ClipLayers:
+        """The layers of a character, of the first where no number is given.
+
+        Raises:
+            NoSuchCharacter: it has another number.
+        """
+        if number is None:
+            return self.first
+        if number not in self.layers:
+            there = ", ".join(map(str, self.layers))
+            raise NoSuchCharacter(f"{self.clip.name} has no character {number}; it has {there}")
+        return self.layers[number]
+
+    def keep(self, number: int) -> None:
+        """Forget all characters but one, which keeps its number."""
+        self.layers = {number: self.numbered(number)}
+
+    def cut_outs(self, index: int) -> dict[int, np.ndarray]:
+        """What a frame as filmed shows of each character, by number: premultiplied RGBA [H, W, 4]."""
+        if index not in self._cut_outs:
+            self._cut_outs = {index: self._cut([layers.filmed.at(index) for layers in self.layers.values()], index)}
+        return self._cut_outs[index]
+
+    def all_cut_outs(self) -> Iterator[dict[int, np.ndarray]]:
+        """`cut_outs` of every frame in turn."""
+        if not self.clip.sways:
+            for layers in self.layers.values():
+                layers.prepare()
+        frames = zip(*(layers.filmed.native() for layers in self.layers.values()))
+        for index, alone in enumerate(self.progress(frames, "cutting it out", self.clip.count)):
+            yield self._cut(alone, index)
+
+    def _cut(self, alone: Sequence[np.ndarray], index: int) -> dict[int, np.ndarray]:
+        """The cut-outs of a frame, from that frame with each character alone."""
+        frames = zip(self.layers.items(), alone)
+        return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
+
+    def at_point(self, index: int, point: Sequence[float]) -> int:
+        """The number of the character that a point (x, y), normalized, of a frame shows, or the nearest one.
+
+        Raises:
+            NoSuchCharacter: there is none within a twentieth of the frame's height.
+        """
+        height, width = self.clip.size
+        at = np.array([(point[1] + 1) * height, (point[0] + 1) * width]) / 2 - 0.5
+        far = {}
+        for number, layer in self.cut_outs(index).items():
+            shown = np.argwhere(layer[..., 3] > SHOWS)
+            far[number] = np.hypot(*(shown - at).T).min() if len(shown) else np.inf
+        nearest = min(far, key=lambda number: far[number])
+        if far[nearest] > NEAR * height:
+            near = ", ".join(f"{k} ({distance:.0f} pixels away)" for k, distance in far.items() if distance < np.inf)
+            raise NoSuchCharacter(
+                f"frame {index} of {self.clip.name} shows no character at {list(point)}; it shows {near or 'none'}"
+            )
+        return nearest

@@ -1,0 +1,166 @@
+"""The first background of a clip, where characters may rest: before there are masks, from the frames alone.
+
+A median believes what a place shows most often, and that can be a character at rest. Here each place chooses among the
+colours that it shows for some time, so that neighbouring places fit each other. What then still looks like something
+that was put there, with an edge of its own around it that another frame does not have, is taken away.
+
+Source: S. Cohen, Background estimation as a labeling problem, ICCV 2005 (the choice); J. Pearl's min-sum belief
+propagation (its solution).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from eqvid_tf.pixels.morphology import close, dilate
+from eqvid_tf.separation.background import evenly_spaced, median_background, novelty, resting_coverage
+
+MOST_FRAMES = 48  # that colours are chosen from: each is compared with each
+CHOICES = 4  # colours that a place may have
+SIMILAR = 14  # grey levels: the same colour
+RARELY = 0.04  # share of the frames: a colour that shows less is no choice
+SURE = 0.7  # share of the frames: a colour that shows more is the background's, whatever the neighbours say
+SEAM = 60.0  # grey levels between neighbours: more is no worse
+SEAM_UNIT = 20.0  # grey levels between neighbours that weigh as much as a colour e times as rare
+TEXTURE = 2.0  # added to that unit per grey level by which neighbours differ anyway
+ROUNDS = 60  # of belief propagation
+GONE = 22  # grey levels: a place differs from the background
+EDGE_RATIO, EDGE_NOISE = 1.5, 2.0  # an edge is stronger than another: by this factor, and so many grey levels
+CLEARED = 4  # rounds in which things put there are taken away
+_ALL, _LATER, _EARLIER = slice(None), slice(1, None), slice(None, -1)
+_RECEIVERS = {  # the places that get a message from each side
+    "left": (_ALL, _ALL, _LATER),
+    "right": (_ALL, _ALL, _EARLIER),
+    "up": (_ALL, _LATER),
+    "down": (_ALL, _EARLIER),
+}
+AGREE = 12  # grey levels between choice and median: below, the median is more exact
+
+
+def first_background(frames: np.ndarray) -> np.ndarray:
+    """The background of a clip without masks.
+
+    Shapes: frames uint8 [T, h, w, 3] -> float32 [h, w, 3] in [0, 255].
+    """
+    chosen = _clear(frames, _choose(*_choices(frames)))
+    median = median_background(frames, resting_coverage(frames))
+    believed = np.abs(chosen - median).max(-1) <= AGREE
+    edges, other = _edges(chosen), _edges(median)
+    for place in _places(close(~believed)):
+        believed |= dilate(place, 1) & _has_edge(place, edges, other, most=0.8, least=0.05)
+    return np.where(believed[..., None], median, chosen).astype(np.float32)
+
+
+def _choices(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The colours that each place shows most, [CHOICES, h, w, 3], and the share of the frames, [CHOICES, h, w].
+
+    A frame counts by its novelty: where nothing moves, all frames together are one.
+    """
+    chosen = evenly_spaced(len(frames), MOST_FRAMES)
+    few, weights = frames[chosen].astype(np.int16), novelty(frames)[chosen].astype(np.float32)
+    weights /= weights.sum()
+    near = np.stack([np.abs(few - frame).max(-1) < SIMILAR for frame in few])  # [S, S, h, w]
+    left, colours, shares = np.ones(few.shape[:3], bool), [], []
+    for _ in range(CHOICES):
+        support = np.stack([np.tensordot(weights, row & left, 1) for row in near])
+        best = np.where(left, support, -1).argmax(0)
+        members = np.take_along_axis(near, best[None, None], 0)[0] & left
+        counts = members * weights[:, None, None]
+        share = counts.sum(0)
+        colours.append(np.einsum("shwc,shw->hwc", few, counts) / np.maximum(share, 1e-6)[..., None])
+        shares.append(share)
+        left &= ~members
+    return np.stack(colours), np.stack(shares)
+
+
+def _choose(colours: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """For each place the colour that is frequent and fits its neighbours', [h, w, 3]: min-sum belief propagation."""
+    cost = np.where(shares < RARELY, 20.0, -np.log(shares + 0.02)).astype(np.float32)
+    cost[1:, shares[0] > SURE] = 20.0
+    unit = SEAM_UNIT + TEXTURE * _texture(colours[0])
+    step = lambda a, b: np.minimum(np.abs(a[:, None] - b[None]).max(-1), SEAM)
+    right = step(colours[:, :, :-1], colours[:, :, 1:]) / unit[:, 1:]
+    down = step(colours[:, :-1], colours[:, 1:]) / unit[1:]
+    messages = {side: np.zeros_like(cost) for side in ("left", "right", "up", "down")}
+    for _ in range(ROUNDS):
+        belief = cost + sum(messages.values())
+        sent = {
+            "left": _message(belief[:, :, :-1] - messages["right"][:, :, :-1], right),
+            "right": _message(belief[:, :, 1:] - messages["left"][:, :, 1:], right.swapaxes(0, 1)),
+            "up": _message(belief[:, :-1] - messages["down"][:, :-1], down),
+            "down": _message(belief[:, 1:] - messages["up"][:, 1:], down.swapaxes(0, 1)),
+        }
+        for side, place in _RECEIVERS.items():
+            messages[side][place] = (messages[side][place] + sent[side]) / 2
+    best = (cost + sum(messages.values())).argmin(0)
+    return np.take_along_axis(colours, best[None, ..., None], 0)[0]
+
+
+def _message(belief: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """What places say to their neighbours about each colour, [K, ...], for the cost of a step [K, K, ...]."""
+    message = (belief[:, None] + step).min(0)
+    return message - message.min(0)
+
+
+def _texture(picture: np.ndarray) -> np.ndarray:
+    """Grey levels by which neighbours differ around each place, [h, w]."""
+    differences = np.zeros(picture.shape[:2], np.float32)
+    differences[:, 1:] += np.abs(np.diff(picture, axis=1)).max(-1)
+    differences[1:] += np.abs(np.diff(picture, axis=0)).max(-1)
+    return cv2.blur(differences, (9, 9)) / 2
+
+
+def _clear(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The background without what was put there and is not there in other frames.
+
+    Why: where a frame differs from the background, one of the two shows something in front. It has an edge all around.
+    """
+    edges = [_edges(frame) for frame in frames]
+    for _ in range(CLEARED):
+        own, total = _edges(background), np.zeros(background.shape, np.float32)
+        views = np.zeros(background.shape[:2], np.float32)
+        for frame, edge in zip(frames, edges):
+            differs = np.abs(frame - background).max(-1) > GONE
+            for place in _places(differs):
+                if _has_edge(place, own, edge):
+                    total[place] += frame[place]
+                    views[place] += 1
+        if not views.any():
+            break
+        background = np.where(views[..., None] > 0, total / np.maximum(views, 1)[..., None], background)
+    return background
+
+
+def _places(mask: np.ndarray) -> list[np.ndarray]:
+    """Connected regions of a mask that are more than specks, each bool [h, w]."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(opened)
+    return [labels == number for number in range(1, count) if boxes[number, cv2.CC_STAT_AREA] >= 12]
+
+
+def _has_edge(place: np.ndarray, edges: np.ndarray, other: np.ndarray, most: float = 0.5, least: float = 0.15) -> bool:
+    """Whether a picture has an edge around a place, by its `edges`, that another has not.
+
+    Args:
+        place: bool [h, w].
+        edges: of the picture, see `_edges`.
+        other: of the other.
+        most: share of the rim where the picture's has to be stronger.
+        least: share of the rim where the other's may be.
+    """
+    rim = dilate(place, 1) & dilate(~place, 1)
+    rim[[0, -1]] = rim[:, [0, -1]] = False
+    if np.count_nonzero(rim) < 8:
+        return False
+    a, b = edges[rim], other[rim]
+    stronger = np.mean(a > EDGE_RATIO * b + EDGE_NOISE)
+    weaker = np.mean(b > EDGE_RATIO * a + EDGE_NOISE)
+    return bool(stronger > most and weaker < least)
+
+
+def _edges(picture: np.ndarray) -> np.ndarray:
+    """How fast a picture [h, w, 3] changes, grey levels a pixel, [h, w]."""
+    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8)
+    right, down = (cv2.Sobel(smooth, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+    return np.sqrt((right**2 + down**2).max(-1))

@@ -1,0 +1,170 @@
+"""A clip of several characters as clips of one each: in each the background hides the other characters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from eqvid_tf.camera.stabilization import StabilizedClip
+from eqvid_tf.data.clips import Clip
+from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
+from eqvid_tf.pixels.morphology import dilate
+from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
+from eqvid_tf.separation.masks import difference_coverage
+from eqvid_tf.separation.rest import first_background
+from eqvid_tf.tracking.characters import Owners, find_characters
+
+LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
+BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
+FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedClip:
+    """A clip whose characters are told apart.
+
+    Attributes:
+        clip: stabilized.
+        owners: whose each pixel is, on `canvas`.
+        moving: what differs from the background, bool [T, h, w] on `canvas`.
+        canvas: (height, width).
+        background: float32 [H, W, 3] in [0, 255], at the clip's own size.
+    """
+
+    clip: StabilizedClip
+    owners: Owners
+    moving: np.ndarray
+    canvas: tuple[int, int]
+    background: np.ndarray
+
+    def mask(self, number: int, index: int) -> np.ndarray:
+        """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
+        return self.to_clip_size(self.owners.owner[index] == number + 1)
+
+    def solos(self) -> list[StabilizedClip]:
+        """A clip for each character, in which it is alone; the clip itself where there are not several."""
+        if self.owners.count < 2:
+            return [self.clip]
+        return [SoloClip(self, number) for number in range(self.owners.count)]
+
+    def others(self, number: int, index: int) -> np.ndarray:
+        """Where a frame shows what is not this character's, bool [H, W] at the clip's own size."""
+        owner = self.owners.owner[index]
+        own = owner == number + 1
+        hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
+        restless = self.moving[index] & (owner == 0) & ~dilate(own, FRINGE)
+        return self.to_clip_size(hidden | restless) > 0.5
+
+    def to_clip_size(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of the canvas at the clip's own size, float32 [H, W]."""
+        return unfit(mask.astype(np.float32), self.clip.size, self.canvas)
+
+
+class SoloClip(StabilizedClip):
+    """A clip in which one character is alone: where others are, its frames show the background.
+
+    Args:
+        tracked: the clip.
+        number: of the character.
+    """
+
+    def __init__(self, tracked: TrackedClip, number: int):
+        super().__init__(tracked.clip.filmed, tracked.clip.camera)
+        self.tracked, self.number = tracked, number
+        self.filmed = _FilmedSolo(self)
+
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        """The frames, or every step-th, brought to another size (height, width), one at a time."""
+        frames = zip(range(0, self.count, step), self.tracked.clip.resized(self.size, step))
+        alone = (self.alone(frame, index) for index, frame in frames)
+        return (_resize(frame, size) for frame in alone)
+
+    def at(self, index: int) -> np.ndarray:
+        """One frame at the clip's own size, uint8 RGB [H, W, 3]; a negative index counts from the end."""
+        return self.alone(self.tracked.clip.at(index), index)
+
+    def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
+        """All frames fitted on `canvas`, uint8 [count, *canvas, 3]."""
+        background = fit(self.tracked.background.round().astype(np.uint8), canvas)
+        return np.where(self.hidden_arrays(canvas)[..., None], background, self.tracked.clip.arrays(canvas))
+
+    def hidden(self, index: int) -> np.ndarray:
+        """Where other characters are, bool [H, W]."""
+        return self.tracked.others(self.number, index)
+
+    def hidden_arrays(self, canvas: tuple[int, int]) -> np.ndarray:
+        """As `hidden`, of all frames fitted on `canvas`: bool [count, *canvas]."""
+        masks = (255 * self.hidden(index).astype(np.uint8) for index in range(self.count))
+        return np.stack([fit(np.repeat(mask[..., None], 3, -1), canvas)[..., 0] > 0 for mask in masks])
+
+    def alone(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame of the stabilized clip with the background where other characters are."""
+        hidden = self.tracked.others(self.number, index)
+        return np.where(hidden[..., None], self.tracked.background.round(), frame).astype(np.uint8)
+
+
+class _FilmedSolo(Clip):
+    """A solo clip as it was filmed."""
+
+    def __init__(self, solo: SoloClip):
+        self.solo, self.clip = solo, solo.tracked.clip.filmed
+        self.path, self.name, self.size = self.clip.path, self.clip.name, self.clip.size
+        self.fps, self.count = self.clip.fps, self.clip.count
+
+    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
+        frames = zip(range(0, self.count, step), self.clip.resized(self.size, step))
+        return (_resize(self._alone(frame, index), size) for index, frame in frames)
+
+    def at(self, index: int) -> np.ndarray:
+        return self._alone(self.clip.at(index), index % self.count)
+
+    def noted(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        return self.clip.noted(name, make)
+
+    @property
+    def has_motion(self) -> bool:
+        return False
+
+    def _alone(self, frame: np.ndarray, index: int) -> np.ndarray:
+        stable = self.solo.tracked.clip
+        hidden = stable.as_filmed(self.solo.tracked.others(self.solo.number, index).astype(np.float32), index) > 0.5
+        background = stable.as_filmed(self.solo.tracked.background, index).round()
+        return np.where(hidden[..., None], background, frame).astype(np.uint8)
+
+
+def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
+    """Tell apart the characters of a clip.
+
+    Args:
+        clip: stabilized.
+        most: characters, the largest; None: as many as there are.
+    """
+    canvas = canvas_for(clip.size, min(LARGEST, *clip.size))
+    frames = clip.arrays(canvas)
+    background = first_background(frames)
+    moving = difference_coverage(frames, background, background_noise(frames, background)) > 0.5
+    owners = find_characters(frames, moving, most)
+    known = _clip_background(clip, moving, canvas, background) if owners.count > 1 else background
+    return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=known)
+
+
+def _clip_background(
+    clip: StabilizedClip, moving: np.ndarray, canvas: tuple[int, int], first: np.ndarray
+) -> np.ndarray:
+    """The background at the clip's own size: a median, and the first one where something always moves."""
+    chosen = affordable_frames(clip.count, clip.size)
+    frames = np.stack([frame for index, frame in enumerate(clip.native()) if index in chosen])
+    coverage = np.stack([unfit(dilate(moving[k], 1).astype(np.float32), clip.size, canvas) for k in chosen])
+    picture, first = median_background(frames, coverage), unfit(first, clip.size, canvas)
+    return np.where((coverage.min(0) > 0.5)[..., None], first, picture)
+
+
+def _resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if frame.shape[:2] == tuple(size):
+        return frame
+    shrinks = size[0] < frame.shape[0]
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

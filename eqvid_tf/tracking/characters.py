@@ -1,0 +1,143 @@
+"""The characters of a clip: whose each pixel is that moves, and what is restless background.
+
+Stages: what differs from the background -> parts and tracklets -> identities -> who is in front -> owners.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from eqvid_tf.tracking.identities import Character, Identities
+from eqvid_tf.tracking.parts import find_tracklets
+
+IN_FRONT = 7  # frames over which it is decided who is in front
+WORST = 60.0  # grey levels of residual: more says no more about who is in front
+REACH = 4.0  # pixels from a template within which the rest of a part is the character's
+FEWEST_FRAMES = 5  # that a character shows in, or a sixth of a shorter clip
+LEAST_SHARE = 0.02  # of the largest character's pixels
+SHOWN = 0.05  # share of a template that fits: with less it is not drawn
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Owners:
+    """Whose each moving pixel is.
+
+    Attributes:
+        owner: uint8 [T, h, w]: 0 nobody's, k + 1 character k's; character 0 covers most.
+        count: of characters.
+    """
+
+    owner: np.ndarray
+    count: int
+
+    def mask(self, number: int) -> np.ndarray:
+        """The visible coverage of a character, bool [T, h, w]."""
+        return self.owner == number + 1
+
+
+def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = None) -> Owners:
+    """Tell apart the characters of a clip.
+
+    Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w]: what differs from the background.
+
+    Args:
+        frames: of the clip.
+        moving: where something may be a character.
+        most: characters, those that cover most; None: as many as there are.
+    """
+    bodies = Identities(frames, moving, find_tracklets(frames, moving)).characters()
+    return _numbered(_Composition(frames, moving, bodies).owner(), most)
+
+
+class _Composition:
+    """Decides the owner of each moving pixel, from where the characters are."""
+
+    def __init__(self, frames: np.ndarray, moving: np.ndarray, bodies: Sequence[Sequence[Character]]):
+        self.frames, self.moving, self.size = frames, moving, moving.shape[1:]
+        self.members = [member for body in bodies for member in body]
+        self.body = [number for number, body in enumerate(bodies) for _ in body]
+        self.evidence = self._front_evidence()
+
+    def owner(self) -> np.ndarray:
+        """Bodies by pixel, int16 [T, h, w]: -1 nobody's."""
+        return np.stack([self._owner(index) for index in range(len(self.frames))])
+
+    def _owner(self, index: int) -> np.ndarray:
+        out = np.full(self.size, -1, np.int16)
+        for member, body in zip(self.members, self.body):
+            if index in member.parts:
+                out[member.parts[index].whole(self.size)] = body
+        free = self.moving[index] & (out < 0)
+        followed = self._followed(index)
+        if not followed or not free.any():
+            return out
+        for k in self._from_front(index, followed):
+            covered, _ = self.members[k].placements[index].drawn(self.size)
+            mine = (covered > 0.5) & free
+            out[mine] = self.body[k]
+            free &= ~mine
+        return self._with_rest(out, free, {self.body[k] for k in followed})
+
+    def _with_rest(self, owner: np.ndarray, free: np.ndarray, bodies: set[int]) -> np.ndarray:
+        """What no template covers is the nearest body's; a part that only one body has a share in is all its."""
+        if not free.any():
+            return owner
+        far = lambda body: cv2.distanceTransform((owner != body).astype(np.uint8), cv2.DIST_L2, 3)
+        names = [body for body in sorted(bodies) if (owner == body).any()]
+        if not names:
+            return owner
+        distances = np.stack([far(body) for body in names])
+        nearest, near = np.array(names)[distances.argmin(0)], distances.min(0) < REACH
+        count, labels = cv2.connectedComponents(((owner >= 0) | free).astype(np.uint8), connectivity=8)
+        for number in range(1, count):
+            part = labels == number
+            mine = np.unique(owner[part & (owner >= 0)])
+            rest = part & free if len(mine) == 1 else part & free & near
+            owner[rest] = mine[0] if len(mine) == 1 else nearest[rest]
+        return owner
+
+    def _followed(self, index: int) -> list[int]:
+        """The members whose template is drawn in a frame."""
+        placed = [(k, member.placements.get(index)) for k, member in enumerate(self.members)]
+        return [k for k, found in placed if found and found.seen > SHOWN]
+
+    def _from_front(self, index: int, members: Sequence[int]) -> list[int]:
+        """Members from the front to the back."""
+        start, stop = max(0, index - IN_FRONT // 2), index + IN_FRONT // 2 + 1
+        wins = lambda i, j: self.evidence.get((i, j), np.zeros(0))[start:stop].sum() > 0
+        return sorted(members, key=lambda i: -sum(wins(i, j) for j in members if j != i))
+
+    def _front_evidence(self) -> dict[tuple[int, int], np.ndarray]:
+        """For each two members that overlap, [T]: how much better the first fits there than the second."""
+        evidence: dict[tuple[int, int], np.ndarray] = {}
+        for index, frame in enumerate(self.frames):
+            drawn = {}
+            for k in self._followed(index):
+                covered, colour = self.members[k].placements[index].drawn(self.size)
+                error = np.sqrt(np.square(colour - frame).mean(-1))
+                drawn[k] = covered > 0.5, np.minimum(cv2.GaussianBlur(error, (0, 0), 0.8), WORST)
+            for i, (mine, error) in drawn.items():
+                for j, (other, other_error) in drawn.items():
+                    both = mine & other & self.moving[index]
+                    if i != j and np.count_nonzero(both) >= 3:
+                        sums = evidence.setdefault((i, j), np.zeros(len(self.frames)))
+                        sums[index] = (other_error - error)[both].sum()
+        return evidence
+
+
+def _numbered(owner: np.ndarray, most: int | None) -> Owners:
+    """Characters by how much they cover, without those that hardly show."""
+    bodies = [body for body in np.unique(owner) if body >= 0]
+    area = {body: int(np.count_nonzero(owner == body)) for body in bodies}
+    frames = {body: int(np.count_nonzero((owner == body).any((1, 2)))) for body in bodies}
+    fewest = min(FEWEST_FRAMES, len(owner) // 6)
+    lasting = [b for b in bodies if frames[b] >= fewest and area[b] > LEAST_SHARE * max(area.values())]
+    lasting = sorted(lasting, key=lambda body: -area[body])[:most]
+    out = np.zeros(owner.shape, np.uint8)
+    for number, body in enumerate(lasting):
+        out[owner == body] = number + 1
+    return Owners(owner=out, count=len(lasting))

@@ -1,0 +1,353 @@
+"""Which tracklets show the same character: through meetings, after hiding, and where one body breaks into parts.
+
+Single tracklets hold one character. Between them lie meetings, in which characters touch. A template of each that goes
+in is followed through the meeting, one of each that comes out is followed back, and those that fit each other are the
+same. Characters that move as one, over most of their appearance, are one body.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from eqvid_tf.tracking.parts import Part, Tracklet
+from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
+
+TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
+LOST = 0.25  # share of a template that shows; with less the motion goes on as it was
+LOST_FRAMES = 8  # after which nobody is followed any more
+COST_UNIT = 15.0  # grey levels of residual that count as one unit of mismatch
+SAME = 2.5  # mismatch up to which two tracklets show one character, through a meeting
+SAME_LATER = 1.9  # ... and where others lie between
+SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
+FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
+TOGETHER = 0.3  # change of the distance of two, relative to how far they travel: with less they are one body
+BESIDE = 2.2  # sums of the radii: how far apart the middles of one body's parts may be
+CLEARLY_SEEN = 0.4  # share of a template from which its place says how a character moves
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Character:
+    """One character, or a part of one, over the clip.
+
+    Attributes:
+        tracklets: numbers of the single tracklets that show it, in order of time.
+        parts: by frame, where it is alone.
+        placements: by frame, where its template was followed.
+    """
+
+    tracklets: list[int]
+    parts: dict[int, Part]
+    placements: dict[int, Placement]
+
+    @property
+    def mass(self) -> int:
+        """Pixels of all its own parts."""
+        return sum(part.area for part in self.parts.values())
+
+    @property
+    def radius(self) -> float:
+        """Pixels, of a disc half as wide, as it is when it is seen whole."""
+        return float(np.sqrt(np.percentile([part.area for part in self.parts.values()], 80)) / 2)
+
+    def centres(self) -> dict[int, np.ndarray]:
+        """Its middle (x, y) in each frame that shows it clearly."""
+        followed = {k: found.centre for k, found in self.placements.items() if found.seen > CLEARLY_SEEN}
+        return followed | {k: part.centre for k, part in self.parts.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Meeting:
+    """Tracklets in which several characters touch, and the single ones that lead into and out of it."""
+
+    first: int
+    last: int
+    characters: int
+    entering: list[int]
+    leaving: list[int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _End:
+    """Templates of a single tracklet at its end or its start, the outermost first; `pace` [2] pixels a frame."""
+
+    templates: list[CharacterTemplate]
+    centres: list[np.ndarray]
+    pace: np.ndarray
+    frame: int
+    area: int
+
+
+class Identities:
+    """Joins tracklets to characters.
+
+    Args:
+        frames: uint8 [T, h, w, 3].
+        moving: bool [T, h, w].
+        tracklets: of them, see `eqvid_tf.tracking.parts.find_tracklets`.
+    """
+
+    def __init__(self, frames: np.ndarray, moving: np.ndarray, tracklets: Sequence[Tracklet]):
+        self.frames, self.moving, self.tracklets = frames, moving, tracklets
+        self.single = {k for k, found in enumerate(tracklets) if found.characters == 1 and found.significant}
+        self.frame = lru_cache(8)(lambda index: smooth(frames[index]))
+        self.end = lru_cache(None)(self._end)
+        self._followed: dict[tuple[int, bool], tuple[int, dict[int, Placement]]] = {}
+
+    def characters(self) -> list[list[Character]]:
+        """The characters, each as the parts of its body."""
+        following = self._link_through_meetings()
+        heads = sorted(self.single - set(following.values()))
+        chains = [[head] for head in heads]
+        for chain in chains:
+            while chain[-1] in following:
+                chain.append(following[chain[-1]])
+        found = [self._character(chain) for chain in chains]
+        found = self._join(found, self._mismatch_later, SAME_LATER)
+        found = self._join(found, self._mismatch_after_hiding, SAME_AFTER_HIDING)
+        return _group(found)
+
+    # ---- meetings
+
+    def _link_through_meetings(self) -> dict[int, int]:
+        """Which single tracklet follows each, through a meeting.
+
+        A single tracklet that nothing fits, beside a meeting of more characters than are accounted for, is no single
+        one: it is taken into the meeting, and all are linked again.
+        """
+        while True:
+            meetings = self._meetings()
+            following = {a: b for meeting in meetings for a, b in self._link(meeting)}
+            matched = set(following) | set(following.values())
+            doubtful = {k for meeting in meetings for k in self._unaccounted(meeting)} - matched
+            if not doubtful:
+                return following
+            self.single -= doubtful
+
+    def _meetings(self) -> list[_Meeting]:
+        left, meetings = set(range(len(self.tracklets))) - self.single, []
+        while left:
+            inside, open_ends = set(), [left.pop()]
+            while open_ends:
+                number = open_ends.pop()
+                inside.add(number)
+                neighbours = (self.tracklets[number].before | self.tracklets[number].after) & left
+                left -= neighbours
+                open_ends += neighbours
+            meetings.append(self._meeting(inside))
+        return meetings
+
+    def _meeting(self, inside: set[int]) -> _Meeting:
+        members = [self.tracklets[k] for k in inside]
+        return _Meeting(
+            first=min(member.first.frame for member in members),
+            last=max(member.last.frame for member in members),
+            characters=max(member.characters for member in members),
+            entering=sorted(k for k in self.single if self.tracklets[k].after & inside),
+            leaving=sorted(k for k in self.single if self.tracklets[k].before & inside),
+        )
+
+    def _unaccounted(self, meeting: _Meeting) -> set[int]:
+        """The single tracklets beside a meeting into or out of which more characters go than single ones are there."""
+        out: set[int] = set()
+        if len(meeting.leaving) < meeting.characters and meeting.last < len(self.frames) - 1:
+            out |= set(meeting.leaving)
+        if len(meeting.entering) < meeting.characters and meeting.first > 0:
+            out |= set(meeting.entering)
+        return out
+
+    def _link(self, meeting: _Meeting) -> list[tuple[int, int]]:
+        costs = []
+        for a in meeting.entering:
+            for b in meeting.leaving:
+                if self.tracklets[a].last.frame < self.tracklets[b].first.frame:
+                    forward = self._mismatch(a, b, meeting.last + 1, ahead=True)
+                    costs.append(((forward + self._mismatch(b, a, meeting.first - 1, ahead=False)) / 2, a, b))
+        links: list[tuple[int, int]] = []
+        for cost, a, b in sorted(costs):
+            if cost < SAME and not any(a == x or b == y for x, y in links):
+                links.append((a, b))
+        return links
+
+    def _mismatch(self, number: int, other: int, until: int, *, ahead: bool) -> float:
+        """How little one tracklet, followed to another, looks like it and lies where it is."""
+        part = self.tracklets[other].first if ahead else self.tracklets[other].last
+        followed = self.follow(number, until, ahead=ahead).get(part.frame)
+        radius = np.sqrt(part.area) / 2
+        far = np.hypot(*(followed.centre - part.centre)) / radius if followed else FARTHEST
+        return self._unlike(number, part, ahead=ahead) + 0.4 * min(far, FARTHEST)
+
+    def _unlike(self, number: int, part: Part, *, ahead: bool, turns: Sequence[float] = (0.0,)) -> float:
+        """How little the templates at the end of a tracklet look like a part, when they are laid over it."""
+        end = self.end(number, ahead)
+        moving, frame = part.whole(self.moving.shape[1:]).astype(np.float32), self.frame(part.frame)
+        costs = []
+        for template, centre in zip(end.templates, end.centres):
+            for turn in turns:
+                start = _turned(turn, part.centre) @ template.placed(part.centre - centre)
+                cost = template.fit(frame, moving, start).cost / COST_UNIT
+                costs.append(cost + abs(np.log(part.area / template.area)) / 2)
+        return min(costs)
+
+    # ---- following
+
+    def _end(self, number: int, ahead: bool) -> _End:
+        parts = self.tracklets[number].parts[:: -1 if ahead else 1]
+        chosen = [parts[k] for k in sorted({min(k, len(parts) - 1) for k in TEMPLATES})]
+        far = min(4, len(parts) - 1)
+        pace = (parts[0].centre - parts[far].centre) / max(far, 1)
+        templates = [CharacterTemplate(self.frames[part.frame], part) for part in chosen]
+        centres = [part.centre for part in chosen]
+        return _End(templates=templates, centres=centres, pace=pace, frame=parts[0].frame, area=parts[0].area)
+
+    def follow(self, number: int, until: int, *, ahead: bool) -> dict[int, Placement]:
+        """Placements of a single tracklet beyond its end (or before its start), up to frame `until`, by frame."""
+        until = int(np.clip(until, 0, len(self.frames) - 1))
+        reached, placements = self._followed.get((number, ahead), (-1, {}))
+        if reached < 0 or (until > reached if ahead else until < reached):
+            placements = self._follow(self.end(number, ahead), until)
+            self._followed[number, ahead] = until, placements
+        return {k: found for k, found in placements.items() if (k <= until if ahead else k >= until)}
+
+    def _follow(self, end: _End, until: int) -> dict[int, Placement]:
+        matrices = [template.placed(end.centres[0] - c) for template, c in zip(end.templates, end.centres)]
+        pace, out, lost = end.pace, {}, 0
+        direction = 1 if until > end.frame else -1
+        for index in range(end.frame + direction, until + direction, direction):
+            frame, moving = self.frame(index), self.moving[index].astype(np.float32)
+            tries = []
+            for k, template in enumerate(end.templates):
+                for shift in (pace, np.zeros(2)):
+                    tries.append((template.fit(frame, moving, _shifted(shift) @ matrices[k]), k))
+            best, k = min(tries, key=lambda found: found[0].cost)
+            former = (matrices[k] @ np.array([*end.templates[k].centre, 1]))[:2]
+            lost = lost + 1 if best.seen < LOST else 0
+            if lost > LOST_FRAMES:
+                break
+            if lost:
+                best = dataclasses.replace(best, frame_from_template=_shifted(pace) @ matrices[k])
+            pace = (pace + best.centre - former) / 2
+            change = best.frame_from_template @ np.linalg.inv(matrices[k])
+            matrices = [change @ matrix for matrix in matrices]
+            out[index] = best
+        return out
+
+    def _character(self, chain: list[int]) -> Character:
+        parts = {part.frame: part for number in chain for part in self.tracklets[number].parts}
+        placements: dict[int, Placement] = {}
+        last = len(self.frames) - 1
+        for k, number in enumerate(chain):
+            tracklet = self.tracklets[number]
+            start = self.tracklets[chain[k - 1]].last.frame + 1 if k else 0
+            stop = self.tracklets[chain[k + 1]].first.frame - 1 if k + 1 < len(chain) else last
+            ways = self.follow(number, start, ahead=False) if tracklet.first.frame > start else {}
+            ways_ahead = self.follow(number, stop, ahead=True) if tracklet.last.frame < stop else {}
+            for index, found in [*ways.items(), *ways_ahead.items()]:
+                if index not in parts and (index not in placements or found.cost < placements[index].cost):
+                    placements[index] = found
+        return Character(tracklets=chain, parts=parts, placements=placements)
+
+    # ---- later
+
+    def _join(
+        self, characters: list[Character], mismatch: Callable[[Character, Character], float], most: float
+    ) -> list[Character]:
+        """Join characters that follow each other in time, the best match first, while one is below `most`."""
+        costs = lambda: [
+            (mismatch(a, b), i, j)
+            for i, a in enumerate(characters)
+            for j, b in enumerate(characters)
+            if i != j and max(a.parts) < min(b.parts)
+        ]
+        while (pairs := costs()) and (best := min(pairs))[0] < most:
+            _, i, j = best
+            joined = self._character(characters[i].tracklets + characters[j].tracklets)
+            characters = [found for k, found in enumerate(characters) if k not in (i, j)] + [joined]
+        return characters
+
+    def _mismatch_later(self, a: Character, b: Character) -> float:
+        """As through a meeting, where others lie between: their followed paths have to come near each other."""
+        first, last = min(b.parts), max(a.parts)
+        of_a, of_b = a.centres(), b.centres()
+        placed = lambda found, k: found.placements[k].centre if k in found.placements else None
+        pairs = [(placed(a, k), placed(b, k)) for k in range(last + 1, first)]
+        pairs += [(placed(a, first), of_b[first]), (of_a[last], placed(b, last))]
+        far = [np.hypot(*(x - y)) / a.radius for x, y in pairs if x is not None and y is not None]
+        turns = (-0.5, 0.0, 0.5)  # radians
+        unlike = self._unlike(a.tracklets[-1], b.parts[first], ahead=True, turns=turns)
+        return unlike + 0.4 * min([*far, FARTHEST])
+
+    def _mismatch_after_hiding(self, a: Character, b: Character) -> float:
+        """How little b is where a would be after a constant motion, and how little it looks like a."""
+        gap = min(b.parts) - max(a.parts)
+        end, start = _course(a, ahead=True), _course(b, ahead=False)
+        if gap > len(self.frames) / 2 or end is None or start is None:
+            return np.inf
+        (place, pace), (next_place, next_pace) = end, start
+        radius = max(a.radius, b.radius)
+        missed = min(np.hypot(*(place + gap * pace - next_place)), np.hypot(*(next_place - gap * next_pace - place)))
+        turned = np.hypot(*(pace - next_pace)) * gap
+        colours = np.abs(self._colours(a) - self._colours(b)).mean() / 20  # grey levels
+        return (missed + 0.3 * turned) / radius + colours + 2 * abs(np.log(a.radius / b.radius))
+
+    def _colours(self, character: Character) -> np.ndarray:
+        """Quantiles of its colours [5, 3]."""
+        few = list(character.parts.values())[:: max(1, len(character.parts) // 6)]
+        size = self.moving.shape[1:]
+        colours = np.concatenate([self.frames[part.frame][part.whole(size)] for part in few])
+        return np.percentile(colours, (10, 25, 50, 75, 90), axis=0)
+
+
+def _course(character: Character, *, ahead: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """Place and pace (x, y) of a character at its end, or its start, from the frames that show it whole."""
+    frames = sorted(character.parts)
+    large = np.percentile([character.parts[k].area for k in frames], 80)
+    whole = [k for k in frames if character.parts[k].area > 0.7 * large]
+    few = whole[-6:] if ahead else whole[:6]
+    if len(few) < 2:
+        return None
+    centres = np.array([character.parts[k].centre for k in few])
+    pace = np.polyfit(few, centres, 1)[0]
+    k, edge = (-1, frames[-1]) if ahead else (0, frames[0])
+    return centres[k] + pace * (edge - few[k]), pace
+
+
+def _group(characters: Sequence[Character]) -> list[list[Character]]:
+    """Group the characters that are one body: that stay beside each other and travel as one."""
+    group = list(range(len(characters)))
+    for i, a in enumerate(characters):
+        for j, b in enumerate(characters):
+            if a.mass > b.mass and group[i] != group[j] and _one_body(a, b):
+                group = [group[i] if k == group[j] else k for k in group]
+    return [[characters[k] for k, own in enumerate(group) if own == g] for g in dict.fromkeys(group)]
+
+
+def _one_body(a: Character, b: Character) -> bool:
+    of_a, of_b = a.centres(), b.centres()
+    both = sorted(set(of_a) & set(of_b))
+    if len(both) < max(5, 0.6 * min(len(of_a), len(of_b))):
+        return False
+    first, second = np.array([of_a[k] for k in both]), np.array([of_b[k] for k in both])
+    between = first - second
+    if np.percentile(np.hypot(*between.T), 70) > BESIDE * (a.radius + b.radius):
+        return False
+    travel = max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max())
+    change = np.percentile(np.abs(between - np.median(between, axis=0)).max(1), 90)
+    return bool(change < TOGETHER * travel)
+
+
+def _shifted(shift: np.ndarray) -> np.ndarray:
+    matrix = np.eye(3)
+    matrix[:2, 2] = shift
+    return matrix
+
+
+def _turned(turn: float, centre: np.ndarray) -> np.ndarray:
+    """A turn by an angle (radians) about a centre, [3, 3] in pixels."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    matrix[:2, 2] = centre - matrix[:2, :2] @ centre
+    return matrix

@@ -1,0 +1,187 @@
+"""Parts of what moves: the connected regions of each frame, linked over time to tracklets.
+
+Two characters that touch are one part. Where parts meet and separate, the number of characters in each tracklet
+follows: what two single parts became together is two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+SMALLEST = 0.0025  # share of the frame: a smaller part is noise
+FEWEST_PIXELS = 8  # of a part
+OVERLAP = 0.3  # share of the smaller part that the other covers when it is moved along the flow: they are linked
+SIGNIFICANT = 0.008, 0.003  # share of the frame from which a tracklet counts as a body; and if it lasts ...
+LASTS = 4  # ... so many frames
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """A connected region of one frame.
+
+    Attributes:
+        frame: index of the frame.
+        top, left: of its box in the frame, pixels.
+        mask: within the box, bool.
+    """
+
+    frame: int
+    top: int
+    left: int
+    mask: np.ndarray
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Mean position of its pixels (x, y)."""
+        rows, columns = np.nonzero(self.mask)
+        return np.array([columns.mean() + self.left, rows.mean() + self.top])
+
+    def whole(self, size: tuple[int, int]) -> np.ndarray:
+        """The mask in the whole frame, bool [*size]."""
+        out = np.zeros(size, bool)
+        height, width = self.mask.shape
+        out[self.top : self.top + height, self.left : self.left + width] = self.mask
+        return out
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Tracklet:
+    """A part over consecutive frames, linked one to one.
+
+    Attributes:
+        parts: one for each frame.
+        before, after: numbers of the tracklets that it comes from and goes over to.
+        characters: how many it holds, at least.
+        area: median, pixels.
+        significant: whether it is a body, not a speck.
+    """
+
+    parts: list[Part]
+    before: set[int]
+    after: set[int]
+    characters: int = 1
+    area: float = 0.0
+    significant: bool = False
+
+    @property
+    def first(self) -> Part:
+        """Its earliest part."""
+        return self.parts[0]
+
+    @property
+    def last(self) -> Part:
+        """Its latest part."""
+        return self.parts[-1]
+
+
+def find_tracklets(frames: np.ndarray, moving: np.ndarray) -> list[Tracklet]:
+    """Find the parts of what moves and link them to tracklets.
+
+    Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w].
+    """
+    parts = [_find_parts(mask, index) for index, mask in enumerate(moving)]
+    tracklets = _chain(parts, _link(frames, parts))
+    size = moving[0].size
+    for tracklet in tracklets:
+        tracklet.area = float(np.median([part.area for part in tracklet.parts]))
+        large, lasting = (share * size for share in SIGNIFICANT)
+        long = len(tracklet.parts) >= LASTS
+        tracklet.significant = tracklet.area >= large or (long and tracklet.area >= lasting)
+    _count_characters(tracklets)
+    return tracklets
+
+
+def _find_parts(mask: np.ndarray, frame: int) -> list[Part]:
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = []
+    for number in range(1, count):
+        left, top, width, height, area = boxes[number]
+        if area >= max(FEWEST_PIXELS, SMALLEST * mask.size):
+            crop = labels[top : top + height, left : left + width] == number
+            found.append(Part(frame=frame, top=int(top), left=int(left), mask=crop))
+    return found
+
+
+def _link(frames: np.ndarray, parts: Sequence[Sequence[Part]]) -> list[set[tuple[int, int]]]:
+    """Which parts of each frame go over into which of the next: pairs of their numbers, by optical flow."""
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    size = frames.shape[1:3]
+    grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
+    carry = lambda part, back: _read(part.whole(size), grid + back)
+    grey, links = cv2.cvtColor(frames[0], cv2.COLOR_RGB2GRAY), []
+    for index in range(len(frames) - 1):
+        next_grey, pairs = cv2.cvtColor(frames[index + 1], cv2.COLOR_RGB2GRAY), set()
+        if parts[index] and parts[index + 1]:
+            forward, backward = (flow.calc(a, b, None) for a, b in ((grey, next_grey), (next_grey, grey)))  # type: ignore[call-overload]
+            ahead = [carry(part, backward) for part in parts[index]]
+            back = [carry(part, forward) for part in parts[index + 1]]
+            for i, part in enumerate(parts[index]):
+                for j, other in enumerate(parts[index + 1]):
+                    shared = max(
+                        np.count_nonzero(ahead[i] & other.whole(size)), np.count_nonzero(back[j] & part.whole(size))
+                    )
+                    if shared > OVERLAP * min(part.area, other.area):
+                        pairs.add((i, j))
+        links.append(pairs)
+        grey = next_grey
+    return links
+
+
+def _read(mask: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A mask [h, w] read at places [h, w, 2] (x, y) in pixels."""
+    return cv2.remap(mask.astype(np.uint8), places[..., 0], places[..., 1], cv2.INTER_NEAREST) > 0
+
+
+def _chain(parts: Sequence[Sequence[Part]], links: Sequence[set[tuple[int, int]]]) -> list[Tracklet]:
+    """Tracklets of the parts that are linked one to one, and which of them go over into which."""
+    ahead, back = defaultdict(list), defaultdict(list)
+    for frame, pairs in enumerate(links):
+        for i, j in sorted(pairs):
+            ahead[frame, i].append((frame + 1, j))
+            back[frame + 1, j].append((frame, i))
+    tracklets: list[Tracklet] = []
+    owner: dict[tuple[int, int], int] = {}
+    for frame, found in enumerate(parts):
+        for i, part in enumerate(found):
+            former = back[frame, i]
+            if len(former) == 1 and len(ahead[former[0]]) == 1:
+                owner[frame, i] = owner[former[0]]
+                tracklets[owner[frame, i]].parts.append(part)
+            else:
+                owner[frame, i] = len(tracklets)
+                tracklets.append(Tracklet(parts=[part], before=set(), after=set()))
+    for node, following in ahead.items():
+        for other in following:
+            if owner[node] != owner[other]:
+                tracklets[owner[node]].after.add(owner[other])
+                tracklets[owner[other]].before.add(owner[node])
+    return tracklets
+
+
+def _count_characters(tracklets: Sequence[Tracklet]) -> None:
+    """Count the characters in each tracklet: at least as many as in all that become it, or that it becomes."""
+    changed = True
+    while changed:
+        changed = False
+        for tracklet in tracklets:
+            for side, back in (("before", "after"), ("after", "before")):
+                others = [tracklets[k] for k in getattr(tracklet, side)]
+                only_here = [
+                    other
+                    for other in others
+                    if other.significant
+                    and sum(tracklets[k].significant or tracklets[k] is tracklet for k in getattr(other, back)) == 1
+                ]
+                count = sum(other.characters for other in only_here)
+                if count > tracklet.characters:
+                    tracklet.characters, changed = count, True

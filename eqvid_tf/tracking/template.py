@@ -1,0 +1,190 @@
+"""A character's template: its cut-out of one frame, and where it lies in others by direct alignment.
+
+Source: S. Baker and I. Matthews, Lucas-Kanade 20 Years On, IJCV 2004 (the inverse compositional algorithm).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from eqvid_tf.tracking.parts import Part
+
+MARGIN = 3  # pixels around the part
+COVERAGE_SCALE = 60.0  # grey levels that a coverage of 1 counts beside the colours
+TOLERANCE = 25.0  # grey levels of residual at which a pixel counts a quarter; below it a pixel is seen
+BESIDE = 0.15  # weight where the template is empty but the frame is covered: another character may be there
+OUTSIDE = 20.0  # cost, in grey levels, of lying wholly outside of the frame
+STEPS = 12  # of Gauss-Newton at the most
+LONGEST = 4.0  # pixels of shift in a step
+STEEPEST = 0.2  # change of the linear part in a step
+PRIOR = np.array([1e-3, 1e-3, 0.02, 0.02, 0.06, 0.06])  # shares of the normal matrix: turns before shears
+SETTLED = 0.01  # pixels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Placement:
+    """A template in a frame.
+
+    Attributes:
+        template: the template.
+        frame_from_template: [3, 3], in pixels.
+        cost: mean residual, grey levels.
+        seen: share of the template that the frame shows, in [0, 1].
+    """
+
+    template: CharacterTemplate
+    frame_from_template: np.ndarray
+    cost: float
+    seen: float
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Of the character in the frame, (x, y) in pixels."""
+        return (self.frame_from_template @ np.array([*self.template.centre, 1]))[:2]
+
+    def moved(self, shift: np.ndarray) -> np.ndarray:
+        """Its matrix [3, 3] where it lies elsewhere by a shift (x, y)."""
+        matrix = self.frame_from_template.copy()
+        matrix[:2, 2] += shift
+        return matrix
+
+    def drawn(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Coverage float32 [*size] and colour [*size, 3] of the template in the frame."""
+        matrix, wide = self.frame_from_template[:2].astype(np.float32), size[::-1]
+        coverage = cv2.warpAffine(self.template.coverage, matrix, wide)
+        colour = cv2.warpAffine(self.template.colour, matrix, wide, borderMode=cv2.BORDER_REPLICATE)
+        return coverage, colour
+
+
+class CharacterTemplate:
+    """A cut-out, on a grid of its own.
+
+    Args:
+        frame: uint8 [h, w, 3].
+        part: the character's in that frame.
+    """
+
+    def __init__(self, frame: np.ndarray, part: Part):
+        height, width = part.mask.shape
+        self.origin = np.array([part.left - MARGIN, part.top - MARGIN], float)
+        self.size = (height + 2 * MARGIN, width + 2 * MARGIN)
+        matrix = self._matrix(self.origin)
+        crop = lambda picture, border: _read(picture.astype(np.float32), matrix, self.size, border)
+        self.colour = crop(frame, cv2.BORDER_REPLICATE)
+        self.coverage = np.pad(part.mask.astype(np.float32), MARGIN)
+        self.area, self.centre = part.area, part.centre - self.origin
+        self.radius = np.sqrt(self.area) / 2
+        core = cv2.erode(self.coverage, np.ones((3, 3), np.uint8)) > 0
+        self.core = core if np.count_nonzero(core) >= 12 else self.coverage > 0.5
+        self.smooth = smooth(self.colour)
+        self.outline = COVERAGE_SCALE * cv2.GaussianBlur(self.coverage, (0, 0), 1.0)
+        self.slopes = self._slopes()
+
+    def placed(self, shift: np.ndarray) -> np.ndarray:
+        """Its matrix [3, 3] where it lies as in its own frame, but for a shift (x, y)."""
+        return self._matrix(self.origin + shift)
+
+    @staticmethod
+    def _matrix(origin: np.ndarray) -> np.ndarray:
+        matrix = np.eye(3)
+        matrix[:2, 2] = origin
+        return matrix
+
+    def _slopes(self) -> np.ndarray:
+        """Derivatives of colours and outline by six parameters, all in pixels at the radius: [h, w, 4, 6].
+
+        The parameters: shift in x and y, zoom, turn, and two shears, about the centre.
+        """
+        planes = np.concatenate([self.smooth, self.outline[..., None]], -1)
+        right = np.stack([cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 8) for plane in np.moveaxis(planes, -1, 0)], -1)
+        down = np.stack([cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 8) for plane in np.moveaxis(planes, -1, 0)], -1)
+        rows, columns = np.mgrid[: self.size[0], : self.size[1]].astype(np.float32)
+        u = ((columns - self.centre[0]) / self.radius)[..., None]
+        v = ((rows - self.centre[1]) / self.radius)[..., None]
+        turned = u * right + v * down, u * down - v * right, u * right - v * down, v * right + u * down
+        return np.stack([right, down, *turned], -1).astype(np.float32)
+
+    def step(self, parameters: np.ndarray) -> np.ndarray:
+        """The matrix [3, 3] of a small motion about the centre."""
+        x, y, zoom, turn, stretch, shear = parameters / np.array([1, 1, *[self.radius] * 4])
+        matrix = np.eye(3)
+        matrix[:2, :2] = [[1 + zoom + stretch, shear - turn], [shear + turn, 1 + zoom - stretch]]
+        matrix[:2, 2] = self.centre - matrix[:2, :2] @ self.centre + np.array([x, y])
+        return matrix
+
+    def fit(self, frame: np.ndarray, moving: np.ndarray, start: np.ndarray) -> Placement:
+        """Align it with a frame, from a start on: the best placement on the way.
+
+        Colours are compared in its core, its outline with what moves in the frame. Pixels that do not fit count
+        little, for another character may hide them.
+
+        Shapes: frame float32 [h, w, 3], see `smooth`; moving float32 [h, w]; start [3, 3].
+        """
+        matrix, best, worse = start, None, 0
+        for _ in range(STEPS):
+            compared = self._compare(frame, moving, matrix)
+            if best is None or compared.cost < best.cost - 1e-3:
+                best = Placement(template=self, frame_from_template=matrix, cost=compared.cost, seen=compared.seen)
+                worse = 0
+            elif (worse := worse + 1) == 3:
+                break
+            step = self._newton_step(compared)
+            matrix = matrix @ np.linalg.inv(self.step(step))
+            if np.abs(step).max() < SETTLED:
+                break
+        assert best is not None
+        return best
+
+    def _compare(self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> _Comparison:
+        colour = _read(frame, matrix, self.size, cv2.BORDER_REPLICATE) - self.smooth
+        inside = _read(np.ones_like(moving), matrix, self.size) > 0.99
+        outline = COVERAGE_SCALE * _read(moving, matrix, self.size) - self.outline
+        error = np.sqrt(np.square(colour).mean(-1))
+        core = self.core & inside
+        weight = core / np.square(1 + np.square(error / TOLERANCE))
+        beside = (outline > 0) & (self.outline < COVERAGE_SCALE / 2)
+        outline_weight = inside * np.where(beside, BESIDE, 1.0) / 2
+        pixels, whole = int(np.count_nonzero(core)) or 1, int(np.count_nonzero(self.core)) or 1
+        cost = np.minimum(error, 2 * TOLERANCE)[core].sum() + (np.abs(outline) * outline_weight).sum() / 2
+        return _Comparison(
+            residual=np.concatenate([colour, outline[..., None]], -1),
+            weight=np.concatenate([np.repeat(weight[..., None] / 3, 3, -1), outline_weight[..., None]], -1),
+            cost=float(cost / pixels + OUTSIDE * (1 - pixels / whole)),
+            seen=float(np.count_nonzero(core & (error < TOLERANCE)) / whole),
+        )
+
+    def _newton_step(self, compared: _Comparison) -> np.ndarray:
+        counts = compared.weight.reshape(-1) > 1e-4
+        slopes, weight = self.slopes.reshape(-1, 6)[counts], compared.weight.reshape(-1)[counts]
+        weighted = slopes * weight[:, None]
+        normal = weighted.T @ slopes
+        normal += np.diag(PRIOR * np.trace(normal) / 6 + 1e-3)
+        step = np.linalg.solve(normal, weighted.T @ compared.residual.reshape(-1)[counts])
+        longest = np.array([LONGEST] * 2 + [STEEPEST * self.radius] * 4)
+        return np.clip(step, -longest, longest)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Comparison:
+    """Residuals and weights [h, w, 4] of a template in a frame, and what follows from them."""
+
+    residual: np.ndarray
+    weight: np.ndarray
+    cost: float
+    seen: float
+
+
+def smooth(frame: np.ndarray) -> np.ndarray:
+    """A picture as templates are compared with it: float32, blurred by less than a pixel."""
+    return cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 0.7)
+
+
+def _read(
+    picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """A picture [h, w, ...] read at matrix @ [x, y, 1] for every pixel of `size`."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, matrix[:2].astype(np.float32), size[::-1], flags=flags, borderMode=border)

@@ -1,0 +1,167 @@
+"""A clip of two characters: alone in clips of their own, in files, by a point, removed, and drawn together."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eqvid_tf.camera.stabilization import stabilize
+from eqvid_tf.data.clips import open_clip, read_image
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.rendering.shots import ShotError, render_shots
+from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
+from eqvid_tf.separation.folder import write_layers
+from eqvid_tf.separation.solo import track
+
+SIZE, COUNT = (48, 64), 16
+
+
+def picture(seed: int, size: tuple[int, int], least: int, most: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).uniform(least, most, (4, 5, 3)).astype(np.float32)
+    return resize(coarse, size).clip(0, 255).astype(np.uint8)
+
+
+BACKGROUND = picture(0, SIZE, 90, 150)
+RED, BLUE = picture(1, (14, 14), 190, 255), picture(2, (10, 12), 0, 50)  # RED is larger, and behind
+RED_PATH = np.stack([np.linspace(4, 46, COUNT), np.full(COUNT, 16)], -1).round().astype(int)
+BLUE_PATH = np.stack([np.linspace(48, 4, COUNT), np.full(COUNT, 20)], -1).round().astype(int)
+MEETING = 7  # a frame in which BLUE hides a part of RED
+
+
+def film(*characters) -> np.ndarray:
+    frames = np.repeat(BACKGROUND[None], COUNT, 0).copy()
+    for cut_out, path in characters:
+        for frame, (x, y) in zip(frames, path):
+            frame[y : y + cut_out.shape[0], x : x + cut_out.shape[1]] = cut_out
+    return frames
+
+
+def centre(path: np.ndarray, cut_out: np.ndarray, index: int) -> list[float]:
+    """The middle of a character in a frame, normalized."""
+    x, y = path[index] + np.array(cut_out.shape[1::-1]) / 2
+    return [float(2 * x / SIZE[1] - 1), float(2 * y / SIZE[0] - 1)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two") / "frames"
+    for index, frame in enumerate(film((RED, RED_PATH), (BLUE, BLUE_PATH))):
+        write_png(folder / f"{index:02d}.png", frame)
+    return open_clip(folder, cache=None)
+
+
+class Model:
+    """Knows the background, and takes for the character what differs from it; knows the motion of neither."""
+
+    config = SimpleNamespace(canvas=SIZE)
+    T, f = SimpleNamespace(learned=True), SimpleNamespace(takes_layer=False)
+
+    def coverage(self, frames):
+        return tf.cast(tf.reduce_max(abs(frames * 255 - BACKGROUND), -1, keepdims=True) > 8, tf.float32)
+
+    def remembers(self, frames):
+        return tf.ones(len(frames))
+
+    def separate(self, frames):
+        return frames, tf.constant(np.repeat(BACKGROUND[None] / np.float32(255), len(frames), 0)), self.coverage(frames)
+
+    def estimate_motion(self, frames, next_frames):
+        return tf.eye(2, 3, [len(frames)]), tf.zeros(len(frames))
+
+
+@pytest.fixture(scope="module")
+def characters(clip):
+    return ClipCharacters(Model(), clip)
+
+
+def test_in_a_solo_clip_the_background_is_where_the_other_was(clip):
+    tracked = track(stabilize(clip))
+    red, blue = tracked.solos()
+    assert tracked.owners.count == 2
+    alone = np.stack(list(blue.native()))
+    np.testing.assert_array_equal(alone, film((BLUE, BLUE_PATH)))
+    np.testing.assert_array_equal(blue.arrays(SIZE), alone)
+    np.testing.assert_array_equal(blue.at(MEETING), alone[MEETING])
+    hidden = np.stack([red.hidden(index) for index in range(COUNT)])
+    visible = np.stack(list(red.native()))[~hidden]
+    np.testing.assert_array_equal(visible, film((RED, RED_PATH))[~hidden])
+    np.testing.assert_array_equal(red.hidden_arrays(SIZE), hidden)
+
+
+def test_each_has_files_of_its_own(characters, tmp_path):
+    write_layers(characters, tmp_path)
+    truth = film((RED, RED_PATH), (BLUE, BLUE_PATH))
+    for number, (cut_out, path) in enumerate(((RED, RED_PATH), (BLUE, BLUE_PATH))):
+        mask = read_image(tmp_path / f"characters/{number}/masks/00000.png")[..., 0]
+        x, y = path[0]
+        expected = np.zeros(SIZE, bool)
+        expected[y : y + cut_out.shape[0], x : x + cut_out.shape[1]] = True
+        assert ((mask > 127) == expected).mean() > 0.99
+    together = read_image(tmp_path / "masks/00000.png")[..., 0] > 127
+    assert (together == (np.abs(truth[0].astype(int) - BACKGROUND).max(-1) > 8)).mean() > 0.99
+    listed = json.loads((tmp_path / "characters.json").read_text())
+    assert [(one["number"], one["first"], one["last"]) for one in listed] == [(0, 0, COUNT - 1), (1, 0, COUNT - 1)]
+    shown = json.loads((tmp_path / "characters/0/motion.json").read_text())["shown"]
+    assert len(shown) == COUNT and shown[0] == 1 and shown[MEETING] < 0.8
+    first = json.loads((tmp_path / "motion.json").read_text())
+    assert first == json.loads((tmp_path / "characters/0/motion.json").read_text())
+
+
+def test_a_point_names_the_character_that_it_shows_or_that_is_near(characters):
+    assert characters.at_point(0, centre(RED_PATH, RED, 0)) == 0
+    assert characters.at_point(0, centre(BLUE_PATH, BLUE, 0)) == 1
+    assert characters.at_point(MEETING, centre(BLUE_PATH, BLUE, MEETING)) == 1  # it is in front
+    with pytest.raises(NoSuchCharacter, match=r"frame 0 .* shows no character at \[0, -0.9\]; it shows 0 \(\d+ pixels"):
+        characters.at_point(0, [0, -0.9])
+
+
+def shoot(clip, tmp_path, **shot):
+    (clip.path.parent / "shots.json").write_text(json.dumps([{"name": "shot", **shot}]))
+    render_shots(Model(), clip.path.parent / "shots.json", tmp_path, cache=None)
+    return read_image(tmp_path / "shot.png").astype(int)
+
+
+def test_a_removed_one_is_gone_and_all_else_stays(clip, tmp_path):
+    frame = f"frames/{MEETING:02d}.png"
+    found = shoot(clip, tmp_path, frame=frame, remove=[centre(BLUE_PATH, BLUE, MEETING)])
+    hidden = np.zeros(SIZE, bool)
+    x, y = BLUE_PATH[MEETING]
+    hidden[y - 1 : y + BLUE.shape[0] + 1, x - 1 : x + BLUE.shape[1] + 1] = True
+    np.testing.assert_allclose(found[~hidden], film((RED, RED_PATH))[MEETING][~hidden], atol=2)
+    only = film((BLUE, BLUE_PATH))[MEETING]
+    both = shoot(clip, tmp_path, frame="frames/00.png", remove=[centre(RED_PATH, RED, 0), centre(BLUE_PATH, BLUE, 0)])
+    np.testing.assert_allclose(both, BACKGROUND, atol=2)
+    assert np.abs(found - only).max() > 50  # the other one stays
+
+
+def test_two_in_one_picture_the_last_in_front(clip, tmp_path):
+    still, frame = [[1, 0, 0], [0, 1, 0]], "frames/00.png"
+    to_blue = 2 * (BLUE_PATH[0] - RED_PATH[0]) / np.array(SIZE[::-1])
+    shifted = [[1, 0, to_blue[0]], [0, 1, to_blue[1]]]
+    blue = {"character": frame, "point": centre(BLUE_PATH, BLUE, 0), "motion": still}
+    red = {"character": frame, "point": centre(RED_PATH, RED, 0), "motion": shifted}
+    x, y = BLUE_PATH[0]
+    middle = slice(y + 2, y + 8), slice(x + 2, x + 10)
+    front = shoot(clip, tmp_path, background=frame, layers=[blue, red])
+    np.testing.assert_allclose(front[middle], RED[2:8, 2:10], atol=3)
+    back = shoot(clip, tmp_path, background=frame, layers=[red, blue])
+    np.testing.assert_allclose(back[middle], BLUE[2:8, 2:10], atol=3)
+
+
+@pytest.mark.parametrize(
+    ("shot", "problem"),
+    [
+        ({"frame": "frames/00.png", "remove": []}, "remove must be a list of points"),
+        ({"frame": "frames/00.png", "remove": [[0, 2]]}, "remove must be a point"),
+        ({"frame": "frames/00.png", "remove": [[0, 0]], "motion": 1}, "unknown key 'motion'"),
+        ({"background": "frames/00.png", "layers": [{"character": "frames/00.png"}]}, "layer 0: give either motion"),
+        ({"frame": "frames/00.png", "remove": [[0, -0.9]]}, "shows no character at"),
+    ],
+)
+def test_a_wrong_shot_is_one_line(clip, tmp_path, shot, problem):
+    with pytest.raises(ShotError, match=problem) as error:
+        shoot(clip, tmp_path, **shot)
+    assert "\n" not in str(error.value)

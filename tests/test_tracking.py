@@ -1,0 +1,102 @@
+"""Who moves with whom: characters that meet, that look alike, that are hidden, and that break into parts."""
+
+import numpy as np
+import pytest
+
+from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.tracking.characters import find_characters
+from eqvid_tf.tracking.parts import find_tracklets
+
+SIZE, COUNT = (64, 80), 24
+
+
+def texture(seed: int, size: tuple[int, int]) -> np.ndarray:
+    """Blurred noise, uint8."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (size[0] // 4 + 2, size[1] // 4 + 2, 3)).astype(np.float32)
+    return resize(coarse, size).clip(0, 255).astype(np.uint8)
+
+
+BACKGROUND = texture(9, SIZE)
+
+
+def film(*characters, background=BACKGROUND):
+    """Frames, what moves in them, and who is seen where (0 nobody).
+
+    A character is (picture, path [T, 2] of its top left corner (x, y)); the last one is in front.
+    """
+    frames, owner = np.repeat(background[None], COUNT, 0).copy(), np.zeros((COUNT, *SIZE), int)
+    for number, (picture, path) in enumerate(characters, 1):
+        height, width = picture.shape[:2]
+        for frame, seen, (x, y) in zip(frames, owner, path):
+            frame[y : y + height, x : x + width] = picture
+            seen[y : y + height, x : x + width] = number
+    return frames, owner > 0, owner
+
+
+def line(start, stop) -> np.ndarray:
+    return np.linspace(start, stop, COUNT).round().astype(int)
+
+
+def overlap(found, truth) -> list[float]:
+    """Of each true character, the intersection over union with the one that it fits best; each is used once."""
+    table = np.array(
+        [
+            [((truth == k) & found.mask(n)).sum() / ((truth == k) | found.mask(n)).sum() for n in range(found.count)]
+            for k in range(1, truth.max() + 1)
+        ]
+    )
+    assert len(set(table.argmax(1))) == len(table), "two characters are taken for one"
+    return table.max(1).tolist()
+
+
+RED, BLUE = texture(1, (16, 16)), texture(2, (14, 20))
+CROSSING = line((4, 20), (60, 26)), line((56, 28), (4, 22))
+
+
+def test_two_that_cross_stay_themselves():
+    frames, moving, owner = film((RED, CROSSING[0]), (BLUE, CROSSING[1]))
+    assert find_tracklets(frames, moving)[-1].characters == 1
+    assert max(tracklet.characters for tracklet in find_tracklets(frames, moving)) == 2  # where they touch
+    found = find_characters(frames, moving)
+    assert found.count == 2 and min(overlap(found, owner)) > 0.9
+
+
+def test_twins_are_told_apart_by_their_motion():
+    frames, moving, owner = film((RED, CROSSING[0]), (RED, CROSSING[1]))
+    found = find_characters(frames, moving)
+    assert found.count == 2 and min(overlap(found, owner)) > 0.85
+
+
+def test_one_behind_a_pillar_comes_out_as_the_same():
+    frames, moving, owner = film((RED, line((2, 20), (60, 20))))
+    frames[:, :, 30:48], moving[:, :, 30:48], owner[:, :, 30:48] = BACKGROUND[:, 30:48], False, 0
+    assert len(find_tracklets(frames, moving)) == 2
+    found = find_characters(frames, moving)
+    assert found.count == 1 and overlap(found, owner)[0] > 0.99
+
+
+def test_a_body_in_two_parts_that_travel_as_one_is_one():
+    tall, path = texture(3, (30, 14)), line((2, 16), (60, 20))
+    frames, moving, owner = film((tall, path))
+    for k, (_, y) in enumerate(path[8:14], 8):  # for a while its waist looks like the background
+        moving[k, y + 10 : y + 15], owner[k, y + 10 : y + 15] = False, 0
+    found = find_characters(frames, moving)
+    assert found.count == 1 and overlap(found, owner)[0] > 0.99
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_largest_are_taken_where_fewer_are_asked_for(most):
+    frames, moving, owner = film((RED, CROSSING[0]), (texture(5, (8, 8)), line((60, 50), (4, 52))))
+    found = find_characters(frames, moving, most)
+    assert found.count == most
+    assert (found.mask(0) & (owner == 1)).sum() > 0.95 * (owner == 1).sum()
+
+
+def test_specks_are_nobody():
+    frames, moving, _ = film((RED, CROSSING[0]))
+    moving |= np.random.default_rng(3).uniform(size=moving.shape) < 0.003
+    assert find_characters(frames, moving).count == 1
+
+
+def test_nothing_that_moves_is_no_character():
+    assert find_characters(np.repeat(BACKGROUND[None], 6, 0), np.zeros((6, *SIZE), bool)).count == 0
