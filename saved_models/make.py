@@ -32,14 +32,14 @@ MODELS = {  # name -> (scenes, minutes of training on two cores)
     "drawn-wide": (["wide-slime", "wide-beetle"], 5.0),
 }
 SHOTS, SEEDS = 6, (0, 1)
+BRIEF = 10  # frames of a scene in the quick figures
 
 
-def scenes(names: list[str], folder: Path) -> list[Path]:
+def scenes(names: list[str], folder: Path, shots: int = SHOTS, **changes: int) -> list[Path]:
     """The named scenes of datasets/drawn, drawn into a folder; they are the same wherever they are drawn."""
     recipe = json.loads(RECIPE.read_text(encoding="utf-8"))
-    return write_scenes(
-        folder, {name: recipe["scenes"][name] for name in names}, shots=SHOTS, seed=recipe["seed"], overwrite=True
-    )
+    drawn = {name: {**recipe["scenes"][name], **changes} for name in names}
+    return write_scenes(folder, drawn, shots=shots, seed=recipe["seed"], overwrite=True)
 
 
 def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarray]:
@@ -49,6 +49,11 @@ def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarr
     alone = score_model(model, folders, place / "alone", network_only=True, cache=None)
     found = {"eqvid": cards["eqvid"].mean, "network only": alone.mean, "scissors": cards["scissors"].mean}
     return {name: {column: round(value, 4) for column, value in row.items()} for name, row in found.items()}, sheet
+
+
+def quick_figures(run: Path, names: list[str], place: Path) -> dict:
+    """Figures of the last two scenes, of few frames and one shot of each kind: a test measures them again."""
+    return figures(run, scenes(names[-2:], place / "scenes", shots=1, frames=BRIEF), place)[0]
 
 
 def trained(name: str, seed: int, folders: list[Path], minutes: float, work: Path) -> Path:
@@ -70,7 +75,9 @@ def make(name: str, minutes: float | None, work: Path) -> None:
         row: {column: round(abs(value - other[row][column]), 4) for column, value in found[row].items()}
         for row in found
     }
-    metrics = {**read_metrics(runs[0]), "scenes": names, "figures": found, "spread": spread, "seeds": list(SEEDS)}
+    quick = quick_figures(runs[0], names, work / f"{name}-quick")
+    measured = {"figures": found, "spread": spread, "seeds": list(SEEDS), "quick": quick}
+    metrics = {**read_metrics(runs[0]), "scenes": names, **measured}
     with new_folder(HERE / name, overwrite=True) as draft:
         for part in ("1", "config.json", "kept", "model.keras"):
             copy = shutil.copytree if (runs[0] / part).is_dir() else shutil.copy

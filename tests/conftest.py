@@ -4,27 +4,34 @@ import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# In the tests and in what they start: a second thread takes half as much processor time again for tensors this small.
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
 import keras
 import pytest
 import tensorflow as tf
 
-from eqvid_tf.config import Config, ModelConfig, TrainConfig
+from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.synthetic.scenes import write_scenes
-from eqvid_tf.model_folder import load
 from eqvid_tf.training.train import configure, train
 
 RECIPE = {
     "first": {"seed": 3, "size": [32, 48], "frames": 24, "resolution": 64},
     "second": {"seed": 4, "size": [32, 48], "frames": 24, "resolution": 64},
 }
-
+# The training that many tests share: short, so the warm-up is, too, and T's labels count more.
+SHARED = Config(
+    model=ModelConfig(width=8),
+    loss=LossConfig(label=1.0),
+    train=TrainConfig(steps=240, batch_size=6, learning_rate=3e-3, keep_frames=True),
+    schedule=ScheduleConfig(warm_up=15),
+)
 
 gc.set_threshold(100_000, 20, 100)  # graphs are many small objects: looking through them all takes seconds
-# TensorFlow's graph rewrites take 5 of the 20 seconds that a training step needs to start, and gain nothing at the sizes
-# of these tests. Commands that run in a process of their own have them.
+# TensorFlow's graph rewrites take 5 of the 20 seconds that a training step needs to start, and gain nothing for tensors
+# this small. Commands that run in a process of their own have them.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
@@ -50,21 +57,43 @@ def scene(tmp_path_factory):
     return write_scenes(tmp_path_factory.mktemp("scenes"), RECIPE, shots=2)[0]
 
 
-@pytest.fixture(scope="session")
-def run(scene, tmp_path_factory):
-    """A model folder trained on `scene` until its masks and motions are of use; the log is in log.txt beside it.
+def trace_faces(model):
+    """Trace what a model does with frames once, for any number and size of them: each new size would cost seconds."""
+    frame, motion = tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 2, 3])
+    model.coverage.get_concrete_function(frame)  # and within it `separate`
+    model.render.get_concrete_function(frame, frame, motion)
+    if model.T.learned:
+        model.estimate_motion.get_concrete_function(frame, frame)
+    return model
 
-    Not to be written to: copy it first.
-    """
-    folder, lines = tmp_path_factory.mktemp("run") / "model", []
+
+class Keep(keras.callbacks.Callback):
+    """Keeps hold of the model that is trained; its faces are traced before the training uses them."""
+
+    kept = None
+
+    def on_train_begin(self, logs=None):
+        if not self.kept:
+            self.kept = trace_faces(self.model)
+
+
+@pytest.fixture(scope="session")
+def training_run(scene, tmp_path_factory):
+    """A model trained on `scene` until its masks and motions are of use, and its folder; log.txt is beside that."""
+    folder, lines, keep = tmp_path_factory.mktemp("run") / "model", [], Keep()
     clip = open_clip(scene, cache=None)
-    settings = Config(model=ModelConfig(width=8), train=TrainConfig(steps=360, batch_size=6, keep_frames=True))
-    train(configure(settings, [clip]), [clip], folder, log=lines.append)
+    train(configure(SHARED, [clip]), [clip], folder, callbacks=[keep], log=lines.append)
     (folder.parent / "log.txt").write_text("\n".join(lines))
-    return folder
+    return keep.kept, folder
 
 
 @pytest.fixture(scope="session")
-def trained(run):
-    """The model of `run`."""
-    return load(run)
+def run(training_run):
+    """The folder of the trained model. Not to be written to: copy it first."""
+    return training_run[1]
+
+
+@pytest.fixture(scope="session")
+def trained(training_run):
+    """The trained model; test_train.py says that its folder holds the same."""
+    return training_run[0]

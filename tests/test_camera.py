@@ -16,8 +16,8 @@ from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation.scorecard import psnr, score_scene
 from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.rendering.shots import render_shots
+from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
-from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -246,8 +246,8 @@ def test_layers_of_a_swaying_clip_are_those_of_its_own_frames(jolted, trained, t
     for name in ("stabilized", "as filmed"):
         with monkeypatch.context() as patch:
             if name == "as filmed":
-                patch.setattr("eqvid_tf.separation.layers.stabilize", still)
-            write_layers(ClipLayers(trained, open_clip(jolted, cache=None)), tmp_path / name)
+                patch.setattr("eqvid_tf.separation.characters.stabilize", still)
+            write_layers(ClipCharacters(trained, open_clip(jolted, cache=None)), tmp_path / name)
         found[name] = score_scene(jolted, tmp_path / name)
     stabilized, filmed_scores = found["stabilized"], found["as filmed"]
     assert stabilized["iou"] > max(0.7, filmed_scores["iou"] + 0.05), found

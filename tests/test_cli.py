@@ -111,7 +111,9 @@ def test_separate(run, loaded, scene, tmp_path, call):
     code, out, err = call(*words)
     assert code == 0 and str(layers) in out
     assert "finding the character" in err and "finding" not in out
-    assert sorted(path.name for path in layers.iterdir()) == ["background.png", "character", "masks", "motion.json"]
+    files = ["background.png", "character", "characters", "characters.json", "masks", "motion.json"]
+    assert sorted(path.name for path in layers.iterdir()) == files
+    assert "1 character;" in out and [path.name for path in (layers / "characters").iterdir()] == ["0"]
     names = [f"{index:05d}.png" for index in range(6)]
     for folder, mode in (("masks", "L"), ("character", "RGBA")):
         assert sorted(path.name for path in (layers / folder).iterdir()) == names
@@ -125,6 +127,8 @@ def test_separate(run, loaded, scene, tmp_path, call):
     (layers / "masks" / "00006.png").write_text("of a longer clip, before")
     assert call(*words, "--overwrite", "--network-only")[0] == 0
     assert sorted(path.name for path in (layers / "masks").iterdir()) == names
+    code, _, err = call(*words, "--overwrite", "--of", "3")
+    assert code == 2 and "first has no character 3; it has 0" in err and layers.is_dir()
 
 
 def clip_of(kind, folder):
@@ -172,7 +176,7 @@ def stage(scene, tmp_path_factory):
         },
         {
             "name": "still",
-            "character": "wide/frames/00002.png",
+            "character": f"{ours}/00002.png",
             "background": str(folder / "still.png"),
             "motion_from": [f"{ours}/00010.png", f"{ours}/00002.png"],
             "about": "character",

@@ -412,7 +412,7 @@ def psnr(a, b):
 
 
 def test_one_clip_is_learned(trained, scene):
-    """After 360 steps: from a frame's layers the frame after next at over 30 dB; the frame itself is at some 24 dB."""
+    """From a frame's layers the frame after next at over 30 dB; the frame itself is at some 24 dB."""
     clip = open_clip(scene, cache=None)
     frames = clip.arrays(trained.config.canvas).astype("float32") / 255
     out = trained({"frame": frames[:-2], "next_frame": frames[2:]})

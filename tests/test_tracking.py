@@ -61,6 +61,19 @@ def test_two_that_cross_stay_themselves():
     assert found.count == 2 and min(overlap(found, owner)) > 0.9
 
 
+def test_the_motion_of_a_half_hidden_one_is_its_own():
+    frames, moving, _ = film((RED, CROSSING[0]), (BLUE, CROSSING[1]))
+    found = find_characters(frames, moving)
+    number = int(np.argmax([(found.mask(n)[0, 20:36, 4:20]).sum() for n in range(2)]))  # RED, which BLUE hides
+    known = ~np.isnan(found.motions[number]).any((1, 2))
+    assert 6 <= known.sum() < COUNT - 1  # in the meeting alone
+    shift = np.diff(CROSSING[0], axis=0) * 2 / np.array(SIZE[::-1])
+    centre = (CROSSING[0][:-1] + 8) * 2 / np.array(SIZE[::-1]) - 1
+    moved = np.einsum("tij,tj->ti", found.motions[number][..., :2], centre) + found.motions[number][..., 2]
+    error = np.abs(moved - centre - shift)[known] * np.array(SIZE[::-1]) / 2
+    assert np.median(error) < 0.2 and error.max() < 2  # pixels
+
+
 def test_twins_are_told_apart_by_their_motion():
     frames, moving, owner = film((RED, CROSSING[0]), (RED, CROSSING[1]))
     found = find_characters(frames, moving)

@@ -267,7 +267,7 @@ def test_configure():
     assert small.model.canvas[0] == 60 or small.model.canvas[0] % 4 == 0
 
 
-def test_a_model_folder(run, scene):
+def test_a_model_folder(run, trained, scene):
     assert {path.name for path in run.iterdir()} == {
         "1",
         "README.md",
@@ -278,12 +278,15 @@ def test_a_model_folder(run, scene):
         "model.keras",
     }
     config, metrics = read_config(run), json.loads((run / "metrics.json").read_text())
-    assert config.clips == ("first",) and config.model.canvas == (32, 48) and config.train.steps == 360
-    assert metrics["steps"] == 360 and metrics["seconds"] > 0 and metrics["device"] == training.device()
+    assert config.clips == ("first",) and config.model.canvas == (32, 48) and config.train.batch_size == 6
+    assert metrics["steps"] == config.train.steps and metrics["seconds"] > 0 and metrics["device"] == training.device()
     assert metrics["versions"]["tensorflow"] == tf.__version__
     assert {"scene_loss", "character_loss", "background_loss", "loss"} <= set(metrics["losses"])
     assert all(np.isfinite(value) for value in metrics["losses"].values())
-    assert load(run).config == config.model
+    loaded = load(run)
+    assert loaded.config == config.model
+    for ours, theirs in zip(trained.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert read_metrics(run) == metrics
 
 
@@ -292,10 +295,11 @@ def test_tensorboard_gets_the_losses_and_a_picture(run):
 
     events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0})  # all of them
     events.Reload()
+    steps = read_config(run).train.steps
     tags = events.Tags()["tensors"]
     for name in ("scene_loss", "character_loss", "background_loss", "loss"):
         values = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(name)]
-        assert [step for step, _ in values] == list(range(20, 361, 20)), name
+        assert [step for step, _ in values] == list(range(20, steps + 1, 20)), name
         assert name == "character_loss" or values[-1][1] < values[0][1], name  # at first f is nearly nothing
     (title,) = (tag for tag in tags if "character" in tag and "render" in tag)
     width, height, *pictures = tf.make_ndarray(events.Tensors(title)[0].tensor_proto)

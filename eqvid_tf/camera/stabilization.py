@@ -123,6 +123,11 @@ class StabilizedClip(Clip):
         reference_from_first, reference_from_second = homogeneous(self.camera.poses[[first, second]])
         return np.linalg.inv(reference_from_second) @ homogeneous(motion) @ reference_from_first
 
+    @property
+    def tracked_motion(self) -> np.ndarray | None:
+        """Motions [count - 1, 2, 3] of its character that are known better than from two frames, else nan."""
+        return None
+
     def hidden(self, index: int) -> np.ndarray | None:
         """Where a frame does not show what is there, bool [H, W], in the reference's coordinates; None: nowhere."""
         return None

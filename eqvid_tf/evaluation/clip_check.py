@@ -294,7 +294,7 @@ NEEDS_CARE = (
     _Rule(lambda r: min(r.size) < 48, "frames of {size[1]} x {size[0]} show little of a character."),
     _Rule(
         lambda r: r.movers > 1,
-        "{movers} things move apart from each other: they become one character together, with one motion.",
+        "{movers} things move apart from each other: each becomes a character; look at the masks where they meet.",
     ),
     _Rule(
         lambda r: 0.3 < r.mover_area <= 0.6,

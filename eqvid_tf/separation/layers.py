@@ -189,7 +189,9 @@ class ClipLayers:
         """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'."""
         if not self.model.T.learned:
             return self.clip.motion()
-        return self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)]).motions
+        estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)]).motions
+        tracked = self.clip.tracked_motion
+        return estimated if tracked is None or self.network_only else np.where(np.isnan(tracked), estimated, tracked)
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""

@@ -12,14 +12,19 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
-from eqvid_tf.pixels.morphology import dilate
+from eqvid_tf.pixels.morphology import dilate, fill_holes
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
 from eqvid_tf.separation.masks import difference_coverage
+from eqvid_tf.separation.motions import motion_from_canvas
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
 
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
+QUIET = 2.0  # grey levels of noise: a clip with less is drawn, not filmed
+CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim
+USUAL = 60  # percentile over the frames of a place's difference, that is usual there ...
+NOISIEST, BESIDES = 40, 8  # ... at most so many grey levels; twice it and so many more is moving
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -92,6 +97,11 @@ class SoloClip(StabilizedClip):
         background = fit(self.tracked.background.round().astype(np.uint8), canvas)
         return np.where(self.hidden_arrays(canvas)[..., None], background, self.tracked.clip.arrays(canvas))
 
+    @property
+    def tracked_motion(self) -> np.ndarray:
+        """Motions [count - 1, 2, 3] in meetings, where another may hide a part of the character; elsewhere nan."""
+        return motion_from_canvas(self.tracked.owners.motions[self.number], self.size, self.tracked.canvas)
+
     def hidden(self, index: int) -> np.ndarray:
         """Where other characters are, bool [H, W]."""
         return self.tracked.others(self.number, index)
@@ -146,10 +156,29 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     canvas = canvas_for(clip.size, min(LARGEST, *clip.size))
     frames = clip.arrays(canvas)
     background = first_background(frames)
-    moving = difference_coverage(frames, background, background_noise(frames, background)) > 0.5
+    moving = _moving(frames, background)
     owners = find_characters(frames, moving, most)
     known = _clip_background(clip, moving, canvas, background) if owners.count > 1 else background
     return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=known)
+
+
+def _moving(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
+    noise = background_noise(frames, background)
+    if np.mean(noise) < QUIET:
+        return difference_coverage(frames, background, noise) > 0.5
+    low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
+    differs = np.stack([np.maximum(low - frame, frame - high).max(-1) for frame in frames])
+    usual = np.minimum(np.percentile(differs, USUAL, axis=0), NOISIEST)
+    return np.stack([_solid(one, np.maximum(CLEARLY, 2 * usual + BESIDES)) for one in differs])
+
+
+def _solid(differs: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """The regions [h, w] that differ by more than the least in more than lines and specks, without holes."""
+    square = np.ones((3, 3), np.uint8)
+    seeds = cv2.morphologyEx((differs > least).astype(np.uint8), cv2.MORPH_OPEN, square)
+    solid = cv2.dilate(seeds, square) & (differs > FAINTLY).astype(np.uint8)
+    return fill_holes(cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0)
 
 
 def _clip_background(

@@ -13,6 +13,7 @@ import numpy as np
 
 from eqvid_tf.tracking.identities import Character, Identities
 from eqvid_tf.tracking.parts import find_tracklets
+from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
 
 IN_FRONT = 7  # frames over which it is decided who is in front
 WORST = 60.0  # grey levels of residual: more says no more about who is in front
@@ -29,10 +30,13 @@ class Owners:
     Attributes:
         owner: uint8 [T, h, w]: 0 nobody's, k + 1 character k's; character 0 covers most.
         count: of characters.
+        motions: of each character at each step in a meeting, where another may hide a part of it: forward, normalized
+            coordinates [count, T - 1, 2, 3]; nan where it is alone.
     """
 
     owner: np.ndarray
     count: int
+    motions: np.ndarray
 
     def mask(self, number: int) -> np.ndarray:
         """The visible coverage of a character, bool [T, h, w]."""
@@ -50,7 +54,15 @@ def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = N
         most: characters, those that cover most; None: as many as there are.
     """
     bodies = Identities(frames, moving, find_tracklets(frames, moving)).characters()
-    return _numbered(_Composition(frames, moving, bodies).owner(), most)
+    owner = _Composition(frames, moving, bodies).owner()
+    numbers = _lasting(owner)[:most]
+    numbered = np.zeros(owner.shape, np.uint8)
+    for number, body in enumerate(numbers):
+        numbered[owner == body] = number + 1
+    motions = [_meeting_motions(frames, moving, bodies[body]) for body in numbers]
+    return Owners(
+        owner=numbered, count=len(numbers), motions=np.reshape(motions, (len(numbers), len(frames) - 1, 2, 3))
+    )
 
 
 class _Composition:
@@ -129,15 +141,42 @@ class _Composition:
         return evidence
 
 
-def _numbered(owner: np.ndarray, most: int | None) -> Owners:
-    """Characters by how much they cover, without those that hardly show."""
-    bodies = [body for body in np.unique(owner) if body >= 0]
+def _lasting(owner: np.ndarray) -> list[int]:
+    """The bodies that more than hardly show, by how much they cover."""
+    bodies = [int(body) for body in np.unique(owner) if body >= 0]
     area = {body: int(np.count_nonzero(owner == body)) for body in bodies}
     frames = {body: int(np.count_nonzero((owner == body).any((1, 2)))) for body in bodies}
     fewest = min(FEWEST_FRAMES, len(owner) // 6)
     lasting = [b for b in bodies if frames[b] >= fewest and area[b] > LEAST_SHARE * max(area.values())]
-    lasting = sorted(lasting, key=lambda body: -area[body])[:most]
-    out = np.zeros(owner.shape, np.uint8)
-    for number, body in enumerate(lasting):
-        out[owner == body] = number + 1
-    return Owners(owner=out, count=len(lasting))
+    return sorted(lasting, key=lambda body: -area[body])
+
+
+def _meeting_motions(frames: np.ndarray, moving: np.ndarray, body: Sequence[Character]) -> np.ndarray:
+    """The motions of a body's largest member between frames, [T - 1, 2, 3]; nan where it is alone in both."""
+    height, width = moving.shape[1:]
+    normalized = np.array([[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]])
+    member, out = max(body, key=lambda one: one.mass), np.full((len(frames) - 1, 2, 3), np.nan)
+    for index in range(len(frames) - 1):
+        placed = member.placements.get(index + 1) or member.placements.get(index)
+        if placed is None:
+            continue
+        ends = [_place(placed.template, member, k, frames[k], moving[k]) for k in (index, index + 1)]
+        if all(end is not None and end.seen > SHOWN for end in ends):
+            first, second = (end.frame_from_template for end in ends if end)
+            motion = normalized @ second @ np.linalg.inv(first) @ np.linalg.inv(normalized)
+            out[index] = motion[:2]
+    return out
+
+
+def _place(
+    template: CharacterTemplate, member: Character, index: int, frame: np.ndarray, moving: np.ndarray
+) -> Placement | None:
+    """A character's template in a frame: where it was followed to, or where the character is alone there."""
+    known = member.placements.get(index)
+    if known is not None and known.template is template:
+        return known
+    if known is None and index not in member.parts:
+        return None
+    centre = known.centre if known is not None else member.parts[index].centre
+    start = template.placed(centre - template.centre - template.origin)
+    return template.fit(smooth(frame), moving.astype(np.float32), start)
