@@ -3,7 +3,7 @@
     python benchmarks/several.py SCENES SCORER --work DIR [--minutes M] [--layers-only] [--network-only]
 
 SCENES holds scene folders with characters/N/masks and shots.json; SCORER is the script that scores a folder of
-predictions (it takes SCENES, the predictions and --json FILE). The model is trained once, and each scene is done once, in
+predictions (it takes SCENES, the predictions, --json FILE). The model is trained once, each scene is done once, in
 --work: a run that was stopped goes on where it was. --layers-only leaves out the shots, which take minutes a scene. The
 figures go to benchmarks/results/several.json.
 """

@@ -24,8 +24,8 @@ SAME = 2.5  # mismatch up to which two tracklets show one character, through a m
 SAME_LATER = 1.9  # ... and where others lie between
 SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
 FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
-TOGETHER = 0.3  # change of the distance of two, relative to how far they travel: with less they are one body
-BESIDE = 2.2  # sums of the radii: how far apart the middles of one body's parts may be
+TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
+BESIDE = 2.8  # sums of the radii: how far apart the middles of one body's parts may be
 CLEARLY_SEEN = 0.4  # share of a template from which its place says how a character moves
 
 
