@@ -176,9 +176,9 @@ def stage(scene, tmp_path_factory):
         },
         {
             "name": "still",
-            "character": f"{ours}/00002.png",
+            "character": f"{ours}/00003.png",  # in the middle: of wider frames the narrow picture shows no more
             "background": str(folder / "still.png"),
-            "motion_from": [f"{ours}/00010.png", f"{ours}/00002.png"],
+            "motion_from": [f"{ours}/00016.png", f"{ours}/00003.png"],
             "about": "character",
         },
         {"name": "scene", "character": "still.png", "background": "wide/background.png", "motion": STILL},
