@@ -20,6 +20,7 @@ from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.output import new_folder, write_text
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation.comparison import evaluate, score_model
+from eqvid_tf.evaluation.scorecard import Scorecard
 from eqvid_tf.model_folder import load, read_config, read_metrics
 from eqvid_tf.pixels.sheets import text_table
 from eqvid_tf.synthetic.scenes import write_scenes
@@ -32,7 +33,7 @@ MODELS = {  # name -> (scenes, minutes of training on two cores)
     "drawn-wide": (["wide-slime", "wide-beetle"], 5.0),
 }
 SHOTS, SEEDS = 6, (0, 1)
-BRIEF = 10  # frames of a scene in the quick figures
+BRIEF = 16  # frames of a scene in the quick figures
 
 
 def scenes(names: list[str], folder: Path, shots: int = SHOTS, **changes: int) -> list[Path]:
@@ -47,13 +48,18 @@ def figures(run: Path, folders: list[Path], place: Path) -> tuple[dict, np.ndarr
     model = load(run)
     cards, sheet = evaluate(model, folders, place / "all", cache=None)
     alone = score_model(model, folders, place / "alone", network_only=True, cache=None)
-    found = {"eqvid": cards["eqvid"].mean, "network only": alone.mean, "scissors": cards["scissors"].mean}
-    return {name: {column: round(value, 4) for column, value in row.items()} for name, row in found.items()}, sheet
+    return means({"eqvid": cards["eqvid"], "network only": alone, "scissors": cards["scissors"]}), sheet
+
+
+def means(cards: dict[str, Scorecard]) -> dict:
+    """Scorecards' means, rounded."""
+    return {name: {column: round(value, 4) for column, value in card.mean.items()} for name, card in cards.items()}
 
 
 def quick_figures(run: Path, names: list[str], place: Path) -> dict:
-    """Figures of the last two scenes, of few frames and one shot of each kind: a test measures them again."""
-    return figures(run, scenes(names[-2:], place / "scenes", shots=1, frames=BRIEF), place)[0]
+    """Figures of the last two scenes, of fewer frames and one shot of each kind: a test measures them again."""
+    cards, _ = evaluate(load(run), scenes(names[-2:], place / "scenes", shots=1, frames=BRIEF), place, cache=None)
+    return means(cards)
 
 
 def trained(name: str, seed: int, folders: list[Path], minutes: float, work: Path) -> Path:
