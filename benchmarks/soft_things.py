@@ -71,8 +71,8 @@ def separate(name: str, frames: np.ndarray, scene, work: Path, minutes: float) -
     from eqvid_tf.config import Config, TrainConfig
     from eqvid_tf.evaluation.scorecard import mask_iou, psnr
     from eqvid_tf.model_folder import load
+    from eqvid_tf.separation.characters import ClipCharacters
     from eqvid_tf.separation.folder import write_layers
-    from eqvid_tf.separation.layers import ClipLayers
     from eqvid_tf.training.train import configure, train
 
     place = work / name.replace(" ", "-")
@@ -80,7 +80,7 @@ def separate(name: str, frames: np.ndarray, scene, work: Path, minutes: float) -
         write_png(place / "frames" / f"{index:05d}.png", frame)
     clip = open_clip(place / "frames", cache=None)
     train(configure(Config(train=TrainConfig(minutes=minutes)), [clip]), [clip], place / "run")
-    write_layers(ClipLayers(load(place / "run"), clip), place / "layers")
+    write_layers(ClipCharacters(load(place / "run"), clip), place / "layers")
     masks = np.stack([read_image(path)[..., 0] for path in sorted((place / "layers/masks").iterdir())]) / 255
     shadow = np.stack([shadow_of(mask) for mask in scene.masks]) > 0.5
     return rounded(
