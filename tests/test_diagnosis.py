@@ -1,13 +1,15 @@
 """Each trivial solution is brought about, and noticed by its name in the training log; a healthy model gets none."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
-from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.pairs import pairs
 from eqvid_tf.training import callbacks, diagnosis
 from eqvid_tf.training import train as training
 
@@ -23,121 +25,141 @@ NAMES = (
 
 @pytest.fixture
 def learn(scene, tmp_path, monkeypatch):
-    """Trains on the scene at 16 px, without an export; gives the metrics (None if it collapsed) and the log."""
+    """Trains on the scene at 16 px, without an export; gives the metrics and the log.
+
+    Hints count in full all along, so that a first diagnosis can come early.
+    """
     monkeypatch.setattr(training, "write_model", lambda *_: None)
     clip = open_clip(scene, cache=None)
 
-    def learn(model, loss=None, callbacks=(), diagnosis=None, **settings):
-        lines, metrics = [], None
+    def learn(model, loss, first, interval, callbacks=(), **settings):
+        lines = []
         config = Config(
-            model=ModelConfig(**{"width": 8, **model}),
-            loss=loss or LossConfig(),
+            model=ModelConfig(**model),
+            loss=loss,
             train=TrainConfig(batch_size=4, image_size=16, **settings),
-            diagnosis=diagnosis or DiagnosisConfig(),
+            schedule=ScheduleConfig(warm_up=5, hints_full=0.0, hints_faded=first, hint_reminder=1.0, refreshes=()),
+            diagnosis=DiagnosisConfig(interval=interval),
         )
-        try:
-            metrics = training.train(
-                training.configure(config, [clip]), [clip], tmp_path / "run", callbacks=callbacks, log=lines.append
-            )
-        except training.Collapsed as error:
-            lines.append(f"collapsed: {error}")
+        folder = tmp_path / "run"
+        metrics = training.train(
+            training.configure(config, [clip]), [clip], folder, callbacks=callbacks, log=lines.append
+        )
         return metrics, lines
 
     return learn
 
 
-def named(lines, name):
-    return any(f": {name} (" in line for line in lines)
+def with_bias(layer, values):
+    """Puts a layer where a training that went wrong would have left it."""
+    layer.bias.assign(values)
+
+
+SPOIL = {
+    diagnosis.F_CARRIES_BACKGROUND: lambda model: with_bias(model.f.head, [20.0, 0, 0, 0, 0]),
+    diagnosis.F_EMPTY: lambda model: with_bias(model.f.head, [-20.0, 0, 0, 0, 0]),
+    diagnosis.H_CARRIES_CHARACTER: lambda model: with_bias(model.h.head, [-20.0]),
+    diagnosis.MOTION_IDENTITY: lambda model: with_bias(model.f.head, [-20.0, 0, 0, 0, 0]),
+    diagnosis.MOTION_UNRELATED: lambda model: with_bias(model.T.out, [0.0, 0, 5, 0, 0, -5]),
+}
 
 
 class Spoil(keras.callbacks.Callback):
-    """Puts a model, once, where a training that went wrong would have left it."""
+    """Spoils a model from within its training: {step: name of a trivial solution}."""
 
-    def __init__(self, spoil):
+    def __init__(self, at):
         super().__init__()
-        self.spoil = spoil
+        self.at = at
 
     def on_train_begin(self, logs=None):
-        if self.spoil:
-            self.spoil(self.model)
-        self.spoil = None
+        self.on_train_batch_end(0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if name := self.at.pop(int(self.model.optimizer.iterations), None):
+            SPOIL[name](self.model)
 
 
-BAD = {  # a bad configuration: (names, of the model, losses, spoil, settings)
-    "losses that are not balanced": (
-        (diagnosis.F_EMPTY, diagnosis.SCALE_DRIFT, diagnosis.H_CARRIES_CHARACTER),
-        {"width": 4, "estimator": "known", "structure": "plain"},
-        LossConfig(character=100.0, background=0.0, hint=0.0),
-        None,
-        {"learning_rate": 1e-2},
-    ),
-    "no hints, and f begins with everything": (
-        (diagnosis.F_CARRIES_BACKGROUND,),
-        {"estimator": "known"},
-        LossConfig(hint=0.0, scene=0.0),
-        lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0]),
-        {},
-    ),
-    "no hints, and f begins with nothing": (
-        (diagnosis.F_EMPTY,),
-        {"estimator": "known"},
-        LossConfig(hint=0.0, scene=0.0),
-        lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0]),
-        {},
-    ),
-    "no labels, and T begins elsewhere": (
-        (diagnosis.MOTION_UNRELATED,),
-        {},
-        LossConfig(label=0.0, scene=0.0, character=0.0),
-        lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5]),
-        {},
-    ),
-}
+def check_recovered(name, lines):
+    """It was noticed, with when and what was measured, treated, and then gone."""
+    noticed = next(k for k, line in enumerate(lines) if f": {name} (" in line)
+    assert lines[noticed].startswith("step ") and "share " in lines[noticed]
+    treated = next(k for k, line in enumerate(lines) if k > noticed and "remedy: hints in full" in line)
+    assert any(line.endswith(f"no longer: {name}") for line in lines[treated:]), lines
 
 
-@pytest.mark.parametrize("bad", BAD)
-def test_a_bad_configuration_is_noticed_and_recovered_from(bad, learn):
-    names, model, loss, spoil, settings = BAD[bad]
-    metrics, lines = learn(model, loss, callbacks=[Spoil(spoil)], steps=400, **settings)
-    for name in names:
-        assert named(lines, name), lines
-    line = next(line for line in lines if names[0] in line)
-    assert line.startswith("step ") and "share " in line  # when, and what was measured
-    assert any("remedy: hints in full" in line for line in lines)
-    assert metrics and metrics["verdict"] == [], (metrics, lines)
+def test_losses_that_are_not_balanced_are_noticed_and_recovered_from(learn):
+    loss = LossConfig(character=100.0, background=0.0, hint=0.0)
+    model = {"width": 4, "estimator": "known", "structure": "plain"}
+    metrics, lines = learn(model, loss, 0.4, 0.15, steps=220, learning_rate=1e-2)
+    for name in (diagnosis.F_EMPTY, diagnosis.SCALE_DRIFT, diagnosis.H_CARRIES_CHARACTER):
+        check_recovered(name, lines)
+    assert metrics["verdict"] == [], (metrics, lines)
 
 
-SPOILT = {
-    diagnosis.F_CARRIES_BACKGROUND: ("known", lambda model: model.f.head.bias.assign([20.0, 0, 0, 0, 0])),
-    diagnosis.F_EMPTY: ("known", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
-    diagnosis.H_CARRIES_CHARACTER: ("known", lambda model: model.h.head.bias.assign([-20.0])),
-    diagnosis.MOTION_IDENTITY: ("features", lambda model: model.f.head.bias.assign([-20.0, 0, 0, 0, 0])),
-    diagnosis.MOTION_UNRELATED: ("features", lambda model: model.T.out.bias.assign([0.0, 0, 5, 0, 0, -5])),
-}
-
-
-@pytest.mark.parametrize("name", SPOILT)
-def test_each_trivial_solution_has_its_name(name, learn, monkeypatch):
-    estimator, spoil = SPOILT[name]
-    start = training.new_model
+def test_trivial_solutions_are_noticed_and_recovered_from(learn, monkeypatch):
+    """Without hints f begins with everything; once that is treated, T is put elsewhere."""
+    start, treat = training.new_model, callbacks.treat
 
     def eagerly(*args):
         model = start(*args)
-        model.run_eagerly = True  # one step: to trace it takes longer
+        model.run_eagerly = True  # until the first remedy: to trace a few steps takes longer
         return model
 
+    def treated(model, names):
+        model.run_eagerly = False
+        return treat(model, names)
+
     monkeypatch.setattr(training, "new_model", eagerly)
-    at_once = DiagnosisConfig(least_steps=0)
-    metrics, lines = learn(
-        {"estimator": estimator}, callbacks=[Spoil(spoil)], diagnosis=at_once, steps=1, learning_rate=1e-6
+    monkeypatch.setattr(callbacks, "treat", treated)
+    at = {0: diagnosis.F_CARRIES_BACKGROUND, 64: diagnosis.MOTION_UNRELATED}
+    loss = LossConfig(hint=0.0, scene=0.0)
+    metrics, lines = learn({"width": 8}, loss, 0.01, 0.15, [Spoil(dict(at))], steps=140)
+    for name in at.values():
+        check_recovered(name, lines)
+    assert metrics["verdict"] == [], (metrics, lines)
+
+
+@pytest.fixture(scope="module")
+def models(scene):
+    """An untrained model of each estimator, and pairs that its symptoms are measured on."""
+    clip, found = open_clip(scene, cache=None), {}
+    for estimator in ("known", "features"):
+        config = Config(model=ModelConfig(width=8, estimator=estimator), train=TrainConfig(image_size=16))
+        config = training.configure(config, [clip])
+        material = training.prepare([clip], config.model.canvas, print)
+        model = training.new_model(config, material.backgrounds)
+        pair = next(iter(pairs(material.clips, config.model.canvas, batch_size=4, known=estimator == "known", seed=1)))
+        found[estimator] = model, pair, model.get_weights()
+    return found
+
+
+@pytest.mark.parametrize("name", SPOIL)
+def test_each_trivial_solution_has_its_name(name, models):
+    model, pair, weights = models["features" if "motion" in name else "known"]
+    model.set_weights(weights)
+    start = diagnosis.symptoms(model, pair)
+    SPOIL[name](model)
+    assert name in diagnosis.verdict(diagnosis.symptoms(model, pair), start, DiagnosisConfig())
+
+
+@pytest.mark.parametrize("name", [diagnosis.H_CARRIES_CHARACTER, diagnosis.MOTION_IDENTITY, diagnosis.MOTION_UNRELATED])
+def test_a_training_that_ends_with_useless_motions_says_so(name, tmp_path, monkeypatch):
+    """Its folder is written all the same, and metrics.json names what is wrong with it."""
+    written = []
+    monkeypatch.setattr(training, "write_model", lambda model, config, metrics, *_: written.append(metrics))
+    learned = SimpleNamespace(
+        clock=SimpleNamespace(step=100, seconds=1.0, losses={}),
+        diagnosis=SimpleNamespace(examine=lambda: (HEALTHY, [name])),
     )
-    assert named(lines, name), lines
-    collapsed = name in (diagnosis.MOTION_IDENTITY, diagnosis.MOTION_UNRELATED)
-    assert (metrics is None) == collapsed
-    if collapsed:
-        assert f": {name}: " in lines[-1] and "Train longer" in lines[-1]
+    finish = lambda: training.finish(None, Config(), training.TrainingClips(), tmp_path, learned)
+    if name == diagnosis.H_CARRIES_CHARACTER:
+        finish()
     else:
-        assert name in metrics["verdict"]
+        with pytest.raises(training.Collapsed, match=f": {name}: .*Train longer"):
+            finish()
+    assert written[0]["verdict"] == [name]
+    learned.clock.step = 99  # too short a training to expect more of
+    finish()
 
 
 def test_a_healthy_model_gets_no_name(run):
