@@ -117,7 +117,7 @@ def test_compile_fit_evaluate_predict(tmp_path):
     stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=2)
     history = model.fit(
         data.shuffle(32, seed=0).batch(8).repeat(),
-        steps_per_epoch=20,
+        steps_per_epoch=40,
         epochs=9,
         verbose=0,
         shuffle=False,
