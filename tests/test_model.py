@@ -49,6 +49,14 @@ def scrambled(model):
     return model
 
 
+@pytest.fixture
+def untraced():
+    """A model's faces run as they are written: to trace one takes longer than to use it once."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 # -- the equation --------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +177,7 @@ def test_xla_is_not_chosen_where_there_is_a_gpu(monkeypatch):
 def test_frames_whose_size_is_known_only_at_run_time():
     """Any size, also other than the canvas, through the losses of training."""
     model = make("features", stride=2)
+    model.T.steps = 1  # refinements: to trace three takes a long time
     spec = {name: tf.TensorSpec((None, None, None, 3), tf.float32) for name in ("frame", "next_frame")}
     terms = tf.function(lambda pair: model.losses_of(pair, training=True), input_signature=[spec], autograph=False)
     for canvas in ((16, 24), (17, 13)):
@@ -186,7 +195,7 @@ def dtype(value):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(policy):
+def test_mixed_precision(policy, untraced):
     keras.config.set_dtype_policy(policy)
     model, pair = make("features"), a_batch()
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
@@ -291,13 +300,13 @@ from test_model import a_batch, dataset, make
 def trained(scope, estimator, steps):
     with scope:
         model = make(estimator)
-        model.compile(optimizer=keras.optimizers.SGD(0.1))
+        model.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
     history = model.fit(dataset(4 * steps), verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
     return model.get_weights(), history["loss"][0]
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-(one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 3), trained(strategy.scope(), "known", 3)
+(one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 2), trained(strategy.scope(), "known", 2)
 difference = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
 start = make("known").get_weights()
 with strategy.scope():
@@ -327,7 +336,7 @@ def test_two_devices_learn_what_one_learns():
 # -- saving --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("estimator", ["features", "frames", "known"])
+@pytest.mark.parametrize("estimator", ["features", "frames"])
 def test_a_saved_model_is_the_same_to_the_bit(estimator, tmp_path):
     model, pair = (
         scrambled(make(estimator, LossConfig(scene=3.0), structure="partition", memory=2, stride=2)),
@@ -352,7 +361,7 @@ def test_a_saved_model_is_the_same_to_the_bit(estimator, tmp_path):
 # -- its faces, and what one clip taught ---------------------------------------------------------------------------
 
 
-def test_faces():
+def test_faces(untraced):
     model, pair = scrambled(make("features", stride=4)), a_batch(canvas=(17, 22))
     x, x2, other = pair["frame"], pair["next_frame"], a_batch(canvas=(17, 22), seed=7)["frame"]
     character, background, mask = model.separate(x)
@@ -402,7 +411,7 @@ def test_backgrounds_that_are_given_are_not_learned():
         model = make(memory=2, given=given)
         before = np.array(model.h.pictures)
         model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
-        model.fit(dataset(), verbose=0, shuffle=False)
+        model.fit(dataset(4), verbose=0, shuffle=False)
         moved[given] = np.abs(model.h.pictures - before).max()
     assert moved[True] == 0 < moved[False]
 
