@@ -26,6 +26,7 @@ from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.evaluation import demo
 from eqvid_tf.serving import saved_model
 from eqvid_tf.synthetic.scenes import write_scenes
+from eqvid_tf.training import train
 
 FLAGS = {
     "demo": ["--output"],
@@ -225,10 +226,14 @@ def test_evaluate(run, loaded, scene, tmp_path, call):
     assert json.loads(found.read_text()) == figures
 
 
-def test_export_rewrites_the_saved_model(run, tmp_path, call, monkeypatch):
+@pytest.fixture
+def one_endpoint(monkeypatch):
+    """Of a SavedModel one endpoint is written: the others take seconds."""
     every = saved_model.endpoints
-    one = lambda model: {"decode": every(model)["decode"]}  # the others take seconds
-    monkeypatch.setattr(saved_model, "endpoints", one)
+    monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": every(model)["decode"]})
+
+
+def test_export_rewrites_the_saved_model(run, tmp_path, call, one_endpoint):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "1" / "saved_model.pb").write_bytes(b"damaged")
     code, out, _ = call("export", folder)
@@ -275,14 +280,30 @@ def steps_of(checkpoint):
     return int(optimizer.iterations)
 
 
-def test_a_training_survives_kill_ctrl_c_and_a_full_disk(scene, run, tmp_path, call, monkeypatch):
+@pytest.fixture
+def resumed_eagerly(monkeypatch):
+    """A training that goes on does so step by step: to trace one takes longer than to do a few."""
+    load = train.load_checkpoint
+
+    def loaded(folder):
+        model = load(folder)
+        model.run_eagerly = True
+        return model
+
+    monkeypatch.setattr(train, "load_checkpoint", loaded)
+
+
+def test_a_training_survives_kill_ctrl_c_and_a_full_disk(
+    scene, run, tmp_path, call, monkeypatch, one_endpoint, resumed_eagerly
+):
     folder = shutil.copytree(run, tmp_path / "run")  # over a model that is there: it stays until the new one is whole
     (folder / "2").mkdir()
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
     checkpoint = folder / "checkpoint.keras"
     written = lambda: checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     words = ["train", scene, "--output", folder, "--cache", "none"]
-    tiny = ["--estimator", "known", "--width", 4, "--image-size", 16, "--batch-size", 2, "--steps", 10**6]
+    tiny = ["--estimator", "known", "--structure", "plain", "--width", 4, "--image-size", 16]
+    tiny += ["--batch-size", 2, "--steps", 10**6]
 
     # killed, in a process of its own, which starts quietly
     command = [sys.executable, "-c", TRAIN_FOREVER, *map(str, [*words, *tiny, "--overwrite"])]

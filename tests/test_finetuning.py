@@ -12,10 +12,11 @@ from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.model_folder import load, read_config
 from eqvid_tf.serving import saved_model
-from eqvid_tf.training import finetuning, material
+from eqvid_tf.training import callbacks, finetuning, material
+from eqvid_tf.training.hints import first_hints
 from eqvid_tf.training.train import prepare
 
-SHORT = TrainConfig(steps=3, batch_size=4, keep_frames=True)
+SHORT = TrainConfig(steps=1, batch_size=4, keep_frames=True)
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def second(scene):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Steps without a trace, for a few cost less than one; and of a SavedModel one endpoint (see test_export.py)."""
+    """A step without a trace, hints as at the start, and of a SavedModel one endpoint (see test_export.py)."""
     endpoints, compile_model = saved_model.endpoints, finetuning.compile_model
 
     def eagerly(model, train):
@@ -34,6 +35,7 @@ def quick(monkeypatch):
         return model
 
     monkeypatch.setattr(finetuning, "compile_model", eagerly)
+    monkeypatch.setattr(callbacks, "refresh_hints", lambda model, frames, *_: first_hints(frames))
     monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 
 
@@ -79,7 +81,7 @@ def test_into_a_new_folder(run, second, tmp_path, quick):
     before, lines = files(run), []
     metrics = finetuning.finetune(run, [second], tmp_path / "new", train=SHORT, log=lines.append)
     assert files(run) == before and not lines
-    assert metrics["finetuned_from"] == run.name and metrics["steps"] == 3
+    assert metrics["finetuned_from"] == run.name and metrics["steps"] == SHORT.steps
     config = read_config(tmp_path / "new")
     assert config.clips == ("first", "second") and config.model.memory == 2
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
