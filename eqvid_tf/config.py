@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 FORMAT = 1  # of a model folder; a folder written by a later format is refused
 
@@ -38,11 +41,49 @@ class ModelConfig:
     given: bool = _option(
         False, "the backgrounds in memory are given, not learned; training from clips sets it", hidden=True
     )
+    clip_of: tuple[int, ...] = _option(
+        (), "the clip of the character at each place in memory; empty: a clip shows one character", hidden=True
+    )
+    name_of: tuple[int, ...] = _option(
+        (), "the number of the name of the character at each place in memory, -1 for none", hidden=True
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
         object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
         _check_least(self, width=1, memory=1, channels=0)
+        if self.clip_of and (self.structure != "partition" or self.estimator == "known"):
+            raise ValueError("several characters in a clip need the partition, and an estimator of motions")
+        if not len(self.clip_of) == len(self.name_of) == (self.memory if self.clip_of else 0):
+            raise ValueError(f"clip_of and name_of must be empty, or have one number for each of {self.memory} places")
+
+    @property
+    def characters(self) -> int:
+        """How many names the model has for characters; 1 where each clip shows one."""
+        return max(self.name_of, default=0) + 1
+
+    def with_clips(self, clip_of: Sequence[int], known: int = 0) -> ModelConfig:
+        """The same networks with room in memory for more characters, each at a place of its own.
+
+        Where some clip shows several, all have names of their own; where none does, none needs any.
+
+        Args:
+            clip_of: of each new character the number of its clip, among the new ones.
+            known: how many characters are known already.
+        """
+        several = bool(known and self.clip_of) or len(set(clip_of)) < len(clip_of)
+        both = ((), ())
+        if several:
+            clips, names = (self.clip_of, self.name_of) if known and self.clip_of else (tuple(range(known)),) * 2
+            first, name = (max(numbers, default=-1) + 1 for numbers in (clips, names))
+            both = (*clips, *(first + clip for clip in clip_of)), (*names, *range(name, name + len(clip_of)))
+        memory = known + len(clip_of)
+        return dataclasses.replace(self, memory=memory, given=True, clip_of=both[0], name_of=both[1])
+
+    def places_of_names(self) -> np.ndarray:
+        """Which places in memory have each name, float32 [K, places], 0 or 1."""
+        names = np.arange(self.characters)[:, None]
+        return (names == np.array(self.name_of)[None]).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

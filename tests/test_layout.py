@@ -16,7 +16,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "synthetic": ("data", "pixels"),
     "tracking": (),
     "camera": ("data", "pixels", "progress"),
-    "serving": ("core", "data", "pixels"),
+    "serving": ("blocks", "core", "data", "pixels"),
     "model_folder": ("config", "core", "data", "serving"),
     "separation": ("blocks", "camera", "core", "data", "pixels", "progress", "tracking"),
     "training": ("camera", "config", "core", "data", "model_folder", "pixels", "progress", "separation"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from eqvid_tf.blocks import stacking
 from eqvid_tf.config import LossConfig, ModelConfig
 from eqvid_tf.core import affine, augmentation, losses
 from eqvid_tf.core.augmentation import recompose
@@ -234,7 +235,7 @@ def test_a_gradient_too_small_for_half_a_float_is_scaled():
     assert np.linalg.norm(half - exact) < 0.2 * np.linalg.norm(exact)
 
 
-def test_every_second_pair_is_recomposed_from_what_is_known(monkeypatch):
+def test_half_of_the_pairs_are_recomposed_from_what_is_known(monkeypatch):
     """A character where its motion carries it, over a stored background; the other pairs stay as they are."""
     monkeypatch.setattr(augmentation, "_GAIN", 0.0)
     model = make(canvas=(24, 24), memory=2)
@@ -247,12 +248,12 @@ def test_every_second_pair_is_recomposed_from_what_is_known(monkeypatch):
     pairs["frame"] += (1 - pairs["hint"]) * (ramps[clip] - ramps[0]).astype("float32")
     made = recompose(pairs, model.h.recall(pairs["frame"])[0], model.random)
     made = {name: np.asarray(value) for name, value in made.items()}
-    assert made["made"].tolist() == [1, 0] * 4
+    assert made["made"].tolist() == [1] * 4 + [0] * 4
     for name in pairs:
-        np.testing.assert_array_equal(made[name][1::2], pairs[name][1::2])
-    np.testing.assert_array_equal(made["motion"][1::2], np.tile(np.eye(2, 3), (4, 1, 1)))
+        np.testing.assert_array_equal(made[name][4:], pairs[name][4:])
+    np.testing.assert_array_equal(made["motion"][4:, 0], np.tile(np.eye(2, 3), (4, 1, 1)))
     backgrounds = []
-    for i in range(0, 8, 2):
+    for i in range(4):
         both = [made[name][i] for name in ("frame", "next_frame")]
         masks = [made[name][i] for name in ("hint", "next_hint")]
         assert all(0 <= mask.min() and mask.max() <= 1 for mask in masks)
@@ -260,8 +261,8 @@ def test_every_second_pair_is_recomposed_from_what_is_known(monkeypatch):
         assert min(map(max, off)) < 0.01, "both frames show nothing but one background beside the character"
         behind = int(np.argmin([max(pair) for pair in off]))
         backgrounds.append(behind == clip[i])
-        moved = np.asarray(warp(masks[0][None], affine.invert(made["motion"][i])[None]))[0]
-        inside = np.asarray(warp(np.ones_like(masks[0][None]), affine.invert(made["motion"][i])[None]))[0] > 0.99
+        moved = np.asarray(warp(masks[0][None], affine.invert(made["motion"][i])))[0]
+        inside = np.asarray(warp(np.ones_like(masks[0][None]), affine.invert(made["motion"][i])))[0] > 0.99
         assert np.abs((moved - masks[1]) * inside).mean() < 0.02 and not np.allclose(masks[0], masks[1])
     assert len(set(backgrounds)) == 2, "some on their own background, some on the other"
 
@@ -270,11 +271,75 @@ def test_a_recomposed_pair_has_an_exposure_of_its_own():
     pairs, _ = easy_pairs(8)
     white = np.ones_like(pairs["frame"])
     made = recompose({**pairs, "hint": 0 * pairs["hint"]}, 0.5 * white, keras.random.SeedGenerator(3))
-    gains = np.asarray(made["frame"])[::2] / 0.5
+    gains = np.asarray(made["frame"])[:4] / 0.5
     # One for all of a frame, another for each pair.
     assert np.ptp(gains, axis=(1, 2, 3)).max() < 1e-6 < np.ptp(gains[:, 0, 0, 0])
     assert np.exp(-augmentation._GAIN) <= gains.min() and gains.max() <= np.exp(augmentation._GAIN)
-    np.testing.assert_allclose(made["next_frame"][::2], made["frame"][::2], atol=1e-6)
+    np.testing.assert_allclose(made["next_frame"][:4], made["frame"][:4], atol=1e-6)
+
+
+def test_of_a_recomposed_pair_the_last_character_is_in_front():
+    pairs, _ = easy_pairs(8)
+    two = {**pairs, **{key: np.repeat(pairs[key], 2, -1) for key in ("hint", "next_hint")}}
+    made = recompose(two, 0 * pairs["frame"], keras.random.SeedGenerator(3))
+    hint, motion = np.asarray(made["hint"])[:4], np.asarray(made["motion"])
+    assert hint.shape == (4, 24, 24, 2) and motion.shape == (8, 2, 2, 3) and not np.allclose(motion[:, 0], motion[:, 1])
+    assert hint.sum(-1).max() <= 1 + FLOAT32
+    apart = recompose(pairs, 0 * pairs["frame"], keras.random.SeedGenerator(3))  # of one character nothing is hidden
+    whole = np.asarray(apart["hint"])[:4].sum()
+    assert 0 < hint[..., 0].sum() < 0.999 * whole * 2, "the first is hidden in places"
+
+
+# -- several characters ------------------------------------------------------------------------------------------------
+
+
+def several(**settings):
+    """An untrained model of two clips, of two characters and one."""
+    keras.utils.set_random_seed(1)
+    return scrambled(EquivariantVideoModel(ModelConfig(**{**SMALL, **settings}).with_clips([0, 0, 1])))
+
+
+def test_the_characters_of_a_clip_share_what_f_sees(untraced):
+    model, frame = several(), a_batch()["frame"]
+    features = model.f(frame)
+    both = np.asarray(model.characters_in(frame, features, np.array([[0, 1]] * 4)))
+    assert np.ptp(both[:, 0] / (both[:, 0] + both[:, 1] + 1e-9)) > 1e-3, "the share differs from place to place"
+    np.testing.assert_allclose(both.sum(1), features, atol=FLOAT32)
+    alone = model.characters_in(frame, features, np.array([[2, -1]] * 4))
+    np.testing.assert_allclose(alone[:, 0], features, atol=FLOAT32)
+    assert not np.any(alone[:, 1])
+    model.h.remember(np.stack([frame[0], frame[0], frame[1]]))
+    named = np.asarray(model.characters_in(frame, features))  # of the clip whose background a frame shows
+    np.testing.assert_allclose(named[0, 2], 0, atol=1e-3)
+    np.testing.assert_allclose(named[1, 2], features[1], atol=1e-3)
+
+
+def test_the_equation_is_a_sum_over_the_characters(untraced):
+    """Each moved by its own motion; where two meet, who is in front hides the other."""
+    model, pair = several(estimator="features"), a_batch()
+    pair["places"] = np.array([[0, 1]] * 4)
+    pair["motion"] = np.stack([pair["motion"], affine.invert(pair["motion"])], 1)
+    pair["made"] = np.ones(4, "float32")  # the motions are known
+    out = model.layers_of(pair)
+    moved = np.stack([warp(out["fx"][:, k], affine.invert(pair["motion"][:, k]), cubic=True) for k in (0, 1)], 1)
+    np.testing.assert_allclose(out["moved"], moved, atol=1e-4)
+    p, seen = moved[..., 3:4], np.asarray(out["fx2"])[..., 3:4]
+    won = (p[:, 0] * p[:, 1] * (seen[:, 1] - seen[:, 0])).sum((1, 2, 3)) >= 0  # the second is in front
+    first, second = (np.where(front, 1.0, 0.0)[:, None, None, None] for front in (~won, won))
+    total = moved[:, 0] * (1 - second * p[:, 1]) + moved[:, 1] * (1 - first * p[:, 0])
+    np.testing.assert_allclose(out["rendered"], model.g(total.astype("float32") + out["hx"]), atol=1e-4)
+
+
+def test_who_is_in_front():
+    """Who is seen where two overlap; of two that do not, who reaches lower."""
+    cover = np.zeros((1, 2, 4, 4, 1), "float32")
+    cover[0, 0, :3, 1:3], cover[0, 1, 1:, 1:3] = 1, 1
+    seen = cover.copy()
+    seen[0, 1, :3] = 0  # where they overlap, the first is seen
+    assert stacking.order(stacking.in_front(cover, seen)).numpy().tolist() == [[1, 0]]
+    assert stacking.order(stacking.lower_in_front(cover)).numpy().tolist() == [[0, 1]]
+    total = stacking.stack(cover, cover, stacking.in_front(cover, seen))
+    assert np.asarray(total)[0, :, 1, 0].tolist() == [1, 1, 1, 1]
 
 
 def test_a_batch_of_one_pair_trains():

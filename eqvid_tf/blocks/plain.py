@@ -41,6 +41,10 @@ class Encoder(Network):
         frame = ops.cast(frame, self.compute_dtype)
         return pool(self.encode(pad_to_multiple(frame, self.stride), training), self.stride)
 
+    def coverage(self, features: tf.Tensor) -> tf.Tensor:
+        """The coverage in a map [..., c'], [..., 1]; of bare networks 0, as none is known."""
+        return ops.zeros_like(features[..., :1])
+
     @property
     def takes_layer(self) -> bool:
         """Whether a cut-out can replace colour and coverage in its map, see `CharacterEncoder.replace_layer`."""

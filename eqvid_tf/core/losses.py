@@ -18,13 +18,14 @@ def scene_loss(rendered: tf.Tensor, next_frame: tf.Tensor) -> tf.Tensor:
 
 
 def character_loss(moved: tf.Tensor, next_character: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
-    """L_c = | T^z f(x) - f(x') |, where the warp did not bring in the outside.
+    """L_c = | T^z f(x) - f(x') |, where the warp did not bring in the outside; the sum over the characters.
 
-    Shapes: moved, next_character [B, h', w', c']; inside [B, h', w', 1], 1 where the moved map is known -> scalar.
+    Shapes: moved, next_character [B, K, h', w', c'] (or of one character [B, h', w', c']); inside the same with one
+    channel, 1 where the moved map is known -> scalar.
     """
     inside = ops.cast(inside, "float32")
-    distance = ops.mean(_distance(moved, next_character) * inside, (1, 2, 3))
-    return ops.mean(distance / (ops.mean(inside, (1, 2, 3)) + 1e-6))  # a mean over the batch, so that replicas add up
+    distance = ops.mean(_distance(moved, next_character) * inside, (-3, -2, -1))
+    return _over_characters(distance / (ops.mean(inside, (-3, -2, -1)) + 1e-6))
 
 
 def background_loss(background: tf.Tensor, next_background: tf.Tensor) -> tf.Tensor:
@@ -36,13 +37,16 @@ def background_loss(background: tf.Tensor, next_background: tf.Tensor) -> tf.Ten
 
 
 def coverage_loss(coverage: tf.Tensor, hint: tf.Tensor, weight: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """Helper: mean binary cross-entropy of a coverage against a hint of it, the teacher of the first minutes.
+    """Helper: mean binary cross-entropy of a coverage against a hint of it; the sum over the characters.
 
-    Shapes: coverage, hint [B, H, W, 1] in [0, 1], weight [B, 1, 1, 1] -> scalar.
+    It is the teacher of the first minutes.
+
+    Shapes: coverage, hint [B, K, H, W, 1] (or of one character [B, H, W, 1]) in [0, 1], weight broadcasts -> scalar.
     """
     coverage = ops.clip(ops.cast(coverage, "float32"), 1e-4, 1 - 1e-4)
     hint = ops.cast(hint, "float32")
-    return -ops.mean(weight * (hint * ops.log(coverage) + (1 - hint) * ops.log(1 - coverage)))
+    entropy = weight * (hint * ops.log(coverage) + (1 - hint) * ops.log(1 - coverage))
+    return -_over_characters(ops.mean(entropy, (-3, -2, -1)))
 
 
 def motion_loss(motion: tf.Tensor, label: tf.Tensor, frame_from_crop: tf.Tensor) -> tf.Tensor:
@@ -66,3 +70,8 @@ def motion_distance(motion: tf.Tensor, other: tf.Tensor, frame_from_crop: tf.Ten
 def _distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """|a - b| per element, in float32 whatever the precision policy."""
     return ops.abs(ops.cast(a, "float32") - ops.cast(b, "float32"))
+
+
+def _over_characters(loss: tf.Tensor) -> tf.Tensor:
+    """The sum over the characters of [B] or [B, K], and its mean over the batch, so that replicas add up."""
+    return ops.mean(ops.sum(ops.reshape(loss, (ops.shape(loss)[0], -1)), 1))

@@ -1,4 +1,4 @@
-"""The model: g(T^z f(x) + h(x)) = x', its three losses and its training step."""
+"""The model: g(sum over k of T_k f_k(x) + h(x)) = x', its three losses and its training step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.unet import register
+from eqvid_tf.blocks.identity import Identity, shares
+from eqvid_tf.blocks.plain import LAYER, PIXELS
+from eqvid_tf.blocks.stacking import by_character, each, fold, in_front, others, repeat, stack
+from eqvid_tf.blocks.unet import pad_to_multiple, pool, register
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.core import affine, losses
 from eqvid_tf.core.alignment import confidence, refine_motion
-from eqvid_tf.core.augmentation import recompose
+from eqvid_tf.core.augmentation import count_made, recompose
 from eqvid_tf.core.estimators import build_estimator, displace_twice, energy_box
 from eqvid_tf.core.networks import build_networks
 from eqvid_tf.core.sampler import validity, warp
@@ -30,6 +34,10 @@ class EquivariantVideoModel(keras.Model):
     float32 [B, H, W, 3] in [0, 1]; optionally `motion` [B, 2, 3] (forward; needed by the `known` estimator),
     `background_frame` (another frame of the same clip, from which h is read), and `hint` and `next_hint` [B, H, W, 1]
     (a guess at the coverage, weighted by `hint_strength`, which the trainer sets).
+
+    A model whose clips show several characters each (`ModelConfig.clip_of`) takes `places` int32 [B, K] beside them:
+    the places in memory of the characters of each pair's clip, -1 for none; hints are [B, H, W, K] then, motions
+    [B, K, 2, 3]. Without `places` its characters are those that have a name (`ModelConfig.name_of`).
 
     Args:
         config: a ModelConfig or its dict; keyword-only defaults otherwise.
@@ -54,6 +62,8 @@ class EquivariantVideoModel(keras.Model):
         self.f, self.h, self.g = build_networks(self.config, self.dtype_policy)
         self.T = build_estimator(self.config, self.dtype_policy)
         self.h.build((None, None, None, 3))  # f asks for what it remembers
+        several = bool(self.config.clip_of)
+        self.identity = Identity(self.config.memory, name="identity", dtype=self.dtype_policy) if several else None
         self.random = keras.random.SeedGenerator(seed)
         scalar = {"shape": (), "trainable": False, "dtype": "float32"}
         self.hint_strength = self.add_weight(name="hint_strength", initializer="ones", **scalar)
@@ -61,7 +71,7 @@ class EquivariantVideoModel(keras.Model):
         self.means = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
         self.total = keras.metrics.Mean(name="total")
         frame = ops.zeros((1, *self.config.canvas, 3))
-        self({"frame": frame, "next_frame": frame, "motion": affine.identity(1)})
+        self({"frame": frame, "next_frame": frame, "motion": repeat(affine.identity(1), self.config.characters)})
 
     def build(self, shapes: Any = None) -> None:
         self.built = True
@@ -72,22 +82,78 @@ class EquivariantVideoModel(keras.Model):
         """Everything that the losses compare, for a batch of pairs."""
         x, x2 = pair["frame"], pair["next_frame"]
         fx, fx2 = self._both(self.f, x, x2, training)
+        fx, fx2 = (self.characters_in(*seen, pair.get("places")) for seen in ((x, fx), (x2, fx2)))
         hx, hx2 = self._both(self.h, pair.get("background_frame", x), x2, training)
-        motion = self.T({**pair, "features": fx, "next_features": fx2})
-        if "made" in pair:
-            motion = ops.where(pair["made"][:, None, None] > 0, pair["motion"], motion)
+        motion = self._motions(pair, fx, fx2, hx, hx2)
         theta = affine.invert(motion)
-        moved = warp(fx, theta, cubic=self.config.cubic)
-        inside = ops.cast(validity(theta, ops.shape(fx)[1:3]), fx.dtype)
-        rendered = self._crop(self.g(moved + hx), x)
+        moved = each(lambda z, theta: warp(z, theta, cubic=self.config.cubic), fx, theta)
+        inside = each(lambda theta: ops.cast(validity(theta, ops.shape(fx)[2:4]), fx.dtype), theta)
+        front = in_front(self.f.coverage(moved), self.f.coverage(fx2))
+        if fx.shape[1] > 1:
+            inside *= self._both_show(fx, fx2, theta)
+        rendered = self._crop(self.g(stack(moved, self.f.coverage(moved), front) + hx), x)
         maps = {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2}
         return {**maps, "motion": motion, "moved": moved, "inside": inside, "rendered": rendered}
 
+    def characters_in(self, frame: tf.Tensor, features: tf.Tensor, places: tf.Tensor | None = None) -> tf.Tensor:
+        """f_k(x): of what f sees in a frame the share of each character, as many maps as a model has names.
+
+        Shapes: frame [B, H, W, 3], features [B, h', w', c'] -> [B, K, h', w', c'].
+
+        Args:
+            frame: in [0, 1].
+            features: f of it.
+            places: int [B, K]; characters that are asked for by their place in memory instead.
+        """
+        if not self.identity:
+            return features[:, None]
+        coverage = ops.stop_gradient(features[..., PIXELS:LAYER])
+        cells = pool(pad_to_multiple(ops.cast(frame, features.dtype), self.config.stride), self.config.stride)
+        if places is None:
+            wanted = ops.repeat(self.config.places_of_names()[None], ops.shape(frame)[0], 0)
+            prior = self._present(frame)
+        else:
+            wanted = ops.one_hot(places, self.config.memory)
+            prior = ops.sum(wanted, 1)
+        share = ops.einsum("bhwp,bkp->bkhw", shares(self.identity(cells, coverage), prior), wanted)
+        return ops.cast(share, features.dtype)[..., None] * features[:, None]
+
+    def _present(self, frame: tf.Tensor) -> tf.Tensor:
+        """How likely the clip of each character is that of a frame, [B, places], told by the background."""
+        likely = ops.mean(self.h.match(frame)[0], -1)
+        likely /= ops.sum(likely, -1, keepdims=True) + 1e-6  # the mixing weights hold the exposure, too
+        clips = np.array(self.config.clip_of)
+        return ops.matmul(likely, ops.cast(clips[:, None] == clips[None], likely.dtype))
+
+    def _motions(self, pair: dict, fx: tf.Tensor, fx2: tf.Tensor, hx: tf.Tensor, hx2: tf.Tensor) -> tf.Tensor:
+        """T_k of each character, [B, K, 2, 3]; as it is given where the pair was recomposed."""
+        count = fx.shape[1]
+        seen = {"features": fold(fx), "next_features": fold(fx2)}
+        if "frame" in self.T.reads:
+            seen |= {"frame": self.alone(pair["frame"], fx, hx), "next_frame": self.alone(pair["next_frame"], fx2, hx2)}
+        given = pair.get("motion")
+        if given is not None:
+            given = given[:, None] if len(given.shape) == 3 else given
+            seen["motion"] = fold(given)
+        motion = ops.reshape(self.T(seen), (-1, count, 2, 3))
+        return motion if "made" not in pair else ops.where(pair["made"][:, None, None, None] > 0, given, motion)
+
+    def alone(self, frame: tf.Tensor, fx: tf.Tensor, hx: tf.Tensor) -> tf.Tensor:
+        """Frames that show one character each, [B K, H, W, 3]: the frame itself where it has one."""
+        if not self.identity:
+            return frame
+        return fold(each(lambda features: self._crop(self.g(features), frame), fx + hx[:, None]))
+
+    def _both_show(self, fx: tf.Tensor, fx2: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
+        """Where no other character hides this one, neither in the frame nor in the next, [B, K, h', w', 1]."""
+        hidden, next_hidden = others(self.f.coverage(fx)), others(self.f.coverage(fx2))
+        return ops.stop_gradient(ops.clip((1 - each(warp, hidden, theta)) * (1 - next_hidden), 0, 1))
+
     @tf.autograph.experimental.do_not_convert
     def call(self, pair: dict) -> dict:
-        """Renders of the next frame, and the motion: {"frame" [B, H, W, 3], "motion" [B, 2, 3]}."""
+        """Renders of the next frame, and the motion: {"frame" [B, H, W, 3], "motion" [B, 2, 3] or [B, K, 2, 3]}."""
         out = self.layers_of(pair)
-        return {"frame": out["rendered"], "motion": out["motion"]}
+        return {"frame": out["rendered"], "motion": out["motion"] if self.identity else out["motion"][:, 0]}
 
     def losses_of(self, pair: dict, training: bool) -> dict:
         """The unweighted terms, by name: the three losses, and in training their helpers."""
@@ -115,8 +181,11 @@ class EquivariantVideoModel(keras.Model):
         return terms
 
     def _displaced_label_loss(self, out: dict) -> tf.Tensor:
-        """T^z on pairs that the model makes and labels itself: T f(x) and T' f(x), with T' T^-1 between them."""
-        fx, hx = ops.stop_gradient(out["fx"]), ops.stop_gradient(out["hx"])
+        """T^z on pairs that the model makes and labels itself: T f(x) and T' f(x), with T' T^-1 between them.
+
+        Of each pair its first character is taken: that is a random one.
+        """
+        fx, hx = ops.stop_gradient(out["fx"][:, 0]), ops.stop_gradient(out["hx"])
         label, moved, next_moved = displace_twice(self.random, fx)
         pair = {"features": moved, "next_features": next_moved}
         if "frame" in self.T.reads:
@@ -125,10 +194,17 @@ class EquivariantVideoModel(keras.Model):
         return self._label_loss(self.T.refinements(pair), label, moved)
 
     def _recomposed_label_loss(self, pair: dict, out: dict) -> tf.Tensor:
-        """T^z on the recomposed pairs, every second one, whose motion is known."""
-        pair = {**pair, "features": out["fx"], "next_features": out["fx2"]}
-        pair = {key: ops.stop_gradient(value[::2]) for key, value in pair.items()}  # to please T, f would empty itself
-        return self._label_loss(self.T.refinements(pair), pair["motion"], pair["features"])
+        """T^z on the recomposed pairs, the first half, whose motion is known."""
+        fx, fx2 = out["fx"][:, :1], out["fx2"][:, :1]
+        seen = {"features": fx[:, 0], "next_features": fx2[:, 0]}
+        if "frame" in self.T.reads:
+            alone = self.alone(pair["frame"], fx, out["hx"]), self.alone(pair["next_frame"], fx2, out["hx2"])
+            seen |= dict(zip(("frame", "next_frame"), alone))
+        half = count_made(ops.shape(pair["frame"])[0])
+        seen = {
+            key: ops.stop_gradient(value[:half]) for key, value in seen.items()
+        }  # to please T, f would empty itself
+        return self._label_loss(self.T.refinements(seen), pair["motion"][:half, 0], seen["features"])
 
     @staticmethod
     def _label_loss(refinements: list, label: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
@@ -138,11 +214,15 @@ class EquivariantVideoModel(keras.Model):
 
     def _hint_loss(self, pair: dict, out: dict) -> tf.Tensor:
         """Coverage against hints; of a recomposed pair the coverage is known, not guessed, and counts in full."""
-        made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1))
-        weight = ops.maximum(self.hint_strength, made)
-        mask, next_mask = self.g.mask(out["fx"], out["hx"]), self.g.mask(out["fx2"], out["hx2"])
-        loss = lambda mask, hint: losses.coverage_loss(self._crop(mask, hint), hint, weight)
-        return (loss(mask, pair["hint"]) + loss(next_mask, pair["next_hint"])) / 2
+        made = ops.reshape(pair.get("made", ops.zeros(())), (-1, 1, 1, 1, 1))
+        weight, count = ops.maximum(self.hint_strength, made), out["fx"].shape[1]
+        hx, hx2 = (fold(repeat(out[key], count)) for key in ("hx", "hx2"))
+
+        def loss(features: tf.Tensor, background: tf.Tensor, hint: tf.Tensor) -> tf.Tensor:
+            mask = each(lambda features: self._crop(self.g.mask(features, background), hint), features)
+            return losses.coverage_loss(mask, by_character(hint), weight)
+
+        return (loss(out["fx"], hx, pair["hint"]) + loss(out["fx2"], hx2, pair["next_hint"])) / 2
 
     # ---- training
 
@@ -179,13 +259,26 @@ class EquivariantVideoModel(keras.Model):
     # ---- faces: what a trained model does with frames
 
     @graph
-    def render(self, character_frame: tf.Tensor, background_frame: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
+    def render(
+        self, character_frame: tf.Tensor, background_frame: tf.Tensor, motion: tf.Tensor, name: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """g(T f(x) + h(x')): the character of one frame, moved, on the background of another.
 
         Shapes: frames [B, H, W, 3], motion [B, 2, 3] forward -> [B, H, W, 3] in [0, 1].
+
+        Args:
+            character_frame: x.
+            background_frame: x'.
+            motion: T.
+            name: the number of the character's name; by default all that f sees moves together.
         """
-        frame = self.render_features(self.f(character_frame), self.h(background_frame), motion)
+        frame = self.render_features(self.encode(character_frame, name), self.h(background_frame), motion)
         return self._crop(frame, background_frame)
+
+    def encode(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tf.Tensor:
+        """f(x) of frames [B, H, W, 3], or the share in it of the character whose name has this number."""
+        features = self.f(frame)
+        return features if name is None else ops.take(self.characters_in(frame, features), name, axis=1)
 
     def render_features(self, character: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
         """As `render`, from feature maps encoded before."""
@@ -193,30 +286,40 @@ class EquivariantVideoModel(keras.Model):
         return ops.clip(ops.cast(self.g(moved + background), "float32"), 0, 1)
 
     @graph
-    def estimate_motion(self, frame: tf.Tensor, next_frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def estimate_motion(
+        self, frame: tf.Tensor, next_frame: tf.Tensor, name: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Forward motion [B, 2, 3] from frame to next_frame, and a confidence [B] in [0, 1].
 
         The confidence is 0 without a character or before a background that is not remembered. It is near 1 where the
         moved features fit those of the next frame, and the motion back, aligned by itself, leads back; docs/motion.md.
 
+        Args:
+            frame: [B, H, W, 3].
+            next_frame: the same.
+            name: as in `render`.
+
         Raises:
             ValueError: where the estimator is 'known'.
         """
+        frames = ops.concatenate([frame, next_frame], 0)
+        fx, fx2 = ops.split(self.encode(frames, name), 2, axis=0)
+        pair = {"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2}
+        motion, certainty = self.motion_between(pair)
+        known, next_known = ops.split(self.remembers(frames), 2)  # elsewhere masks, and so motions, mean little
+        return motion, known * next_known * certainty
+
+    def motion_between(self, pair: dict) -> tuple[tf.Tensor, tf.Tensor]:
+        """T^z of a pair (see `MotionEstimator`), refined: the motion [B, 2, 3], and its confidence [B]."""
         if not self.T.learned:
             known = "this model was trained with the 'known' estimator and cannot estimate a motion"
             raise ValueError(f"{known}; train with --estimator features")
-        halves = lambda both: ops.split(both, 2, axis=0)
-        swap = lambda both: ops.concatenate(halves(both)[::-1], 0)
-        frames = ops.concatenate([frame, next_frame], 0)
-        features = self.f(frames)
-        fx, fx2 = halves(features)
-        start = self.T({"frame": frame, "next_frame": next_frame, "features": fx, "next_features": fx2})
-        both_ways = ops.concatenate([start, affine.invert(start)], 0)
-        compared = features[..., : self.f.motion_channels]
-        motion, motion_back = halves(refine_motion(compared, swap(compared), both_ways))
-        known, next_known = halves(self.remembers(frames))  # elsewhere masks, and so motions, mean little
-        first, second = halves(compared)
-        return motion, known * next_known * confidence(first, second, motion, motion_back)
+        start = self.T(pair)
+        first, second = (pair[key][..., : self.f.motion_channels] for key in ("features", "next_features"))
+        both, swapped = ops.concatenate([first, second], 0), ops.concatenate([second, first], 0)
+        motions = refine_motion(both, swapped, ops.concatenate([start, affine.invert(start)], 0))
+        motion, motion_back = ops.split(motions, 2, axis=0)
+        return motion, confidence(first, second, motion, motion_back)
 
     def transfer(self, frame: tf.Tensor, next_frame: tf.Tensor, target_frame: tf.Tensor) -> tuple:
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame, in frame coordinates.
@@ -227,16 +330,16 @@ class EquivariantVideoModel(keras.Model):
         return self.render(target_frame, target_frame, motion), motion, certainty
 
     @graph
-    def separate(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def separate(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The layers of frames [B, H, W, 3]: character (on nothing) and background [B, H, W, 3], mask [B, H, W, 1]."""
-        fx, hx = self.f(frame), self.h(frame)
+        fx, hx = self.encode(frame, name), self.h(frame)
         outs = self.g(fx), self.g(hx), self.g.mask(fx, hx)
         return tuple(self._crop(ops.clip(ops.cast(out, "float32"), 0, 1), frame) for out in outs)
 
     @graph
-    def coverage(self, frame: tf.Tensor) -> tf.Tensor:
+    def coverage(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tf.Tensor:
         """The mask of `separate` alone [B, H, W, 1]: in a graph, layers that it does not need are not computed."""
-        return self.separate(frame)[2]
+        return self.separate(frame, name)[2]
 
     def remembers(self, frame: tf.Tensor) -> tf.Tensor:
         """The probability that the background of each frame is stored, [B]; 1 where h has no memory."""

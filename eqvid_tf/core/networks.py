@@ -67,6 +67,9 @@ class CharacterEncoder(Encoder):
         colour = ops.minimum(ops.maximum(frame - (1 - coverage) * background, 0), coverage)
         return ops.concatenate([colour, coverage, coverage * ops.tanh(out[..., 1:]), ops.zeros_like(colour)], -1)
 
+    def coverage(self, features: tf.Tensor) -> tf.Tensor:
+        return features[..., PIXELS:LAYER]
+
     @property
     def takes_layer(self) -> bool:
         return self.stride == 1  # a cell of the map is a pixel

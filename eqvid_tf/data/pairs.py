@@ -30,6 +30,7 @@ def pairs(
     other: bool = True,
     hints: Sequence[np.ndarray] | None = None,
     shares: Sequence[float] | None = None,
+    places: Sequence[Sequence[int]] | None = None,
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
@@ -40,7 +41,8 @@ def pairs(
 
     Shapes:
         frame, next_frame[, background_frame]: [batch, *canvas, 3] float32 in [0, 1];
-        motion: [batch, 2, 3] float32; hint, next_hint: [batch, *canvas, 1] float32 in [0, 1].
+        motion: [batch, 2, 3] float32; hint, next_hint: [batch, *canvas, 1] float32 in [0, 1]; with `places` one channel
+        for each of the most characters that a clip has, in random order, and places: [batch, characters] int32.
 
     Args:
         clips: to draw from.
@@ -51,20 +53,24 @@ def pairs(
         start: number of the first batch.
         known: adds `motion`, the product of the steps in the clips' motion.json.
         other: adds `background_frame`, another frame of the same clip.
-        hints: float32 [count, *canvas] in [0, 1] for each clip; they are copied.
+        hints: float32 [count, *canvas] in [0, 1] for each clip; they are copied. With `places` [count, *canvas, K].
         shares: of the pairs, for each clip, together 1; None: half of the pairs go to all clips evenly, half by
             length, so that each clip, short or long, gets enough of them.
+        places: adds `places`, numbers of each clip's K characters, -1 where it has fewer than another.
 
     Raises:
         ValueError: for no clips, a batch size or gap below 1, or hints of another type or shape.
     """
     _check(clips, batch_size, gaps)
     arrays = [clip.arrays(canvas) for clip in clips]
-    _check_hints(hints, [array.shape[:3] for array in arrays])
+    many = [()] * len(clips) if places is None else [(len(row),) for row in places]
+    _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
     counts = [len(array) for array in arrays]
-    share = _default_shares(counts) if shares is None else np.array(shares)
+    share = default_shares(counts) if shares is None else np.array(shares)
     steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
-    frames, coverages = [_on_cpu(array) for array in arrays], [_on_cpu(hint[..., None]) for hint in hints or ()]
+    table = None if places is None else _same_length(places)
+    frames = [_on_cpu(array) for array in arrays]
+    coverages = [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
     def batch(index: tf.Tensor) -> Tensors:
@@ -75,6 +81,8 @@ def pairs(
             made |= {"hint": hint["frame"], "next_hint": hint["next_frame"]}
         if steps is not None:
             made["motion"] = _product_of_steps(steps, drawn, max(gaps))
+        if table is not None:
+            made |= _in_random_order(made, tf.gather(table, drawn["clip"]), [seed, index])
         return made
 
     plain = tf.autograph.experimental.do_not_convert(batch)  # no branch on a tensor; a conversion takes a second
@@ -100,9 +108,33 @@ def _check_hints(hints: Sequence[np.ndarray] | None, shapes: list[tuple[int, ...
         raise ValueError(f"hints must be {shapes}; received {received}. Give one for each clip.")
 
 
-def _default_shares(counts: list[int]) -> np.ndarray:
+def default_shares(counts: list[int]) -> np.ndarray:
     """The share of the pairs for each clip: half of the pairs go to all clips evenly, half by length."""
     return 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts)
+
+
+def _same_length(places: Sequence[Sequence[int]]) -> np.ndarray:
+    """The places of each clip, int32 [clips, K], -1 where it has fewer than another."""
+    most = max(map(len, places))
+    return np.array([[*row, *[-1] * (most - len(row))] for row in places], np.int32)
+
+
+def _with_channels(hint: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """Hints with a channel for each character: [T, h, w] as one, [T, h, w, K] with empty ones up to the most."""
+    if table is None:
+        return hint[..., None]
+    return np.pad(hint, [(0, 0), (0, 0), (0, 0), (0, table.shape[1] - hint.shape[-1])])
+
+
+def _in_random_order(made: Tensors, places: tf.Tensor, seed: list) -> Tensors:
+    """The places [batch, K] of each pair in random order, -1 last, and the hints in the same order.
+
+    Why: the first counts in some losses, and the last is in front in a recomposed pair.
+    """
+    keys = tf.random.stateless_uniform(places.shape, [seed[0] + 1, seed[1]], alg="philox")
+    order = tf.argsort(keys + tf.cast(places < 0, tf.float32), axis=1)
+    hints = {name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made}
+    return {"places": tf.gather(places, order, axis=1, batch_dims=1), **hints}
 
 
 def _without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:

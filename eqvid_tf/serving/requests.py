@@ -42,8 +42,8 @@ def _check_input(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
 
 
 def _check_invertible(motion: tf.Tensor) -> tf.Tensor:
-    """Motions [B, 2, 3], if all are invertible."""
-    a, b, c, d = motion[:, 0, 0], motion[:, 0, 1], motion[:, 1, 0], motion[:, 1, 1]
+    """Motions [..., 2, 3], if all are invertible."""
+    a, b, c, d = motion[..., 0, 0], motion[..., 0, 1], motion[..., 1, 0], motion[..., 1, 1]
     invertible = tf.reduce_all(tf.abs(a * d - b * c) >= SINGULAR)
     text = "motion must be invertible; received a determinant of 0"
     with tf.control_dependencies([tf.debugging.Assert(invertible, [text])]):
@@ -121,13 +121,17 @@ def write_warm_up(
 
 
 def _example(spec: tf.TensorSpec, size: tuple[int, int], stride: int) -> TensorProto:
-    """A TensorProto of one grey frame, one map of such features, or no motion."""
+    """A TensorProto of one grey frame, maps of such features, or no motion of characters that are shown."""
     if spec.name == "motion":
-        return tf.make_tensor_proto([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]], tf.float32)
+        still = tf.constant([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        return tf.make_tensor_proto(tf.broadcast_to(still, (1, *spec.shape[1:])).numpy())
+    if spec.name == "shown":
+        return tf.make_tensor_proto(1.0, tf.float32, (1, *spec.shape[1:]))
     if spec.dtype == tf.string:
         return tf.make_tensor_proto([tf.io.encode_png(tf.fill((*size, 3), tf.constant(128, tf.uint8))).numpy()])
     height, width = (-(-side // stride) for side in size) if spec.name.endswith("features") else size
-    return tf.make_tensor_proto(0.5, tf.float32, (1, height, width, spec.shape[-1]))  # one number fills the tensor
+    shape = (1, *spec.shape[1:-3], height, width, spec.shape[-1])
+    return tf.make_tensor_proto(0.5, tf.float32, shape)  # one number fills the tensor
 
 
 def _prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:

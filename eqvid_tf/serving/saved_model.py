@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.output import put
+from eqvid_tf.serving.character_set import CharacterSet
 from eqvid_tf.serving.requests import check_inputs, decode_pictures, encode_pictures, write_warm_up
 
 
@@ -47,15 +48,19 @@ def export(model: EquivariantVideoModel, folder: Path, version: int = 1) -> Path
 
 
 def endpoints(model: EquivariantVideoModel) -> dict[str, Signature]:
-    """Every signature by its name; the first becomes serving_default, too."""
+    """Every signature by its name; the first becomes serving_default, too.
+
+    Those of a model of several characters have an axis K after the batch, see `CharacterSet`.
+    """
     rest = _renders(model) | _parts(model)
     return _estimates(model) | rest if model.T.learned else rest
 
 
 def _estimates(model: EquivariantVideoModel) -> dict[str, Signature]:
     """The signatures that estimate a motion."""
-    transfer = lambda *frames: dict(zip(("frame", "motion", "confidence"), model.transfer(*frames)))
-    estimate_motion = lambda *frames: dict(zip(("motion", "confidence"), model.estimate_motion(*frames)))
+    of = _faces(model)
+    transfer = lambda *frames: dict(zip(("frame", "motion", "confidence"), of.transfer(*frames)))
+    estimate_motion = lambda *frames: dict(zip(("motion", "confidence"), of.estimate_motion(*frames)))
     return {
         "transfer": Signature(transfer, (_frame("frame"), _frame("next_frame"), _frame("target_frame"))),
         "estimate_motion": Signature(estimate_motion, (_frame("frame"), _frame("next_frame"))),
@@ -63,33 +68,37 @@ def _estimates(model: EquivariantVideoModel) -> dict[str, Signature]:
 
 
 def _renders(model: EquivariantVideoModel) -> dict[str, Signature]:
-    """The signatures that draw a character under a given motion."""
-    motion = tf.TensorSpec((None, 2, 3), tf.float32, name="motion")
+    """The signatures that draw characters under given motions."""
+    of, several = _faces(model), _several(model)
+    motions = (tf.TensorSpec((None, *several, 2, 3), tf.float32, name="motion"),)
+    if several:
+        motions += (tf.TensorSpec((None, *several), tf.float32, name="shown"),)
 
-    def render(character: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"frame": model.render(character, background, motion)}
+    def render(character: tf.Tensor, background: tf.Tensor, *motion: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"frame": of.render(character, background, *motion)}
 
-    def render_image(character: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> dict[str, tf.Tensor]:
-        frame = model.render(decode_pictures(character), decode_pictures(background), motion)
+    def render_image(character: tf.Tensor, background: tf.Tensor, *motion: tf.Tensor) -> dict[str, tf.Tensor]:
+        frame = of.render(decode_pictures(character), decode_pictures(background), *motion)
         return {"frame_bytes": encode_pictures(frame)}
 
-    def render_features(character: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"frame": model.render_features(character, background, motion)}
+    def render_features(character: tf.Tensor, background: tf.Tensor, *motion: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"frame": of.render_features(character, background, *motion)}
 
     files = _files("character_frame_bytes"), _files("background_frame_bytes")
-    maps = _features(model, "character_features"), _features(model, "background_features")
+    maps = _features(model, "character_features", several), _features(model, "background_features")
     return {
-        "render": Signature(render, (_frame("character_frame"), _frame("background_frame"), motion)),
-        "render_image": Signature(render_image, (*files, motion)),
-        "render_features": Signature(render_features, (*maps, motion)),
+        "render": Signature(render, (_frame("character_frame"), _frame("background_frame"), *motions)),
+        "render_image": Signature(render_image, (*files, *motions)),
+        "render_features": Signature(render_features, (*maps, *motions)),
     }
 
 
 def _parts(model: EquivariantVideoModel) -> dict[str, Signature]:
     """The signatures of the layers of a frame, and of each network alone."""
+    of, outputs = _faces(model), ("character", "background", "mask")
     single = lambda value: tf.cast(value, tf.float32)  # whatever the precision policy
-    separate = lambda frame: dict(zip(("character", "background", "mask"), model.separate(frame)))
-    encode_character = lambda frame: {"features": single(model.f(frame))}
+    separate = lambda frame: dict(zip((*outputs, "order", "shown"), of.separate(frame)))
+    encode_character = lambda frame: {"features": single(of.encode(frame))}
     encode_background = lambda frame: {"features": single(model.h(frame))}
     decode = lambda features: {"frame": tf.clip_by_value(single(model.g(features)), 0, 1)}
     return {
@@ -100,14 +109,25 @@ def _parts(model: EquivariantVideoModel) -> dict[str, Signature]:
     }
 
 
+def _several(model: EquivariantVideoModel) -> tuple[int, ...]:
+    """The axis K of a model of several characters: (K,), or none."""
+    count = model.config.characters
+    return (count,) if count > 1 else ()
+
+
+def _faces(model: EquivariantVideoModel) -> EquivariantVideoModel | CharacterSet:
+    """What answers the signatures."""
+    return CharacterSet(model) if _several(model) else model
+
+
 def _frame(name: str) -> tf.TensorSpec:
     """Frames as numbers."""
     return tf.TensorSpec((None, None, None, 3), tf.float32, name=name)
 
 
-def _features(model: EquivariantVideoModel, name: str) -> tf.TensorSpec:
-    """Feature maps."""
-    return tf.TensorSpec((None, None, None, model.g.map_channels), tf.float32, name=name)
+def _features(model: EquivariantVideoModel, name: str, several: tuple[int, ...] = ()) -> tf.TensorSpec:
+    """Feature maps; with an axis K where they are of characters."""
+    return tf.TensorSpec((None, *several, None, None, model.g.map_channels), tf.float32, name=name)
 
 
 def _files(name: str) -> tf.TensorSpec:

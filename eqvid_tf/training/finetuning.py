@@ -13,8 +13,8 @@ from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.model_folder import find_model_folder, load, read_config, version_of
-from eqvid_tf.training.material import read_material
-from eqvid_tf.training.train import check_motion, compile_model, finish, learn, prepare
+from eqvid_tf.training.material import TrainingClips, read_material
+from eqvid_tf.training.train import characters_of, check_motion, compile_model, finish, learn, prepare
 
 
 def finetune(
@@ -50,14 +50,15 @@ def finetune(
     """
     source = find_model_folder(source)
     before, model = read_config(source), load(source)
-    config = grow_config(before, clips, train or TrainConfig(minutes=2.0))
-    keras.utils.set_random_seed(config.train.seed)
-    check_motion(config.model, clips)
-    new = prepare(clips, before.model.canvas, log)
+    train = train or TrainConfig(minutes=2.0)
+    keras.utils.set_random_seed(train.seed)
+    check_motion(before.model, clips)
+    new = prepare(clips, before.model.canvas, log, characters_of(dataclasses.replace(before, train=train)))
+    config = grow_config(before, clips, new, train)
     old = read_material(source, before.model.canvas)
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
-    model = compile_model(grow(model, new.backgrounds), config.train)
+    model = compile_model(grow(model, config.model, new.backgrounds), config.train)
     learned = learn(model, config, new, old, None, callbacks=callbacks, log=log)
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
@@ -65,27 +66,31 @@ def finetune(
     return finish(model, config, new, target, learned, source=source, version=version)
 
 
-def grow_config(before: Config, clips: Sequence[Clip], train: TrainConfig) -> Config:
+def grow_config(before: Config, clips: Sequence[Clip], new: TrainingClips, train: TrainConfig) -> Config:
     """The config of a model that learns more clips: its own size and precision, the rest of `train` as given."""
     train = dataclasses.replace(train, image_size=before.train.image_size, precision=before.train.precision)
     names = (*before.clips, *(clip.name for clip in clips))
-    return dataclasses.replace(before, model=with_memory(before.model, len(clips)), train=train, clips=names)
+    model = before.model.with_clips(new.clip_of, before.model.memory)
+    return dataclasses.replace(before, model=model, train=train, clips=names)
 
 
-def with_memory(config: ModelConfig, count: int) -> ModelConfig:
-    """The same networks with room for `count` more backgrounds in h's memory."""
-    return dataclasses.replace(config, memory=config.memory + count, given=True)
-
-
-def grow(model: EquivariantVideoModel, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
-    """A copy of a model, not compiled, whose h stores more backgrounds: float32 [H, W, 3] in [0, 255] each."""
-    config = with_memory(model.config, len(backgrounds))
+def grow(model: EquivariantVideoModel, config: ModelConfig, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
+    """A copy of a model, not compiled, with more places in memory, for backgrounds float32 [H, W, 3] in [0, 255]."""
     larger = EquivariantVideoModel(config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
-    for weight, known in zip(larger.weights, model.weights):
-        if weight.shape == known.shape:  # all but h's memory
-            weight.assign(known)
-    larger.seconds_trained.assign(0.0)
+    for name in ("f", "h", "g", "T", "identity"):
+        if former := getattr(model, name):
+            for weight, known in zip(getattr(larger, name).weights, former.weights):
+                if weight.name != "pictures":
+                    weight.assign(_grown(weight, known))
+    larger.hint_strength.assign(model.hint_strength)
     if larger.h.remembers:
         larger.h.remember(model.h.pictures)
         larger.h.remember(np.stack(backgrounds) / 255, model.config.memory)
     return larger
+
+
+def _grown(weight: keras.Variable, known: keras.Variable) -> np.ndarray:
+    """A weight as it is known; of what tells characters apart the last axis has a score more for each new one."""
+    value = np.array(weight)
+    value[..., : known.shape[-1] if known.shape else None] = known
+    return value

@@ -31,6 +31,8 @@ class TrainingClips:
         hints: a first guess at the character's coverage, float32 [T, h, w] in [0, 1].
         backgrounds: a first guess, float32 [h, w, 3] in [0, 255].
         hidden: where frames do not show what is there, bool [T, h, w]; None: nowhere.
+        clip_of: the number of the clip that each shows a character of.
+        whole: of each number whose clip has several characters, that clip.
     """
 
     clips: Sequence[Clip] = ()
@@ -38,6 +40,12 @@ class TrainingClips:
     hints: Sequence[np.ndarray] = ()
     backgrounds: Sequence[np.ndarray] = ()
     hidden: Sequence[np.ndarray | None] = ()
+    clip_of: Sequence[int] = ()
+    whole: dict[int, Clip] = dataclasses.field(default_factory=dict)
+
+    def of_clip(self, number: int) -> list[int]:
+        """Which of the clips show the characters of a clip of several."""
+        return [k for k, clip in enumerate(self.clip_of) if clip == number]
 
     def with_hints(self, hints: Sequence[Hints]) -> TrainingClips:
         """The same clips with other hints and backgrounds."""
@@ -77,7 +85,7 @@ def read_material(folder: Path, canvas: tuple[int, int]) -> TrainingClips:
     for clip, array, hint in zip(clips, frames, hints):
         if hint.shape != array.shape[:3]:
             raise OutputError(f"{clip.path}: its masks do not fit its frames. Remove {folder / 'kept'}, or restore it.")
-    return TrainingClips(clips=clips, frames=frames, hints=hints)
+    return TrainingClips(clips=clips, frames=frames, hints=hints, clip_of=range(len(clips)))
 
 
 def _write_images(folder: Path, images: np.ndarray) -> None:

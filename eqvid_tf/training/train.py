@@ -19,7 +19,7 @@ from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
-from eqvid_tf.data.pairs import pairs
+from eqvid_tf.data.pairs import default_shares, pairs
 from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.solo import track
@@ -61,7 +61,7 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
     check_motion(config.model, clips)
     size = config.train.image_size or min(LARGEST, *(min(clip.size) for clip in clips))
     heights, widths = zip(*(canvas_for(clip.size, size) for clip in clips))
-    model = dataclasses.replace(config.model, canvas=(max(heights), max(widths)), memory=len(clips), given=True)
+    model = dataclasses.replace(config.model, canvas=(max(heights), max(widths))).with_clips(range(len(clips)))
     return dataclasses.replace(config, model=model, clips=tuple(clip.name for clip in clips))
 
 
@@ -108,9 +108,8 @@ def train(
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
-    known = config.model.estimator == "known"  # the motion that is given is of one character
-    material = prepare(clips, config.model.canvas, log, "1" if known else config.train.characters)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, memory=len(material.clips)))
+    material = prepare(clips, config.model.canvas, log, characters_of(config))
+    config = dataclasses.replace(config, model=config.model.with_clips(material.clip_of))
     model = load_checkpoint(folder) if resume else new_model(config, material.backgrounds)
     if not resume:
         begin_folder(folder)
@@ -119,15 +118,28 @@ def train(
     return finish(model, config, material, folder, learned)
 
 
-def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str = "1") -> TrainingClips:
+def characters_of(config: Config) -> str:
+    """How many characters a clip has to such a model, as `TrainConfig.characters`; bare networks know but one."""
+    one = config.model.structure == "plain" or config.model.estimator == "known"  # the motion that is given is of one
+    return "1" if one else config.train.characters
+
+
+def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str) -> TrainingClips:
     """Stabilize the clips, tell their characters apart, and make their first backgrounds and hints."""
     stable = [stabilize(clip) for clip in clips]
     for clip in stable:
         if clip.sways:
             log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
-    alone = [solo for clip in stable for solo in _solos(clip, characters, log)]
+    solos = [_solos(clip, characters, log) for clip in stable]
+    alone = [solo for group in solos for solo in group]
     frames = [clip.arrays(canvas) for clip in alone]
-    material = TrainingClips(clips=alone, frames=frames, hidden=[clip.hidden_arrays(canvas) for clip in alone])
+    material = TrainingClips(
+        clips=alone,
+        frames=frames,
+        hidden=[clip.hidden_arrays(canvas) for clip in alone],
+        clip_of=[number for number, group in enumerate(solos) for _ in group],
+        whole={number: stable[number] for number, group in enumerate(solos) if len(group) > 1},
+    )
     return material.with_hints([first_hints(array) for array in frames])
 
 
@@ -232,17 +244,33 @@ def _fit(model: EquivariantVideoModel, draw: Callable[[], tf.data.Dataset], cloc
 def _pairs(
     model: EquivariantVideoModel, config: Config, new: TrainingClips, old: TrainingClips, seed: int, start: int = 0
 ) -> tf.data.Dataset:
-    """Training pairs, from batch `start` on; most are of the new clips where there are old ones."""
-    share, shares = config.schedule.new_share, None
+    """Training pairs, from batch `start` on; most are of the new clips where there are old ones.
+
+    Of a clip of several characters half of the pairs show one of them alone, half all of them.
+    """
+    share, first = config.schedule.new_share, _first_place(config, new)
+    clips, hints, places = [*new.clips, *old.clips], [*new.hints, *old.hints], None
+    shares = default_shares([len(frames) for frames in new.frames])
     if old.clips:
-        shares = [share / len(new.clips)] * len(new.clips) + [(1 - share) / len(old.clips)] * len(old.clips)
+        shares = np.repeat([share / len(new.clips), (1 - share) / len(old.clips)], [len(new.clips), len(old.clips)])
+    if config.model.clip_of:
+        places = [[first + k] for k in range(len(new.clips))] + [[int(Path(clip.path).name)] for clip in old.clips]
+        hints = [hint[..., None] for hint in hints]
+        for number, clip in new.whole.items():
+            alone = new.of_clip(number)
+            clips.append(clip)
+            hints.append(np.stack([new.hints[k] for k in alone], -1))
+            places.append([first + k for k in alone])
+            shares[alone] /= 2
+            shares = np.append(shares, shares[alone].sum())
     return pairs(
-        [*new.clips, *old.clips],
+        clips,
         config.model.canvas,
         batch_size=config.train.batch_size,
         known=not model.T.learned,
-        hints=[*new.hints, *old.hints],
+        hints=hints,
         shares=shares,
+        places=places,
         seed=seed,
         start=start,
     )
