@@ -14,6 +14,7 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.output import OutputError
 from eqvid_tf.model_folder import load, read_config, write_model
 from eqvid_tf.serving import saved_model
+from eqvid_tf.serving.character_set import CharacterSet
 from eqvid_tf.serving.saved_model import export
 
 FRAME, MOTION, FEATURES = (None, None, None, 3), (None, 2, 3), (None, None, None, 11)
@@ -97,6 +98,31 @@ def test_stock_ops_alone(run):
     assert not python, python
     unknown = {op for op in ops if op_def_registry.get(op) is None}
     assert not unknown, unknown
+
+
+def test_several_characters_have_an_axis_of_their_own():
+    """And `CharacterSet` gives what the signatures promise: masks that share f's, and only those that are shown."""
+    keras.utils.set_random_seed(0)
+    model = EquivariantVideoModel(ModelConfig(width=4, canvas=(16, 24)).with_clips([0, 0, 1]))
+    offered = {name: {spec.name: spec.shape for spec in of.inputs} for name, of in saved_model.endpoints(model).items()}
+    assert set(offered) == {*SIGNATURES, *LEARNED}
+    assert offered["render"]["motion"] == [None, 3, 2, 3] and offered["render"]["shown"] == [None, 3]
+    assert offered["render_features"]["character_features"] == [None, 3, None, None, 11]
+    frame = np.random.default_rng(0).uniform(size=(2, 16, 24, 3)).astype("float32")
+    characters = CharacterSet(model)
+    character, background, mask, order, shown = characters.separate(frame)
+    assert character.shape == (2, 3, 16, 24, 3) and background.shape == frame.shape
+    np.testing.assert_allclose(np.sum(mask, 1), model.g.mask(model.f(frame), None), atol=1e-5)
+    assert sorted(order[0].numpy().tolist()) == [0, 1, 2] and shown.numpy().tolist() == [[1, 1, 1]] * 2
+    still = np.broadcast_to(np.eye(2, 3, dtype="float32"), (2, 3, 2, 3))
+    nobody = characters.render(frame, frame, still, np.zeros((2, 3), "float32"))
+    np.testing.assert_allclose(nobody, background, atol=1e-5)
+    everybody = characters.render(frame, frame, still, np.ones((2, 3), "float32"))
+    np.testing.assert_allclose(everybody, model.render(frame, frame, still[:, 0]), atol=1e-4)
+    motion, confidence = characters.estimate_motion(frame, frame)
+    assert motion.shape == (2, 3, 2, 3) and confidence.shape == (2, 3)
+    alone, _ = model.estimate_motion(frame, frame, tf.constant(1))
+    np.testing.assert_allclose(motion[:, 1], alone, atol=1e-4)
 
 
 # -- known motion, and writing over what is there ------------------------------------------------------------------

@@ -305,6 +305,8 @@ def test_the_characters_of_a_clip_share_what_f_sees(untraced):
     both = np.asarray(model.characters_in(frame, features, np.array([[0, 1]] * 4)))
     assert np.ptp(both[:, 0] / (both[:, 0] + both[:, 1] + 1e-9)) > 1e-3, "the share differs from place to place"
     np.testing.assert_allclose(both.sum(1), features, atol=FLOAT32)
+    front = stacking.lower_in_front(both[..., 3:4])
+    np.testing.assert_allclose(stacking.stack(both, both[..., 3:4], front), features, atol=1e-4)
     alone = model.characters_in(frame, features, np.array([[2, -1]] * 4))
     np.testing.assert_allclose(alone[:, 0], features, atol=FLOAT32)
     assert not np.any(alone[:, 1])
@@ -315,7 +317,7 @@ def test_the_characters_of_a_clip_share_what_f_sees(untraced):
 
 
 def test_the_equation_is_a_sum_over_the_characters(untraced):
-    """Each moved by its own motion; where two meet, who is in front hides the other."""
+    """Each moved by its own motion; where two meet, who is in front leaves the other what room there is."""
     model, pair = several(estimator="features"), a_batch()
     pair["places"] = np.array([[0, 1]] * 4)
     pair["motion"] = np.stack([pair["motion"], affine.invert(pair["motion"])], 1)
@@ -326,7 +328,8 @@ def test_the_equation_is_a_sum_over_the_characters(untraced):
     p, seen = moved[..., 3:4], np.asarray(out["fx2"])[..., 3:4]
     won = (p[:, 0] * p[:, 1] * (seen[:, 1] - seen[:, 0])).sum((1, 2, 3)) >= 0  # the second is in front
     first, second = (np.where(front, 1.0, 0.0)[:, None, None, None] for front in (~won, won))
-    total = moved[:, 0] * (1 - second * p[:, 1]) + moved[:, 1] * (1 - first * p[:, 0])
+    room = [np.minimum(1, (1 - front * p[:, 1 - k]) / p[:, k]) for k, front in enumerate((second, first))]
+    total = moved[:, 0] * room[0] + moved[:, 1] * room[1]
     np.testing.assert_allclose(out["rendered"], model.g(total.astype("float32") + out["hx"]), atol=1e-4)
 
 

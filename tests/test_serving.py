@@ -60,6 +60,8 @@ def test_wrong_arguments_are_refused_in_one_line():
         ),
         "url must be": lambda: Client("127.0.0.1:8501"),
         "batch must be at least 1": lambda: Client("http://127.0.0.1:1", batch=0),
+        "characters must be at least 1": lambda: Client("http://127.0.0.1:1", characters=0),
+        "shown is for a model of several": lambda: client.render(frames, frames, STILL, [1]),
     }
     for text, call in wrong.items():
         with pytest.raises(ValueError) as caught:
@@ -141,6 +143,32 @@ def test_a_clip_goes_in_batches_of_bounded_size(scripted):
         np.testing.assert_array_equal(client.render(frames[:7], frames[1], STILL), frames[:7])
     assert [len(request["instances"]) for _, request in scripted.seen] == [1, 3, 3, 1]
     assert scripted.seen[0][0] == "/v1/models/model:predict"
+
+
+def test_several_characters(scripted):
+    """Motions and what is shown have an axis K, and so has the answer."""
+    frames, motions = noise(2), np.stack([STILL] * 3)
+    scripted.last = echo
+    with Client(scripted.url, characters=3) as client:
+        np.testing.assert_array_equal(client.render(frames, frames, motions, [1, 0, 1]), frames)
+        np.testing.assert_array_equal(client.render(frames[0], frames[0], motions), frames[0])
+        rows = [row for _, request in scripted.seen for row in request["instances"]]
+        assert [row["shown"] for row in rows] == [[1, 0, 1]] * 2 + [[1, 1, 1]]
+        assert all(row["motion"] == motions.tolist() for row in rows)
+        row = {
+            "character": np.zeros((3, 32, 48, 3)).tolist(),
+            "background": frames[0].tolist(),
+            "mask": np.zeros((3, 32, 48, 1)).tolist(),
+        }
+        scripted.last = 200, {"predictions": [row] * 2}
+        character, _, mask = client.separate(frames)
+        assert character.shape == (2, 3, 32, 48, 3) and mask.shape == (2, 3, 32, 48, 1)
+        for text, call in {
+            "motion must be [3, 2, 3]": lambda: client.render(frames, frames, STILL),
+            "shown must be [3]": lambda: client.render(frames, frames, motions, [1, 0]),
+        }.items():
+            with pytest.raises(ValueError, match=re.escape(text)):
+                call()
 
 
 def test_an_unavailable_server_is_asked_again(scripted):

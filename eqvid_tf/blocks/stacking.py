@@ -69,11 +69,13 @@ def order(front: tf.Tensor) -> tf.Tensor:
 
 
 def stack(layers: tf.Tensor, coverage: tf.Tensor, front: tf.Tensor) -> tf.Tensor:
-    """The sum of the layers, each where those in front of it do not cover it.
+    """The sum of the layers, each as far as those in front of it leave room: coverages add up to 1 at the most.
+
+    Where they do anyway, as the shares of one frame do, it is the plain sum.
 
     Shapes: layers [B, K, h, w, c], coverages [B, K, h, w, 1], front [B, K, K] -> [B, h, w, c].
     """
     if layers.shape[1] == 1:
         return layers[:, 0]
-    hidden = 1 - front[..., None, None, None] * coverage[:, :, None]  # [B, J, K, h, w, 1], by J
-    return ops.sum(layers * ops.prod(hidden, 1), 1)
+    room = 1 - ops.einsum("bjk,bjhwc->bkhwc", front, coverage)
+    return ops.sum(layers * ops.clip(room / ops.maximum(coverage, 1e-3), 0, 1), 1)

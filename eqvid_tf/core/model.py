@@ -111,14 +111,14 @@ class EquivariantVideoModel(keras.Model):
         cells = pool(pad_to_multiple(ops.cast(frame, features.dtype), self.config.stride), self.config.stride)
         if places is None:
             wanted = ops.repeat(self.config.places_of_names()[None], ops.shape(frame)[0], 0)
-            prior = self._present(frame)
+            prior = self.present(frame)
         else:
             wanted = ops.one_hot(places, self.config.memory)
             prior = ops.sum(wanted, 1)
         share = ops.einsum("bhwp,bkp->bkhw", shares(self.identity(cells, coverage), prior), wanted)
         return ops.cast(share, features.dtype)[..., None] * features[:, None]
 
-    def _present(self, frame: tf.Tensor) -> tf.Tensor:
+    def present(self, frame: tf.Tensor) -> tf.Tensor:
         """How likely the clip of each character is that of a frame, [B, places], told by the background."""
         likely = ops.mean(self.h.match(frame)[0], -1)
         likely /= ops.sum(likely, -1, keepdims=True) + 1e-6  # the mixing weights hold the exposure, too

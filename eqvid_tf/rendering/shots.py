@@ -220,7 +220,8 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     layer = character.layer_as_filmed(index, frame)
     motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
     if finder.network_only:
-        return render_by_networks(finder.model, frame, background.filmed.at(background_index), motion)
+        behind = background.filmed.at(background_index)
+        return render_by_networks(finder.model, frame, behind, motion, character.name)
     behind = background.background_as_filmed(background_index)
     if not character.at_canvas_size:
         return over(move(layer, motion, size), behind)
@@ -274,9 +275,9 @@ def _moved(
 
 
 def render_by_networks(
-    model: EquivariantVideoModel, frame: np.ndarray, background: np.ndarray, motion: np.ndarray
+    model: EquivariantVideoModel, frame: np.ndarray, background: np.ndarray, motion: np.ndarray, name: int | None = None
 ) -> np.ndarray:
-    """Render g(T f(x) + h(x')) alone, at the size of the background frame, uint8.
+    """Render g(T f(x) + h(x')) alone, at the size of the background frame, uint8; of the character of a name's number.
 
     Shapes: frame, background uint8 [., ., 3]; motion [3, 3], from the frame's coordinates to the background's.
     """
@@ -287,7 +288,8 @@ def render_by_networks(
     to_canvas = canvas_from_clip(size, canvas)
     motion = to_canvas @ motion @ np.linalg.inv(background_from_frame) @ np.linalg.inv(to_canvas)
     x, behind = (tf.constant(fit(picture, canvas)[None], tf.float32) / 255 for picture in (frame, background))
-    rendered = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32)))[0]
+    of = () if name is None else (tf.constant(name),)
+    rendered = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32), *of))[0]
     return (np.clip(unfit(rendered, size, canvas), 0, 1) * 255).round().astype(np.uint8)
 
 

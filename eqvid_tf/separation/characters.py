@@ -10,7 +10,9 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.progress import no_progress
-from eqvid_tf.separation.layers import ClipLayers
+from eqvid_tf.separation.background import evenly_spaced
+from eqvid_tf.separation.layers import PROBES, ClipLayers
+from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.solo import track
 
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
@@ -48,12 +50,17 @@ class ClipCharacters:
         progress: Callable = no_progress,
     ):
         stable = stabilize(clip, progress)
+        self.clip, self.progress = stable, progress
+        self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
+        if network_only and model.identity:
+            names = names_in(model, stable.arrays(model.config.canvas))
+            make = lambda name: ClipLayers(model, stable, network_only=True, progress=progress, name=name)
+            self.layers = {number: make(name) for number, name in enumerate(names)}
+            return
         several = model.T.learned and most != 1 and clip.count >= FEWEST_FRAMES
         solos = track(stable, most).solos() if several else [stable]
         make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
-        self.clip, self.layers = stable, {number: make(solo) for number, solo in enumerate(solos)}
-        self.progress = progress
-        self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
+        self.layers = {number: make(solo) for number, solo in enumerate(solos)}
 
     @property
     def first(self) -> ClipLayers:
@@ -121,3 +128,11 @@ class ClipCharacters:
                 f"frame {index} of {self.clip.name} shows no character at {list(point)}; it shows {near or 'none'}"
             )
         return nearest
+
+
+def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> list[int]:
+    """The numbers of the names of a clip's characters, told by its background, from frames [T, h, w, 3] uint8."""
+    few = frames[evenly_spaced(len(frames), PROBES)]
+    likely = np.median(np.asarray(model.present(unit_frames(few))), 0)
+    of_clip = likely >= likely.max() / 2
+    return sorted({name for name, there in zip(model.config.name_of, of_clip) if there and name >= 0})

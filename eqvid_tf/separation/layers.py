@@ -57,15 +57,22 @@ class ClipLayers:
         clip: an open clip.
         network_only: only the networks' own output, brought to the clip's size: no pixel of the frames, no median.
         progress: called as progress(items, label, total) around what takes long; returns the items.
+        name: with `network_only`, the number of the name of the character that is meant where a clip shows several.
 
     Raises:
         CameraTravels: the clip has no one background.
     """
 
     def __init__(
-        self, model: EquivariantVideoModel, clip: Clip, *, network_only: bool = False, progress: Callable = no_progress
+        self,
+        model: EquivariantVideoModel,
+        clip: Clip,
+        *,
+        network_only: bool = False,
+        progress: Callable = no_progress,
+        name: int | None = None,
     ):
-        self.model, self.network_only, self.progress = model, network_only, progress
+        self.model, self.network_only, self.progress, self.name = model, network_only, progress, name
         self.clip, self.canvas = stabilize(clip, progress), model.config.canvas
         self.canvas_frames = self.clip.arrays(self.canvas)
 
@@ -74,7 +81,7 @@ class ClipLayers:
     @cached_property
     def coverage(self) -> np.ndarray:
         """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1]."""
-        return network_coverage(self.model, self.canvas_frames, progress=self.progress)
+        return network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -195,7 +202,7 @@ class ClipLayers:
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""
-        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs)
+        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name)
         return MotionEstimates(motion_from_canvas(motions, self.clip.size, self.canvas), confidences)
 
     def to_clip_size(self, picture: np.ndarray) -> np.ndarray:

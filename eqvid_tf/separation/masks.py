@@ -19,14 +19,19 @@ MOVES_ALONG = 0.75  # share of the masks that has to move with the character; wi
 
 
 def network_coverage(
-    model: EquivariantVideoModel, frames: np.ndarray, batch: int = 32, progress: Callable = no_progress
+    model: EquivariantVideoModel,
+    frames: np.ndarray,
+    batch: int = 32,
+    progress: Callable = no_progress,
+    name: int | None = None,
 ) -> np.ndarray:
-    """The networks' coverage of the character in frames on the canvas.
+    """The networks' coverage of the character in frames on the canvas; of all, or of that whose name has a number.
 
     Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] float32 in [0, 1].
     """
     starts = progress(range(0, len(frames), batch), "finding the character")
-    parts = [np.asarray(model.coverage(unit_frames(frames[start : start + batch]))) for start in starts]
+    of = () if name is None else (tf.constant(name),)
+    parts = [np.asarray(model.coverage(unit_frames(frames[start : start + batch]), *of)) for start in starts]
     return np.concatenate(parts)[..., 0]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.pixels.canvas import canvas_from_clip
@@ -37,16 +38,21 @@ class ReferenceMotions:
 
 
 def estimate_motions(
-    model: EquivariantVideoModel, frames: np.ndarray, pairs: list[tuple[int, int]], batch: int = 32
+    model: EquivariantVideoModel,
+    frames: np.ndarray,
+    pairs: list[tuple[int, int]],
+    batch: int = 32,
+    name: int | None = None,
 ) -> MotionEstimates:
-    """Estimate the motions between pairs of frames on the canvas.
+    """Estimate the motions between pairs of frames on the canvas, of the character whose name has this number.
 
     Shapes: frames [T, h, w, 3] uint8; the motions are in canvas coordinates.
     """
     motions, confidences = [], []
+    of = () if name is None else (tf.constant(name),)
     for start in range(0, len(pairs), batch):
         first, second = (unit_frames(frames[list(indices)]) for indices in zip(*pairs[start : start + batch]))
-        motion, confidence = model.estimate_motion(first, second)
+        motion, confidence = model.estimate_motion(first, second, *of)
         motions.append(np.asarray(motion, np.float64))
         confidences.append(np.asarray(confidence, np.float64))
     return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))

@@ -46,6 +46,8 @@ class Client:
         retry_for: seconds for which an unreachable or busy server is asked again; 0 for never.
         batch: frames that a request holds at most.
         max_body: bytes that a request's body holds at most; fewer frames go where it would be larger.
+        characters: K, how many the model has names for. With K > 1 motions are [B, K, 2, 3], confidences [B, K],
+            characters and masks [B, K, H, W, c].
 
     Raises:
         ValueError: an argument cannot be sent; one line.
@@ -62,12 +64,16 @@ class Client:
         retry_for: float = 10.0,
         batch: int = 32,
         max_body: int = 16 * 2**20,
+        characters: int = 1,
     ):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https", "grpc") or not parts.hostname:
             raise ValueError(f"url must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT; received {url!r}")
         if batch < 1 or timeout <= 0:
             raise ValueError(f"batch must be at least 1 and timeout positive; received {batch} and {timeout:g}")
+        if characters < 1:
+            raise ValueError(f"characters must be at least 1; received {characters}")
+        self.several = (characters,) if characters > 1 else ()
         self.url, self.retry_for, self.batch, self.max_body = url, retry_for, batch, max_body
         self.transport = (Grpc if parts.scheme == "grpc" else Rest)(parts, model, version, timeout)
 
@@ -83,13 +89,21 @@ class Client:
 
     # ---- what a model can do
 
-    def render(self, character_frame: ArrayLike, background_frame: ArrayLike, motion: ArrayLike) -> np.ndarray:
+    def render(
+        self, character_frame: ArrayLike, background_frame: ArrayLike, motion: ArrayLike, shown: ArrayLike | None = None
+    ) -> np.ndarray:
         """Draw the character of one frame, moved, on the background of another.
 
-        Shapes: frames [B, H, W, 3], motion [B, 2, 3] -> [B, H, W, 3].
+        Shapes: frames [B, H, W, 3], motion [B, 2, 3] -> [B, H, W, 3]. Of several characters: motion [B, K, 2, 3], and
+        shown [K] or [B, K], 1 for each that is to be drawn; by default all are.
         """
         frames = {"character_frame": character_frame, "background_frame": background_frame}
-        call = _Call(frames, {"motion": motion})
+        numbers = {"motion": motion}
+        if self.several:
+            numbers["shown"] = np.ones(self.several) if shown is None else shown
+        elif shown is not None:
+            raise ValueError("shown is for a model of several characters. Give the client their number: characters=K.")
+        call = _Call(frames, numbers, self.several)
         if not (call.uint8 and self.transport.takes_pictures):
             return call.frames(self._ask("render", call, ("frame",))["frame"])
         files = self._ask("render_image", call, ("frame_bytes",))["frame_bytes"]
@@ -102,16 +116,17 @@ class Client:
 
         Shapes: frames [B, H, W, 3] -> [B, H, W, 3], motion [B, 2, 3], confidence [B] in [0, 1].
         """
-        call = _Call({"frame": frame, "next_frame": next_frame, "target_frame": target_frame})
+        call = _Call({"frame": frame, "next_frame": next_frame, "target_frame": target_frame}, several=self.several)
         answer = self._ask("transfer", call, ("frame", "motion", "confidence"))
         return call.frames(answer["frame"]), call.numbers(answer["motion"]), call.numbers(answer["confidence"])
 
     def separate(self, frame: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Separate frames into the character (on nothing), the background and the mask.
 
-        Shapes: [B, H, W, 3] -> two of [B, H, W, 3], mask [B, H, W, 1] float32 in [0, 1].
+        Shapes: [B, H, W, 3] -> two of [B, H, W, 3], mask [B, H, W, 1] float32 in [0, 1]. Of several characters:
+        character [B, K, H, W, 3], background [B, H, W, 3], mask [B, K, H, W, 1].
         """
-        call = _Call({"frame": frame})
+        call = _Call({"frame": frame}, several=self.several)
         answer = self._ask("separate", call, ("character", "background", "mask"))
         return call.frames(answer["character"]), call.frames(answer["background"]), call.numbers(answer["mask"])
 
@@ -120,7 +135,7 @@ class Client:
 
         Shapes: frames [B, H, W, 3] -> motion [B, 2, 3], confidence [B] in [0, 1].
         """
-        call = _Call({"frame": frame, "next_frame": next_frame})
+        call = _Call({"frame": frame, "next_frame": next_frame}, several=self.several)
         answer = self._ask("estimate_motion", call, ("motion", "confidence"))
         return call.numbers(answer["motion"]), call.numbers(answer["confidence"])
 
@@ -182,9 +197,16 @@ class _Call:
         numbers_per_item: numbers in the frames of one item.
     """
 
-    def __init__(self, frames: Mapping[str, ArrayLike], motions: Mapping[str, ArrayLike] | None = None):
+    def __init__(
+        self,
+        frames: Mapping[str, ArrayLike],
+        numbers: Mapping[str, ArrayLike] | None = None,
+        several: tuple[int, ...] = (),
+    ):
+        self._several = several
         self._frames = {name: _checked_frames(name, value) for name, value in frames.items()}
-        self._motions = {name: _checked_motions(name, value) for name, value in (motions or {}).items()}
+        checks = {"motion": _checked_motions, "shown": _checked_shown}
+        self._motions = {name: checks[name](name, value, several) for name, value in (numbers or {}).items()}
         every = self._frames | self._motions
         counts = {name: len(value) for name, value in every.items() if self._has_batch(name, value)}
         if len(set(counts.values())) > 1:
@@ -200,7 +222,8 @@ class _Call:
         self.numbers_per_item = 3 * int(np.prod(self.size)) * len(self._frames)
 
     def _has_batch(self, name: str, value: np.ndarray) -> bool:
-        return value.ndim == (4 if name in self._frames else 3)
+        alone = 3 if name in self._frames else len(self._several) + (2 if name == "motion" else 0)
+        return value.ndim > alone
 
     def _batch(self, name: str, value: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Items of an argument; one without a batch is repeated, in one place of memory."""
@@ -226,7 +249,9 @@ class _Call:
 
     def check_answer(self, answer: Mapping[str, Any], count: int, url: str) -> None:
         """Raise ServingError where an answer has not the shape that was asked for, or is not finite."""
-        shapes: dict[str, tuple[int, ...]] = {"motion": (2, 3), "confidence": (), "mask": (*self.size, 1)}
+        one: dict[str, tuple[int, ...]] = {"motion": (2, 3), "confidence": (), "mask": (*self.size, 1)}
+        one["character"] = (*self.size, 3)
+        shapes = {name: (*self._several, *shape) for name, shape in one.items()}
         for name, value in answer.items():
             shape = (count, *shapes.get(name, (*self.size, 3)))
             if name.endswith("_bytes"):
@@ -260,14 +285,28 @@ def _checked_frames(name: str, value: ArrayLike) -> np.ndarray:
     return value.astype(np.float32)
 
 
-def _checked_motions(name: str, value: ArrayLike) -> np.ndarray:
-    """Motions [2, 3] or [B, 2, 3], float32; ValueError for anything else."""
-    value = np.asarray(value, np.float32)
-    if value.ndim not in (2, 3) or value.shape[-2:] != (2, 3) or 0 in value.shape:
-        raise ValueError(f"{name} must be [2, 3] or [B, 2, 3]; received {value.shape}")
+def _checked_motions(name: str, value: ArrayLike, several: tuple[int, ...]) -> np.ndarray:
+    """Motions [2, 3] or [B, 2, 3] (of several characters [K, 2, 3] or [B, K, 2, 3]), float32; ValueError if not."""
+    value, shape = np.asarray(value, np.float32), (*several, 2, 3)
+    if not _has_shape(value, shape):
+        one = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must be [{one}] or [B, {one}]; received {value.shape}")
     if not is_invertible(value).all():
         raise ValueError(f"{name} must be finite and invertible. Use [[1, 0, 0], [0, 1, 0]] for no motion.")
     return value
+
+
+def _checked_shown(name: str, value: ArrayLike, several: tuple[int, ...]) -> np.ndarray:
+    """Which characters are drawn, [K] or [B, K], float32; ValueError for anything else."""
+    value = np.asarray(value, np.float32)
+    if not _has_shape(value, several) or not np.isin(value, (0, 1)).all():
+        raise ValueError(f"{name} must be [{several[0]}] or [B, {several[0]}], of 0 and 1; received {value.shape}")
+    return value
+
+
+def _has_shape(value: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether an array has a shape, or that of a batch of at least one."""
+    return value.shape == shape or (value.shape[1:] == shape and value.ndim > len(shape) and len(value) > 0)
 
 
 def encode_png(frame: np.ndarray) -> bytes:
