@@ -87,6 +87,8 @@ def test_into_a_new_folder(run, second, tmp_path, quick):
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
         "1",
         "README.md",
+        "cast",
+        "cast.json",
         "config.json",
         "kept",
         "metrics.json",

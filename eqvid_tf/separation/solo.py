@@ -51,10 +51,10 @@ class TrackedClip:
         return self.to_clip_size(self.owners.owner[index] == number + 1)
 
     def solos(self) -> list[StabilizedClip]:
-        """A clip for each character, in which it is alone; the clip itself where there are not several."""
+        """A clip for each character, by number, in which it is alone; the clip itself where there are not several."""
         if self.owners.count < 2:
             return [self.clip]
-        return [SoloClip(self, number) for number in range(self.owners.count)]
+        return [SoloClip(self, number) for number in self.owners.numbers]
 
     def others(self, number: int, index: int) -> np.ndarray:
         """Where a frame shows what is not this character's, bool [H, W] at the clip's own size."""

@@ -53,7 +53,8 @@ def finetune(
     config = grow_config(before, clips, train or TrainConfig(minutes=2.0))
     keras.utils.set_random_seed(config.train.seed)
     check_motion(config.model, clips)
-    new = prepare(clips, before.model.canvas, log)
+    new = prepare(clips, before.model.canvas, log, config.train.characters if model.T.learned else "1")
+    config = dataclasses.replace(config, model=with_memory(before.model, len(new.clips)))
     old = read_material(source, before.model.canvas)
     if not old.clips:
         log(f"{source.name} keeps no frames of its clips (eqvid train --keep-frames); it may forget them")
