@@ -1,4 +1,4 @@
-"""The figures of scenes with a set of characters: on cases computed by hand, and against the reference where at hand."""
+"""The figures of scenes with a set of characters: by hand, and against the reference where it is at hand."""
 
 import json
 import shutil
@@ -73,7 +73,7 @@ def scene(tmp_path_factory):
 
 def figures(scene, folder, masks, motions):
     write_layers(folder / scene.name, masks, motions)
-    return set_scorecard.score([scene], folder).rows[scene.name]
+    return set_scorecard.score_sets([scene], folder).rows[scene.name]
 
 
 def test_the_truth_is_right_whatever_the_numbers_are(scene, tmp_path):
@@ -142,7 +142,7 @@ def test_agrees_with_the_reference(scene, tmp_path):
     methods = [tmp_path / "ours", tmp_path / "gaps", tmp_path / "theirs/median"]
     subprocess.run([*score, *methods, "--json", tmp_path / "json"], check=False, capture_output=True)
     reference = json.loads((tmp_path / "json").read_text())
-    found = scorecard.figures({method.name: set_scorecard.score([scene], method) for method in methods})
+    found = scorecard.figures({method.name: set_scorecard.score_sets([scene], method) for method in methods})
     assert found.keys() == reference.keys()
     for name, row in found.items():
         assert row == pytest.approx(reference[name], abs=1e-9)

@@ -42,7 +42,7 @@ class _Kind:
 
 
 ONE = _Kind(score=scorecard.score, write_baseline=baseline.write_predictions, shots=scorecard.SHOTS)
-SET = _Kind(score=set_scorecard.score, write_baseline=write_tracked_predictions, shots=set_scorecard.SHOTS)
+SET = _Kind(score=set_scorecard.score_sets, write_baseline=write_tracked_predictions, shots=set_scorecard.SHOTS)
 
 
 def evaluate(

@@ -30,7 +30,7 @@ def has_characters(scene: Path) -> bool:
     return (scene / "characters").is_dir()
 
 
-def score(scenes: Iterable[str | Path], predictions: str | Path) -> Scorecard:
+def score_sets(scenes: Iterable[str | Path], predictions: str | Path) -> Scorecard:
     """Score a method on scenes with a set of characters; see `eqvid_tf.evaluation.scorecard.score`."""
     return scorecard.score(scenes, predictions, scorer=_score_scene, columns=COLUMNS)
 

@@ -87,7 +87,7 @@ def _parts(mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def write_tracked_predictions(scenes: Iterable[str | Path], output: str | Path) -> None:
-    """Write what the tracked baseline makes of scenes, as `eqvid_tf.evaluation.set_scorecard.score` reads it.
+    """Write what the tracked baseline makes of scenes, as `eqvid_tf.evaluation.set_scorecard.score_sets` reads it.
 
     Args:
         scenes: scene folders; the shots may name frames of other scenes too.

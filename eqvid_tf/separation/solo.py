@@ -153,16 +153,21 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
         clip: stabilized.
         most: characters, the largest; None: as many as there are.
     """
-    canvas = canvas_for(clip.size, min(LARGEST, *clip.size))
+    canvas = tracking_canvas(clip)
     frames = clip.arrays(canvas)
     background = first_background(frames)
-    moving = _moving(frames, background)
+    moving = moving_pixels(frames, background)
     owners = find_characters(frames, moving, most)
     known = _clip_background(clip, moving, canvas, background) if owners.count > 1 else background
     return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=known)
 
 
-def _moving(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+def tracking_canvas(clip: Clip) -> tuple[int, int]:
+    """The canvas (height, width) on which the characters of a clip are told apart."""
+    return canvas_for(clip.size, min(LARGEST, *clip.size))
+
+
+def moving_pixels(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
     noise = background_noise(frames, background)
     if np.mean(noise) < QUIET:
