@@ -69,7 +69,7 @@ def find_movers(clip: StabilizedClip) -> Movers:
     frames = clip.arrays(canvas)[::step]
     moving = moving_pixels(frames, first_background(frames))
     owners = find_characters(frames, moving)
-    unowned = unfit(np.mean(moving & (owners.owner == 0), 0, dtype=np.float32), clip.size, canvas) > AT_TIMES
+    unowned = unfit(np.asarray((moving & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
     characters, pictures = [], []
     for number in owners.numbers:
         seen = Sightings.of(owners.mask(number), clip.size)
