@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -123,6 +124,27 @@ def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, fol
     export(model, folder, version)
     with atomic(folder / "model.keras") as draft:
         model.save(draft)
+
+
+def rename_characters(folder: Path, name_of: tuple[int, ...]) -> None:
+    """Give the characters of a model other numbers of names, which are the axis K of its signatures.
+
+    The newest SavedModel version and model.keras are written anew, where the model knows several characters and the
+    numbers are others than before; its weights stay.
+
+    Args:
+        folder: a model folder.
+        name_of: of the character at each place in memory, see `ModelConfig.name_of`.
+    """
+    config = read_config(folder)
+    if not config.model.clip_of or config.model.name_of == name_of or len(name_of) != config.model.memory:
+        return
+    former = load(folder)
+    model = dataclasses.replace(config.model, name_of=name_of)
+    renamed = type(former)(model, former.weights_of, seed=former.seed, dtype=former.dtype_policy)
+    renamed.set_weights(former.get_weights())
+    config = dataclasses.replace(config, model=model)
+    write_model(renamed, config, read_metrics(folder), folder, max(version_of(folder), 1))
 
 
 def _model_card(config: Config, metrics: dict) -> str:

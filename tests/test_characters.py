@@ -12,6 +12,7 @@ from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.rendering.shots import ShotError, render_shots
+from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.separation.solo import track
@@ -47,7 +48,7 @@ def centre(path: np.ndarray, cut_out: np.ndarray, index: int) -> list[float]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("two") / "frames"
+    folder = tmp_path_factory.mktemp("two", numbered=False) / "frames"
     for index, frame in enumerate(film((RED, RED_PATH), (BLUE, BLUE_PATH))):
         write_png(folder / f"{index:02d}.png", frame)
     return open_clip(folder, cache=None)
@@ -116,6 +117,37 @@ def test_a_point_names_the_character_that_it_shows_or_that_is_near(characters):
     assert characters.at_point(MEETING, centre(BLUE_PATH, BLUE, MEETING)) == 1  # it is in front
     with pytest.raises(NoSuchCharacter, match=r"frame 0 .* shows no character at \[0, -0.9\]; it shows 0 \(\d+ pixels"):
         characters.at_point(0, [0, -0.9])
+
+
+NAMED = Cast(
+    (
+        CastEntry(clip="two", number=0, name="red", frames=COUNT),
+        CastEntry(clip="two", number=1, name="blue", frames=COUNT),
+    )
+)
+
+
+def test_a_name_is_as_good_as_a_number(clip, tmp_path):
+    named = ClipCharacters(Model(), clip, cast=NAMED)
+    assert named.names == {0: "red", 1: "blue"} and named.number("blue") == named.number("1") == 1
+    with pytest.raises(NoSuchCharacter, match=r"two has no character green; it has 0 \(red\), 1 \(blue\)"):
+        named.numbered("green")
+    named.keep("blue")
+    write_layers(named, tmp_path)
+    (listed,) = json.loads((tmp_path / "characters.json").read_text())
+    assert (listed["number"], listed["name"]) == (1, "blue")
+
+
+def test_joined_characters_are_one_and_a_dropped_one_is_restless_background(clip):
+    joined = ClipCharacters(Model(), clip, cast=NAMED.merge("red", "blue"))
+    assert joined.names == {0: "red"}
+    both = np.stack([layers[0][..., 3] > 0.5 for layers in joined.all_cut_outs()])
+    moving = np.abs(film((RED, RED_PATH), (BLUE, BLUE_PATH)).astype(int) - BACKGROUND).max(-1) > 8
+    assert (both == moving).mean() > 0.99
+    alone = ClipCharacters(Model(), clip, cast=NAMED.drop("red"))
+    assert alone.names == {1: "blue"}
+    np.testing.assert_array_equal(alone.first.clip.at(0), film((BLUE, BLUE_PATH))[0])
+    assert len(ClipCharacters(Model(), clip, cast=Cast(NAMED.characters[:1])).layers) == 1  # trained as one
 
 
 def shoot(clip, tmp_path, **shot):

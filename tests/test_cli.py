@@ -35,6 +35,7 @@ FLAGS = {
     "render": ("--shots --output --character --background --motion --at --zoom --pose --play --transparent".split()),
     "evaluate": ["--json"],
     "export": [],
+    "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
 }
 STILL = [[1, 0, 0], [0, 1, 0]]
@@ -83,7 +84,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command != "export")
+    assert ("--overwrite" in out) == (command not in ("export", "cast"))
 
 
 WITHOUT_TENSORFLOW = """

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from eqvid_tf import cli
-from eqvid_tf.data.clips import open_clip
+from eqvid_tf.camera.stabilization import stabilize
+from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation import clip_check
+from eqvid_tf.evaluation.movers import find_movers
 from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -71,6 +73,19 @@ def test_light_and_noise_are_measured(check):
     assert found.movers == 1 and found.camera == "still"
 
 
+def test_what_is_restless_is_boxed(tmp_path):
+    flickering = FRAMES.copy()
+    flickering[10:13, 4:16, 60:84] //= 2  # in three frames: too few for a character
+    clip = open_clip(write_clip(tmp_path / "clip", flickering), cache=None)
+    found = find_movers(stabilize(clip))
+    assert found.unowned == pytest.approx(12 * 24 / (64 * 96), rel=0.2) and len(found.characters) == 1
+    assert found.unowned_box == pytest.approx((60, 4, 84, 16), abs=2)
+    never_still = FRAMES.copy()
+    never_still[:, 4:16, 60:84] += (10 * (-1) ** np.arange(24)).astype(np.uint8)[:, None, None, None]
+    report = clip_check.check_clip(open_clip(write_clip(tmp_path / "clip", never_still), cache=None))
+    assert report.restless_box == pytest.approx((60, 4, 84, 16), abs=2)
+
+
 def test_where_nothing_moves_there_is_nothing_to_learn(check):
     found = check(np.tile(draw_background(2, (64, 96), "room"), (12, 1, 1, 1)))
     assert found.verdict == "does not suit" and "nothing moves" in found.reasons[0]
@@ -106,8 +121,16 @@ def test_the_command_says_it_in_lines_and_in_json(tmp_path, capsys):
     assert cli.main(words) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "clip: 24 frames of 96 x 64 at 25/s"
-    assert [line.split()[0] for line in out[1:]] == ["camera", "movers", "background", "rest", "light", "verdict"]
-    assert json.loads((tmp_path / "found.json").read_text())["verdict"] == "suits"
+    first_words = ["camera", "movers", "characters", "0:", "background", "restless", "rest", "light", "verdict"]
+    assert [line.split()[0] for line in out[1:]] == first_words
+    report = json.loads((tmp_path / "found.json").read_text())
+    (character,) = report["characters"]
+    assert report["verdict"] == "suits" and (character["number"], character["first"], character["last"]) == (0, 0, 23)
+    rows, columns = np.flatnonzero(MASKS.any((0, 2))), np.flatnonzero(MASKS.any((0, 1)))
+    assert character["box"] == pytest.approx([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=2)
+    assert character["share"] == pytest.approx(MASKS.mean() / 255, rel=0.2)
+    picture = read_image(tmp_path / character["picture"])
+    assert character["picture"] == "found/0.png" and max(picture.shape[:2]) < max(character["box"])
     assert cli.main(words) == 2 and "--overwrite" in capsys.readouterr().err
     assert cli.main(["inspect", str(tmp_path / "nowhere.mp4")]) == 2
 

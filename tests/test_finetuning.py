@@ -11,6 +11,7 @@ from eqvid_tf.config import Config, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.model_folder import load, read_config
+from eqvid_tf.separation.cast import Cast
 from eqvid_tf.serving import saved_model
 from eqvid_tf.training import callbacks, finetuning, material
 from eqvid_tf.training.hints import first_hints
@@ -87,12 +88,16 @@ def test_into_a_new_folder(run, second, tmp_path, quick):
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
         "1",
         "README.md",
+        "cast",
+        "cast.json",
         "config.json",
         "kept",
         "metrics.json",
         "model.keras",
     }
     assert sorted(path.name for path in (tmp_path / "new" / "kept").iterdir()) == ["0", "1"]
+    assert Cast.read(tmp_path / "new").names() == ["first-0", "second-0"]
+    assert {path.name for path in (tmp_path / "new" / "cast").iterdir()} == {"first-0.png", "second-0.png"}
     assert run.name in (tmp_path / "new" / "README.md").read_text()
     new = second.arrays((32, 48))[:4].astype(np.float32) / 255
     assert np.min(load(tmp_path / "new").remembers(new)) > 0.5

@@ -277,6 +277,8 @@ def test_a_model_folder(run, trained, scene):
     assert {path.name for path in run.iterdir()} == {
         "1",
         "README.md",
+        "cast",
+        "cast.json",
         "config.json",
         "kept",
         "logs",

@@ -12,7 +12,7 @@ import os
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli import cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": inspect,
     "train": train,
     "finetune": finetune,
+    "cast": cast,
     "separate": separate,
     "render": render,
     "motion": motion,

@@ -10,7 +10,10 @@ from pathlib import Path
 from eqvid_tf.cli.terminal import add_cache, add_network_only, add_overwrite, progress, quietly
 from eqvid_tf.model_folder import find_model_folder
 
-TEXT = "Measure a model beside the scissors on scenes with ground truth."
+TEXT = (
+    "Measure a model beside the scissors on scenes with ground truth; those with a truth for each character "
+    "(characters/N/) beside scissors that track."
+)
 EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
 
 
@@ -37,12 +40,11 @@ def run(args: argparse.Namespace) -> int:
     with quietly():
         from eqvid_tf.evaluation.comparison import evaluate
         from eqvid_tf.model_folder import load
-    model = load(args.run)
-    trained = _verdict(args.run)
+        from eqvid_tf.separation.cast import Cast
+    model, cast = load(args.run), Cast.read(args.run)
+    trained, options = _verdict(args.run), {"network_only": args.network_only, "cache": args.cache}
     with tempfile.TemporaryDirectory(prefix="eqvid-") as place:
-        cards, sheet = evaluate(
-            model, args.scenes, Path(place), network_only=args.network_only, cache=args.cache, progress=progress
-        )
+        cards, sheet = evaluate(model, args.scenes, Path(place), cast=cast, **options, progress=progress)
     print(table(cards))
     print(f"trained: {trained}")
     if args.json:

@@ -137,8 +137,10 @@ def _run_extract(args: argparse.Namespace) -> int:
     clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
+        from eqvid_tf.separation.cast import Cast
         from eqvid_tf.separation.characters import ClipCharacters
-    characters = ClipCharacters(load(args.run), clip, network_only=args.network_only, progress=progress)
+    options = {"cast": Cast.read(args.run), "network_only": args.network_only, "progress": progress}
+    characters = ClipCharacters(load(args.run), clip, **options)
     template = extract(characters.numbered(args.of), args.name, model=args.run.resolve().name)
     _save(template, path, args.overwrite)
     unsure = template.source["unsure"]

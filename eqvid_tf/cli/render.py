@@ -48,16 +48,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _video_arguments(parser.add_argument_group("a video"))
     removal = parser.add_argument_group("a clip without some of its characters")
     removal.add_argument("--clip", type=Path, metavar="CLIP", help="clip that is drawn again")
-    removal.add_argument(
-        "--remove", type=_numbers, metavar="N[,N...]", help="numbers of the characters that are left out"
-    )
+    removal.add_argument("--remove", metavar="N[,N...]", help="numbers or names of the characters that are left out")
     add_frames(parser)
-
-
-def _numbers(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError(f"expected N[,N...], as in 0,2; received {text!r}")
-    return sorted({int(number) for number in text.split(",")})
 
 
 def _video_arguments(video: argparse._ArgumentGroup) -> None:
@@ -122,12 +114,12 @@ def _run_shots(args: argparse.Namespace) -> int:
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.shots import read_shots, render_shots
+        from eqvid_tf.separation.cast import Cast
     shots = read_shots(args.shots)
     used = [frame for shot in shots for frame in shot.frames]
     with new_folder(args.output, args.overwrite, keep=[args.run, args.shots, *used]) as draft:
-        render_shots(
-            load(args.run), args.shots, draft, network_only=args.network_only, cache=args.cache, progress=progress
-        )
+        options = {"network_only": args.network_only, "cache": args.cache, "progress": progress}
+        render_shots(load(args.run), args.shots, draft, cast=Cast.read(args.run), **options)
     print(f"{args.output}: {len(shots)} pictures")
     return 0
 
@@ -143,15 +135,16 @@ def _run_removal(args: argparse.Namespace, given: list[str], removal: list[str])
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.shots import FrameFinder, without
+        from eqvid_tf.separation.cast import Cast
         from eqvid_tf.separation.characters import ClipCharacters
-    finder = FrameFinder(load(args.run), network_only=args.network_only, cache=args.cache)
-    characters = ClipCharacters(finder.model, clip, network_only=args.network_only, progress=progress)
-    for number in args.remove:
-        characters.numbered(number)
+    cast = Cast.read(args.run)
+    finder = FrameFinder(load(args.run), cast=cast, network_only=args.network_only, cache=args.cache)
+    characters = ClipCharacters(finder.model, clip, cast=cast, network_only=args.network_only, progress=progress)
+    gone = sorted({characters.number(who) for who in args.remove.split(",")})
     filmed = enumerate(characters.clip.filmed.native())
-    frames = (without(finder, characters, index, frame, args.remove) for index, frame in filmed)
+    frames = (without(finder, characters, index, frame, gone) for index, frame in filmed)
     _write(args, progress(frames, "drawing", clip.count), clip.fps, [args.clip])
-    names = ", ".join(map(str, args.remove))
+    names = ", ".join(characters.names[number] for number in gone)
     print(f"{args.output}: {clip.name} without {names}; {clip.count} frames at {clip.fps:g}/s")
     return 0
 
@@ -168,9 +161,10 @@ def _run_video(args: argparse.Namespace) -> int:
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.videos import check_play, play
         from eqvid_tf.rendering.walk_cycle import best_pose
+        from eqvid_tf.separation.cast import Cast
         from eqvid_tf.separation.characters import ClipCharacters
     model, zoom, count = load(args.run), 1.0 if args.zoom is None else args.zoom, len(template.steps) + 1
-    options = {"network_only": args.network_only, "progress": progress}
+    options = {"cast": Cast.read(args.run), "network_only": args.network_only, "progress": progress}
     layers_of = lambda clip, of=None: ClipCharacters(model, clip, **options).numbered(of)
     character, place = layers_of(clip, args.of), {"at": args.at, "zoom": zoom, "playing": args.play}
     check_play(character, **place, pose=args.pose, transparent=args.transparent)

@@ -33,9 +33,11 @@ def run(args: argparse.Namespace) -> int:
         clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
         with quietly():
             from eqvid_tf.model_folder import load
+            from eqvid_tf.separation.cast import Cast
             from eqvid_tf.separation.characters import ClipCharacters
             from eqvid_tf.separation.folder import write_layers
-        characters = ClipCharacters(load(args.run), clip, network_only=args.network_only, progress=progress)
+        options = {"cast": Cast.read(args.run), "network_only": args.network_only, "progress": progress}
+        characters = ClipCharacters(load(args.run), clip, **options)
         if args.of is not None:
             characters.keep(args.of)
         write_layers(characters, draft)

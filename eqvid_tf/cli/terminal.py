@@ -40,7 +40,7 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
 def add_of(parser: argparse._ActionsContainer) -> None:
     """Add --of, a character of the clip."""
     parser.add_argument(
-        "--of", type=int, metavar="N", help="the character with this number (of eqvid separate's characters.json)"
+        "--of", metavar="N", help="the character of this number or name (of eqvid separate's characters.json)"
     )
 
 

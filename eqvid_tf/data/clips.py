@@ -95,8 +95,10 @@ class Clip:
         size: (height, width) as displayed.
         fps: frames per second.
         count: number of frames in the chosen range.
+        number: of the character that it shows, where others are taken out of it.
     """
 
+    number = 0
     path: Path
     name: str
     size: tuple[int, int]

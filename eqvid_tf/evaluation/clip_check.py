@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,6 +32,8 @@ SMALLEST_MOVER = 0.001  # share of the frame: a smaller region is a speck
 SMALLEST_PART = 0.2  # share of the largest mover's area: a smaller region is a part of it, or a shadow
 AT_REST = 0.1  # share of the usual change from frame to frame: with less the movers are at rest
 OFTEN = 0.2  # share of the frames: a place that fewer show is learned badly
+
+Box: TypeAlias = tuple[int, int, int, int]  # (left, top, right, bottom) in pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class ClipReport:
         flicker: grey levels by which the exposure of a frame differs from its neighbours.
         noise: grey levels, from frame to frame at the clip's own size.
         restless: share of the background that is never still: leaves, water, screens.
+        restless_box: of all that is: (left, top, right, bottom) in pixels; None where hardly anything is.
         verdict: "suits", "suits with care" or "does not suit".
         reasons: for the verdict, and what to expect.
     """
@@ -84,6 +88,7 @@ class ClipReport:
     flicker: float = 0.0
     noise: float = 0.0
     restless: float = 0.0
+    restless_box: Box | None = None
     verdict: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -110,7 +115,8 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
     if camera.kind == "travels":
         reasons = (travel_reason(camera, clip.size),)
         return dataclasses.replace(report, verdict="does not suit", reasons=reasons)
-    report = _with_exposure_and_movers(report, _small_frames(clip, step, camera, progress), step)
+    view = _view(camera, clip.size)
+    report = _with_exposure_and_movers(report, _small_frames(clip, step, camera, progress), step, view)
     verdict = _verdict(report)
     return dataclasses.replace(report, verdict=verdict.text, reasons=verdict.reasons)
 
@@ -143,8 +149,17 @@ def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[...,
     return np.stack([resize(frame, (height, width)) for frame in stabilized])
 
 
-def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int) -> ClipReport:
-    """The report with what small frames [T, h, w, 3] show, every step-th of the clip."""
+def _view(camera: Camera, size: tuple[int, int]) -> Box:
+    """What every frame shows of the reference's view: (left, top, right, bottom) in pixels."""
+    if camera.kind != "sways":
+        return 0, 0, size[1], size[0]
+    visible = ~partly_unseen(camera.poses, size)
+    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int, view: Box) -> ClipReport:
+    """The report with what small frames [T, h, w, 3] of a view show, every step-th of the clip."""
     levelled = _level_exposure(frames, median_background(frames))
     report = dataclasses.replace(report, drift=levelled.drift, flicker=levelled.flicker)
     frames, background = levelled.frames, median_background(levelled.frames)
@@ -156,7 +171,7 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int)
         return report
     path = _largest_movers_path(regions)
     area, visible = masks.mean((1, 2)), 1 - masks.mean(0)
-    rest = _longest_rest(frames, area)
+    rest, restless = _longest_rest(frames, area), _restless(frames, background, masks)
     return dataclasses.replace(
         report,
         movers=round(float(np.median([found.movers.sum() for found in itertools.compress(regions, moving)]))),
@@ -169,7 +184,8 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int)
         seen_ever=float((visible > 0).mean()),
         rest_seconds=rest * step / report.fps,
         rest=rest / len(frames),
-        restless=_restless_share(frames, background, masks),
+        restless=float(np.mean(restless)),
+        restless_box=box_of(restless, view),
     )
 
 
@@ -265,10 +281,28 @@ def _longest_rest(frames: np.ndarray, area: np.ndarray) -> int:
     return max((sum(1 for _ in run) for at_rest, run in itertools.groupby(still) if at_rest), default=0)
 
 
-def _restless_share(frames: np.ndarray, background: np.ndarray, masks: np.ndarray) -> float:
-    """The share of the background that differs from itself in more than half of the frames that show it."""
+def _restless(frames: np.ndarray, background: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Where the background differs from itself in more than half of the frames that show it, bool [h, w]."""
     differs = (np.abs(frames - background).max(-1) > LEAST_NOISE) & ~masks
-    return float(np.mean(differs.sum(0) > np.maximum((~masks).sum(0), 1) / 2))
+    return differs.sum(0) > np.maximum((~masks).sum(0), 1) / 2
+
+
+def box_of(mask: np.ndarray, view: Box) -> Box | None:
+    """The box of what is more than a speck in a mask [h, w] of a view, in the clip's pixels."""
+    labels = label(mask)
+    large = np.isin(labels, 1 + np.flatnonzero(np.bincount(labels.ravel())[1:] > SMALLEST_MOVER * mask.size))
+    if not large.any():
+        return None
+    (top, bottom), (left, right) = (
+        (int(at[0]), int(at[-1]) + 1) for at in map(np.flatnonzero, (large.any(1), large.any(0)))
+    )
+    x, y = (view[2] - view[0]) / mask.shape[1], (view[3] - view[1]) / mask.shape[0]
+    return (
+        view[0] + math.floor(left * x),
+        view[1] + math.floor(top * y),
+        view[0] + math.ceil(right * x),
+        view[1] + math.ceil(bottom * y),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,37 @@ from PIL import Image
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
-from eqvid_tf.evaluation import baseline
-from eqvid_tf.evaluation.scorecard import SHOTS, Scorecard, score
+from eqvid_tf.evaluation import baseline, scorecard, set_scorecard
+from eqvid_tf.evaluation.scorecard import Scorecard
+from eqvid_tf.evaluation.tracked_baseline import write_tracked_predictions
 from eqvid_tf.pixels.sheets import contact_sheet, error_map
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_shots
+from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
 
 TRUTH = ("masks", "background.png", "motion.json")  # a scene has one of them at least
+COLOURS = np.array([[230, 60, 50], [60, 120, 230], [240, 200, 40], [60, 190, 90], [180, 80, 210], [80, 210, 220]])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """How scenes are scored, and what they are compared with.
+
+    Attributes:
+        score: scenes and folders of predictions.
+        write_baseline: what the scissors make of scenes.
+        shots: kinds of shots, with which their names begin.
+    """
+
+    score: Callable[..., Scorecard]
+    write_baseline: Callable[..., object]
+    shots: tuple[str, ...]
+
+
+ONE = _Kind(score=scorecard.score, write_baseline=baseline.write_predictions, shots=scorecard.SHOTS)
+SET = _Kind(score=set_scorecard.score_sets, write_baseline=write_tracked_predictions, shots=set_scorecard.SHOTS)
 
 
 def evaluate(
@@ -27,16 +50,21 @@ def evaluate(
     scenes: Iterable[str | Path],
     folder: Path,
     *,
+    cast: Cast | None = None,
     network_only: bool = False,
     cache: str | Path | None = "auto",
     progress: Callable[..., Any] = no_progress,
 ) -> tuple[dict[str, Scorecard], np.ndarray]:
     """Score the model and the scissors on scenes, and draw a contact sheet.
 
+    Scenes with a truth for each character have figures of their own, and scissors that track
+    (`eqvid_tf.evaluation.set_scorecard`, `eqvid_tf.evaluation.tracked_baseline`).
+
     Args:
         model: that is measured.
         scenes: scene folders.
         folder: gets what the model and the scissors made of the scenes, in eqvid/SCENE and scissors/SCENE.
+        cast: of the model, see `ClipCharacters`.
         network_only: the model's own output alone, without the frames' pixels.
         cache: see `open_clip`.
         progress: called as progress(items, label) around the scenes; returns the items.
@@ -45,7 +73,7 @@ def evaluate(
         The scorecards "eqvid" and "scissors", and the sheet, uint8 [H, W, 3].
 
     Raises:
-        ClipError: a scene has no ground truth, or two have one name.
+        ClipError: a scene has no ground truth, two have one name, or only some have a truth for each character.
     """
     folders = [Path(scene).resolve() for scene in scenes]
     for scene in folders:
@@ -53,10 +81,22 @@ def evaluate(
             raise ClipError(f"{scene}: this is no scene with ground truth: frames/, and {' or '.join(TRUTH)}.")
     if len({scene.name for scene in folders}) < len(folders):
         raise ClipError("two scenes share a name; evaluate them one by one.")
-    ours, theirs = folder / "eqvid", folder / "scissors"
-    card = score_model(model, folders, ours, network_only=network_only, cache=cache, progress=progress)
-    baseline.write_predictions(folders, theirs)
-    return {"eqvid": card, "scissors": score(folders, theirs)}, _sheet(folders, ours, theirs)
+    kind, ours, theirs = _kind_of(folders), folder / "eqvid", folder / "scissors"
+    options: dict[str, Any] = {"cast": cast, "network_only": network_only, "cache": cache}
+    card = score_model(model, folders, ours, **options, progress=progress)
+    kind.write_baseline(folders, theirs)
+    return {"eqvid": card, "scissors": kind.score(folders, theirs)}, _sheet(folders, ours, theirs, kind.shots)
+
+
+def _kind_of(scenes: Sequence[Path]) -> _Kind:
+    several = [scene for scene in scenes if set_scorecard.has_characters(scene)]
+    if several and len(several) < len(scenes):
+        other = next(scene for scene in scenes if scene not in several)
+        raise ClipError(
+            f"{several[0].name} has a truth for each character, {other.name} has one for all together: their figures "
+            "differ. Evaluate them one by one."
+        )
+    return SET if several else ONE
 
 
 def score_model(
@@ -64,6 +104,7 @@ def score_model(
     scenes: Sequence[Path],
     folder: Path,
     *,
+    cast: Cast | None = None,
     network_only: bool = False,
     cache: str | Path | None = "auto",
     progress: Callable[..., Any] = no_progress,
@@ -72,9 +113,10 @@ def score_model(
 
     Args: see `evaluate`.
     """
+    kind = _kind_of(scenes)
     for scene in progress(scenes, "evaluating"):
-        _write_predictions(model, scene, folder / scene.name, network_only, cache)
-    return score(scenes, folder)
+        _write_predictions(model, scene, folder / scene.name, cast, network_only, cache)
+    return kind.score(scenes, folder)
 
 
 def read_rgba(path: Path) -> np.ndarray:
@@ -83,17 +125,22 @@ def read_rgba(path: Path) -> np.ndarray:
 
 
 def _write_predictions(
-    model: EquivariantVideoModel, scene: Path, folder: Path, network_only: bool, cache: str | Path | None
+    model: EquivariantVideoModel,
+    scene: Path,
+    folder: Path,
+    cast: Cast | None,
+    network_only: bool,
+    cache: str | Path | None,
 ) -> None:
     """Write all that the scorecard reads of a scene: layers, motion and shots."""
-    write_layers(ClipCharacters(model, open_clip(scene, cache=cache), network_only=network_only), folder)
+    options: dict[str, Any] = {"cast": cast, "network_only": network_only}
+    write_layers(ClipCharacters(model, open_clip(scene, cache=cache), **options), folder)
     shots = scene / "shots.json"
     if shots.is_file():
-        given_only = not model.T.learned
-        render_shots(model, shots, folder / "shots", given_only=given_only, network_only=network_only, cache=cache)
+        render_shots(model, shots, folder / "shots", given_only=not model.T.learned, cache=cache, **options)
 
 
-def _sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
+def _sheet(scenes: Sequence[Path], ours: Path, theirs: Path, kinds: Sequence[str]) -> np.ndarray:
     """A contact sheet: a frame of each scene, its layers, and renders beside the truth and the scissors'."""
     rows, titles = [], []
     for scene in scenes:
@@ -102,9 +149,9 @@ def _sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
         index = len(masks) // 3
         frame = read_image(sorted((scene / "frames").iterdir())[index])
         character = read_rgba(made / "character" / masks[index].name)
-        rows.append([frame, read_image(made / "background.png"), read_image(masks[index]), character])
+        rows.append([frame, read_image(made / "background.png"), _coloured(made, masks[index].name), character])
         titles.append(scene.name)
-        for kind in SHOTS:
+        for kind in kinds:
             for path in sorted((made / "shots").glob(f"{kind}-*.png"))[:1]:
                 expected, render = read_image(scene / "expected" / path.name), read_image(path)
                 scissors = read_image(theirs / scene.name / "shots" / path.name)
@@ -117,3 +164,12 @@ def _sheet(scenes: Sequence[Path], ours: Path, theirs: Path) -> np.ndarray:
         "character, or where the error is",
     ]
     return contact_sheet(rows, column_titles=columns, row_titles=titles)
+
+
+def _coloured(folder: Path, name: str) -> np.ndarray:
+    """The mask of a frame; of several characters each in a colour of its own."""
+    places = sorted((folder / "characters").iterdir(), key=lambda place: int(place.name))
+    if len(places) == 1:
+        return read_image(folder / "masks" / name)
+    masks = [read_image(place / "masks" / name)[..., :1] / 255 for place in places]
+    return np.sum([mask * COLOURS[n % len(COLOURS)] for n, mask in enumerate(masks)], 0).clip(0, 255).astype(np.uint8)

@@ -48,18 +48,20 @@ def mask_iou(true: Iterable[np.ndarray], got: Iterable[np.ndarray]) -> float:
     return float(np.mean(ratios)) if ratios else float("nan")
 
 
-def corner_error(true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> float:
+def corner_error(
+    true: np.ndarray, got: np.ndarray, centre: np.ndarray, size: tuple[int, int], half_side: float = 0.5
+) -> float:
     """Mean distance in pixels between where two motions carry the corners of the character's box.
 
-    Convention: forward motions [2, 3]; the box is a square of half the frame's height about `centre` (normalized);
-        size is (height, width).
+    Convention: forward motions [2, 3]; the box is a square about `centre` (normalized), half of whose side is
+        `half_side` in units of half the frame's height; size is (height, width).
 
     Example:
         >>> corner_error(np.eye(2, 3), [[1, 0, 0.5], [0, 1, 0]], (0, 0), (64, 64))
         16.0
     """
     height, width = size
-    half = np.array([height / width, 1.0]) / 2
+    half = np.array([height / width, 1.0]) * half_side
     corners = np.asarray(centre) + half * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
     difference = np.asarray(true, np.float64) - np.asarray(got, np.float64)
     offsets = (corners @ difference[:, :2].T + difference[:, 2]) * np.array([width / 2, height / 2])
@@ -85,12 +87,12 @@ def character_box(mask: np.ndarray) -> tuple[slice, slice] | None:
     return rows, columns
 
 
-class _Incomplete(Exception):
+class Incomplete(Exception):
     """A figure cannot be had; the message says what is wrong with the prediction."""
 
 
-def _read(path: Path, mode: str) -> np.ndarray:
-    """A picture in [0, 1]."""
+def read_picture(path: Path, mode: str) -> np.ndarray:
+    """Read a picture, [H, W(, c)] in [0, 1], in a mode of Pillow's: "L" or "RGB"."""
     with Image.open(path) as image:
         return np.asarray(image.convert(mode), np.float64) / 255
 
@@ -98,16 +100,17 @@ def _read(path: Path, mode: str) -> np.ndarray:
 def _read_pairs(expected: Iterable[Path], folder: Path, mode: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each expected picture with the one of the same name in a folder of predictions."""
     for path in expected:
-        true, prediction = _read(path, mode), folder / path.name
+        true, prediction = read_picture(path, mode), folder / path.name
         if not prediction.is_file():
-            raise _Incomplete(f"no {prediction.name} in {folder}")
-        got = _read(prediction, mode)
+            raise Incomplete(f"no {prediction.name} in {folder}")
+        got = read_picture(prediction, mode)
         if got.shape != true.shape:
-            raise _Incomplete(f"{prediction.name} is {got.shape[:2]}, expected {true.shape[:2]}")
+            raise Incomplete(f"{prediction.name} is {got.shape[:2]}, expected {true.shape[:2]}")
         yield true, got
 
 
-def _background(scene: Path, prediction: Path) -> dict[str, float]:
+def background_figure(scene: Path, prediction: Path) -> dict[str, float]:
+    """The figure of the background, where the scene has one."""
     if not (scene / "background.png").is_file():
         return {}
     ((true, got),) = _read_pairs([scene / "background.png"], prediction, "RGB")
@@ -128,29 +131,30 @@ def _motion(scene: Path, prediction: Path) -> dict[str, float]:
     try:
         got = np.asarray(json.loads((prediction / "motion.json").read_text())["motion"], np.float64)
     except (OSError, ValueError, KeyError, TypeError):
-        raise _Incomplete(f"no motion.json with a motion in {prediction}") from None
+        raise Incomplete(f"no motion.json with a motion in {prediction}") from None
     if got.shape != true.shape or not np.isfinite(got).all():
-        raise _Incomplete(f"motion in motion.json is {got.shape}, or not finite; expected {true.shape}")
+        raise Incomplete(f"motion in motion.json is {got.shape}, or not finite; expected {true.shape}")
     return {"corner_px": motion_error(true, got, np.asarray(truth["pose_centre"]), truth["size"])}
 
 
-def _shots(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
+def shot_figures(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
+    """The figures of the shots of a kind, with which their names begin."""
     shots = json.loads((scene / "shots.json").read_text()) if (scene / "shots.json").is_file() else []
     expected = [scene / "expected" / f"{shot['name']}.png" for shot in shots if shot["name"].startswith(kind)]
     whole, inside = [], []
     for path, (true, got) in zip(expected, _read_pairs(expected, prediction / "shots", "RGB")):
         whole.append(psnr(true, got))
-        if box := character_box(_read(scene / "expected_masks" / path.name, "L")):
+        if box := character_box(read_picture(scene / "expected_masks" / path.name, "L")):
             inside.append(psnr(true[box], got[box]))
     values = {f"{kind}_psnr": whole, f"{kind}_char": inside}
     return {column: float(np.mean(value)) for column, value in values.items() if value}
 
 
 _FIGURES: dict[str, Callable[[Path, Path], dict[str, float]]] = {
-    "bg_psnr": _background,
+    "bg_psnr": background_figure,
     "iou": _masks,
     "corner_px": _motion,
-    **{kind: functools.partial(_shots, kind) for kind in SHOTS},
+    **{kind: functools.partial(shot_figures, kind) for kind in SHOTS},
 }
 
 
@@ -165,22 +169,29 @@ def score_scene(scene: str | Path, prediction: str | Path) -> dict[str, float]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _SceneScore:
+class SceneScore:
     """The figures of one scene, and for each kind of figure that is not complete what is wrong."""
 
     figures: dict[str, float]
     problems: dict[str, str]
 
 
-def _score_scene(scene: Path, prediction: Path) -> _SceneScore:
-    """As `score_scene`, with what is wrong."""
+def scene_score(
+    computations: Mapping[str, Callable[[Path, Path], dict[str, float]]], scene: Path, prediction: Path
+) -> SceneScore:
+    """What computations, by kind of figure, give of a scene and the predictions for it; without what is not finite."""
     found, problems = {}, {}
-    for kind, compute in _FIGURES.items():
+    for kind, compute in computations.items():
         try:
             found.update(compute(scene, prediction))
-        except _Incomplete as error:
+        except Incomplete as error:
             problems[kind] = str(error)
-    return _SceneScore({column: value for column, value in found.items() if np.isfinite(value)}, problems)
+    return SceneScore({column: value for column, value in found.items() if np.isfinite(value)}, problems)
+
+
+def _score_scene(scene: Path, prediction: Path) -> SceneScore:
+    """As `score_scene`, with what is wrong."""
+    return scene_score(_FIGURES, scene, prediction)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,25 +202,35 @@ class Scorecard:
         rows: for each scene's name its figures.
         problems: lines "SCENE: COLUMN: what is wrong".
         incomplete: the columns (of a kind of shots both) that some scene has no figure for.
+        columns: that there are.
     """
 
     rows: dict[str, dict[str, float]]
     problems: tuple[str, ...] = ()
     incomplete: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = COLUMNS
 
     @property
     def mean(self) -> dict[str, float]:
         """Means over the scenes, of the columns that are complete."""
-        values = {column: [row[column] for row in self.rows.values() if column in row] for column in COLUMNS}
+        values = {column: [row[column] for row in self.rows.values() if column in row] for column in self.columns}
         return {column: float(np.mean(v)) for column, v in values.items() if v and column not in self.incomplete}
 
 
-def score(scenes: str | Path | Iterable[str | Path], predictions: str | Path) -> Scorecard:
+def score(
+    scenes: str | Path | Iterable[str | Path],
+    predictions: str | Path,
+    *,
+    scorer: Callable[[Path, Path], SceneScore] | None = None,
+    columns: tuple[str, ...] = COLUMNS,
+) -> Scorecard:
     """Score a method on scenes.
 
     Args:
         scenes: a folder that holds scene folders, or the scene folders.
         predictions: holds a folder of the same name for each scene.
+        scorer: of one scene; None: that of scenes with one character.
+        columns: that it gives.
 
     Raises:
         FileNotFoundError: there is no scene, or no such folder of predictions.
@@ -222,17 +243,13 @@ def score(scenes: str | Path | Iterable[str | Path], predictions: str | Path) ->
         raise FileNotFoundError(f"scenes must hold a folder with frames/; received {scenes}. Give scene folders.")
     if not Path(predictions).is_dir():
         raise FileNotFoundError(f"predictions must be a folder; received {predictions}. Write predictions first.")
-    scores = {scene.name: _score_scene(scene, Path(predictions) / scene.name) for scene in found}
+    scorer = scorer or _score_scene
+    scores = {scene.name: scorer(scene, Path(predictions) / scene.name) for scene in found}
     kinds = {kind for scored in scores.values() for kind in scored.problems}
-    incomplete = {column for kind in kinds for column in _columns_of(kind)}
+    incomplete = {column for column in columns if column in kinds or column.split("_")[0] in kinds}
     problems = (f"{name}: {kind}: {text}" for name, scored in scores.items() for kind, text in scored.problems.items())
     rows = {name: scored.figures for name, scored in scores.items()}
-    return Scorecard(rows, tuple(problems), frozenset(incomplete))
-
-
-def _columns_of(kind: str) -> tuple[str, ...]:
-    """The columns of a kind of figure."""
-    return (f"{kind}_psnr", f"{kind}_char") if kind in SHOTS else (kind,)
+    return Scorecard(rows, tuple(problems), frozenset(incomplete), columns)
 
 
 def figures(cards: Mapping[str, Scorecard]) -> dict[str, dict[str, float]]:
@@ -246,9 +263,10 @@ def figures(cards: Mapping[str, Scorecard]) -> dict[str, dict[str, float]]:
 
 def table(cards: Mapping[str, Scorecard]) -> str:
     """The figures of several methods as text, a line per scene and one for the mean; a gap is a dash."""
-    lines = [f"{'':28s}" + "".join(f"{column:>14s}" for column in COLUMNS)]
+    columns = next(iter(cards.values())).columns
+    lines = [f"{'':28s}" + "".join(f"{column:>14s}" for column in columns)]
     for name, row in figures(cards).items():
-        cells = (f"{row[column]:14.3f}" if column in row else f"{'-':>14s}" for column in COLUMNS)
+        cells = (f"{row[column]:14.3f}" if column in row else f"{'-':>14s}" for column in columns)
         lines.append(f"{name:28s}" + "".join(cells))
     lines += [f"incomplete: {method}/{line}" for method, card in cards.items() for line in card.problems]
     return "\n".join(lines)

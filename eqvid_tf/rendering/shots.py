@@ -21,6 +21,7 @@ from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
 from eqvid_tf.pixels.coordinates import centroid, homogeneous, is_invertible, target_from_source
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
+from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
@@ -134,8 +135,15 @@ class FrameFinder:
     A clip is opened, and its layers made, once.
     """
 
-    def __init__(self, model: EquivariantVideoModel, *, network_only: bool = False, cache: str | Path | None = "auto"):
-        self.model, self.network_only, self.cache = model, network_only, cache
+    def __init__(
+        self,
+        model: EquivariantVideoModel,
+        *,
+        cast: Cast | None = None,
+        network_only: bool = False,
+        cache: str | Path | None = "auto",
+    ):
+        self.model, self.cast, self.network_only, self.cache = model, cast, network_only, cache
         self.textures = functools.cache(Textures)
         self._clip, self._still = functools.cache(self._open_clip), functools.cache(self._open_still)
 
@@ -159,7 +167,7 @@ class FrameFinder:
         except ClipError:
             return None, []
         names = [file.name for file in in_name_order(folder)]
-        return ClipCharacters(self.model, clip, network_only=self.network_only), names
+        return ClipCharacters(self.model, clip, cast=self.cast, network_only=self.network_only), names
 
     def _open_still(self, path: Path) -> ClipCharacters:
         return ClipCharacters(self.model, StillClip(path), network_only=self.network_only)
@@ -170,6 +178,7 @@ def render_shots(
     path: str | Path,
     folder: Path,
     *,
+    cast: Cast | None = None,
     given_only: bool = False,
     network_only: bool = False,
     cache: str | Path | None = "auto",
@@ -181,6 +190,7 @@ def render_shots(
         model: a trained model.
         path: of the file, see docs/formats.md; the frames' paths are relative to it.
         folder: gets the pictures.
+        cast: of the model, see `ClipCharacters`.
         given_only: leave out the shots whose motion would have to be estimated.
         network_only: from the networks alone, without pixels of the frames.
         cache: where decoded frames are kept, see `open_clip`.
@@ -198,7 +208,7 @@ def render_shots(
             "this model was trained with the 'known' estimator and cannot take a motion_from; "
             "train with --estimator features, or give each shot its motion"
         )
-    finder = FrameFinder(model, network_only=network_only, cache=cache)
+    finder = FrameFinder(model, cast=cast, network_only=network_only, cache=cache)
     for shot in progress(shots, "rendering"):
         try:
             picture = _RENDERERS[type(shot)](finder, shot)

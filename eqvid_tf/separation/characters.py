@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from eqvid_tf.camera.stabilization import stabilize
+from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
+from eqvid_tf.separation.cast import Cast, CastEntry, default_name
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
+from eqvid_tf.separation.sightings import SHOWS
 from eqvid_tf.separation.solo import track
 
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
-SHOWS = 0.5  # coverage from which a pixel shows a character
 
 
 class NoSuchCharacter(ValueError):
-    """A point that shows no character, or a number that is not there: one line."""
+    """A point that shows no character, or a number or name that is not there: one line."""
 
 
 class ClipCharacters:
@@ -29,11 +31,16 @@ class ClipCharacters:
 
     Each has a clip of its own, in which it is alone (see `eqvid_tf.separation.solo`), and the layers of that.
 
+    Attributes:
+        layers: by number. A number that the cast joins to another, or drops, is left out.
+        names: by number.
+
     Args:
         model: a trained model.
         clip: an open clip.
         network_only: see `ClipLayers`.
-        most: characters that are told apart; None: as many as there are.
+        cast: of the model: the names of its characters, and which are joined or dropped. A clip that it does not
+            list has as many characters as are found, with default names.
         progress: see `ClipLayers`.
 
     Raises:
@@ -46,21 +53,23 @@ class ClipCharacters:
         clip: Clip,
         *,
         network_only: bool = False,
-        most: int | None = None,
+        cast: Cast | None = None,
         progress: Callable = no_progress,
     ):
-        stable = stabilize(clip, progress)
-        self.clip, self.progress = stable, progress
-        self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
+        self.clip, self.progress = stabilize(clip, progress), progress
+        entries = (cast or Cast()).of_clip(clip.name, clip.count)
         if network_only and model.identity:
-            names = names_in(model, stable.arrays(model.config.canvas))
-            make = lambda name: ClipLayers(model, stable, network_only=True, progress=progress, name=name)
-            self.layers = {number: make(name) for number, name in enumerate(names)}
-            return
-        several = model.T.learned and most != 1 and clip.count >= FEWEST_FRAMES
-        solos = track(stable, most).solos() if several else [stable]
-        make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
-        self.layers = {number: make(solo) for number, solo in enumerate(solos)}
+            make = lambda name: ClipLayers(model, self.clip, network_only=True, progress=progress, name=name)
+            names = names_in(model, self.clip.arrays(model.config.canvas))
+            self.layers = {number: make(name) for number, name in names.items()}
+        else:
+            several = model.T.learned and len(entries) != 1 and clip.count >= FEWEST_FRAMES
+            solos = _solos(self.clip, entries) if several else {0: self.clip}
+            make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
+            self.layers = {number: make(solo) for number, solo in solos.items()}
+        given = {entry.number: entry.name for entry in entries}
+        self.names = {number: given.get(number, default_name(clip.name, number)) for number in self.layers}
+        self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
 
     @property
     def first(self) -> ClipLayers:
@@ -72,22 +81,30 @@ class ClipCharacters:
         """The background without any character, float32 [H, W, 3] in [0, 255]."""
         return self.first.background
 
-    def numbered(self, number: int | None) -> ClipLayers:
-        """The layers of a character, of the first where no number is given.
+    def number(self, who: int | str) -> int:
+        """The number of a character that is given by its name, or by its number, as text or not.
 
         Raises:
-            NoSuchCharacter: it has another number.
+            NoSuchCharacter: the clip has none of that name or number.
         """
-        if number is None:
-            return self.first
-        if number not in self.layers:
-            there = ", ".join(map(str, self.layers))
-            raise NoSuchCharacter(f"{self.clip.name} has no character {number}; it has {there}")
-        return self.layers[number]
+        fits = [number for number, name in self.names.items() if str(who) in (name, str(number))]
+        if not fits:
+            there = ", ".join(f"{number} ({name})" for number, name in self.names.items())
+            raise NoSuchCharacter(f"{self.clip.name} has no character {who}; it has {there}")
+        return fits[0]
 
-    def keep(self, number: int) -> None:
+    def numbered(self, who: int | str | None) -> ClipLayers:
+        """The layers of a character, given by name or number; of the first where none is given.
+
+        Raises:
+            NoSuchCharacter: the clip has none of that name or number.
+        """
+        return self.first if who is None else self.layers[self.number(who)]
+
+    def keep(self, who: int | str) -> None:
         """Forget all characters but one, which keeps its number."""
-        self.layers = {number: self.numbered(number)}
+        number = self.number(who)
+        self.layers, self.names = {number: self.layers[number]}, {number: self.names[number]}
 
     def cut_outs(self, index: int) -> dict[int, np.ndarray]:
         """What a frame as filmed shows of each character, by number: premultiplied RGBA [H, W, 4]."""
@@ -130,9 +147,22 @@ class ClipCharacters:
         return nearest
 
 
-def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> list[int]:
-    """The numbers of the names of a clip's characters, told by its background, from frames [T, h, w, 3] uint8."""
+def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> dict[int, int]:
+    """The characters of a clip, told by its background: the number in the clip of each -> the number of its name.
+
+    Shapes: frames [T, h, w, 3] uint8.
+    """
     few = frames[evenly_spaced(len(frames), PROBES)]
     likely = np.median(np.asarray(model.present(unit_frames(few))), 0)
-    of_clip = likely >= likely.max() / 2
-    return sorted({name for name, there in zip(model.config.name_of, of_clip) if there and name >= 0})
+    of_clip = [name for name, there in zip(model.config.name_of, likely >= likely.max() / 2) if there]
+    return {of_clip.index(name): name for name in dict.fromkeys(of_clip) if name >= 0}
+
+
+def _solos(clip: StabilizedClip, entries: Sequence[CastEntry]) -> dict[int, StabilizedClip]:
+    """A clip for each character, by number, as the cast joins and drops them; without entries as many as there are."""
+    tracked = track(clip, len(entries) or None)
+    count = tracked.owners.count
+    merged = {e.number: e.merged_into for e in entries if e.merged_into is not None and e.number < count}
+    owners = tracked.owners.arranged(merged, [entry.number for entry in entries if entry.dropped])
+    solos = dataclasses.replace(tracked, owners=owners).solos()
+    return dict(zip(owners.numbers if owners.count > 1 else [0], solos)) or {0: clip}

@@ -10,8 +10,9 @@ import numpy as np
 
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.writers import write_png
-from eqvid_tf.separation.characters import SHOWS, ClipCharacters
+from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.cutout import straight_alpha
+from eqvid_tf.separation.sightings import SHOWS, Sightings
 
 PRESENT = 0.02  # share of a character that a frame has to show, for a step of it to be a motion
 
@@ -25,7 +26,7 @@ def write_layers(characters: ClipCharacters, folder: Path) -> None:
     """
     motions = _motions(characters)  # before any file: those that are given may be at fault
     write_png(folder / "background.png", np.clip(characters.background, 0, 255).round().astype(np.uint8))
-    seen = {number: _Seen(characters.clip.count) for number in characters.layers}
+    seen = {number: Sightings(characters.clip.count) for number in characters.layers}
     for index, cut_outs in enumerate(characters.all_cut_outs()):
         for number, layer in cut_outs.items():
             _write_cut_out(folder / "characters" / str(number), index, layer)
@@ -36,7 +37,8 @@ def write_layers(characters: ClipCharacters, folder: Path) -> None:
         _write_motion(folder / "characters" / str(number) / "motion.json", characters.clip, motion, seen[number])
     if motions:
         shutil.copyfile(folder / "characters" / str(min(motions)) / "motion.json", folder / "motion.json")
-    listed = [found.summary(characters.clip, number) for number, found in seen.items()]
+    named = lambda number: {"number": number, "name": characters.names[number]}
+    listed = [{**named(number), **found.summary(characters.clip.size)} for number, found in seen.items()]
     (folder / "characters.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
 
 
@@ -48,37 +50,7 @@ def _motions(characters: ClipCharacters) -> dict[int, np.ndarray]:
     return {number: clip.motion_as_filmed(layers.motion) for number, layers in characters.layers.items()}
 
 
-class _Seen:
-    """Where and when a character is seen: its pixels in each frame, and the box of all of them."""
-
-    def __init__(self, count: int):
-        self.area, self.box = np.zeros(count, int), np.zeros(4, int)
-
-    def add(self, index: int, shown: np.ndarray) -> None:
-        """Take in the mask [H, W] of a frame."""
-        rows, columns = np.nonzero(shown)
-        if len(rows):
-            new = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-            old = self.box if self.area.any() else new
-            self.box = np.concatenate([np.minimum(old, new)[:2], np.maximum(old, new)[2:]])
-            self.area[index] = len(rows)
-
-    @property
-    def share(self) -> np.ndarray:
-        """The share of the character that each frame shows, [T] in [0, 1]: of what nine in ten frames show less of."""
-        seen = self.area[self.area > 0]
-        return np.minimum(self.area / np.percentile(seen, 90), 1) if len(seen) else np.zeros(len(self.area))
-
-    def summary(self, clip: Clip, number: int) -> dict:
-        """The entry in characters.json."""
-        frames = np.flatnonzero(self.area)
-        first, last = (int(frames[0]), int(frames[-1])) if len(frames) else (None, None)
-        share = float(self.area[frames].mean() / np.prod(clip.size)) if len(frames) else 0.0
-        known = {"number": number, "name": f"{clip.name}-{number}", "first": first, "last": last}
-        return {**known, "box": self.box.tolist(), "share": share}
-
-
-def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: _Seen) -> None:
+def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: Sightings) -> None:
     """Write the motions of a character; a step from or to a frame in which it is absent is the identity."""
     absent = seen.share < PRESENT
     if not absent.all():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.pixels.resampling import move
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.cutout import cut_out
+
+if TYPE_CHECKING:  # characters are told apart without it: eqvid inspect needs no TensorFlow
+    import tensorflow as tf
+
+    from eqvid_tf.core.model import EquivariantVideoModel
 
 CLEARLY_SEEN = 0.125  # coverage: a place that is below it in some frame is clearly seen there
 COINCIDENCE = 0.25  # share of the frames: what fewer show at its place of the character is not the character's
@@ -93,4 +97,6 @@ def without_static_parts(coverage: np.ndarray, motions: np.ndarray, weights: np.
 
 def unit_frames(frames: np.ndarray) -> tf.Tensor:
     """Frames uint8 as the networks take them: float32 in [0, 1]."""
+    import tensorflow as tf
+
     return tf.constant(frames, tf.float32) / 255

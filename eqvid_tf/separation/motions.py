@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
 from eqvid_tf.separation.masks import unit_frames
+
+if TYPE_CHECKING:
+    from eqvid_tf.core.model import EquivariantVideoModel
 
 
 class MotionEstimates(NamedTuple):

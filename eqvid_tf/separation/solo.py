@@ -51,10 +51,10 @@ class TrackedClip:
         return self.to_clip_size(self.owners.owner[index] == number + 1)
 
     def solos(self) -> list[StabilizedClip]:
-        """A clip for each character, in which it is alone; the clip itself where there are not several."""
+        """A clip for each character, by number, in which it is alone; the clip itself where there are not several."""
         if self.owners.count < 2:
             return [self.clip]
-        return [SoloClip(self, number) for number in range(self.owners.count)]
+        return [SoloClip(self, number) for number in self.owners.numbers]
 
     def others(self, number: int, index: int) -> np.ndarray:
         """Where a frame shows what is not this character's, bool [H, W] at the clip's own size."""
@@ -153,16 +153,21 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
         clip: stabilized.
         most: characters, the largest; None: as many as there are.
     """
-    canvas = canvas_for(clip.size, min(LARGEST, *clip.size))
+    canvas = tracking_canvas(clip)
     frames = clip.arrays(canvas)
     background = first_background(frames)
-    moving = _moving(frames, background)
+    moving = moving_pixels(frames, background)
     owners = find_characters(frames, moving, most)
     known = _clip_background(clip, moving, canvas, background) if owners.count > 1 else background
     return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=known)
 
 
-def _moving(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+def tracking_canvas(clip: Clip) -> tuple[int, int]:
+    """The canvas (height, width) on which the characters of a clip are told apart."""
+    return canvas_for(clip.size, min(LARGEST, *clip.size))
+
+
+def moving_pixels(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
     noise = background_noise(frames, background)
     if np.mean(noise) < QUIET:

@@ -6,7 +6,7 @@ Stages: what differs from the background -> parts and tracklets -> identities ->
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -41,6 +41,19 @@ class Owners:
     def mask(self, number: int) -> np.ndarray:
         """The visible coverage of a character, bool [T, h, w]."""
         return self.owner == number + 1
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the characters that own a pixel."""
+        return [int(value) - 1 for value in np.unique(self.owner) if value]
+
+    def arranged(self, merged: Mapping[int, int], dropped: Collection[int]) -> Owners:
+        """The owners with some characters joined to others, by number, and the pixels of some nobody's."""
+        table = np.arange(self.count + 1, dtype=np.uint8)
+        for number, into in merged.items():
+            table[number + 1] = into + 1
+        table[np.isin(table, [number + 1 for number in dropped])] = 0
+        return dataclasses.replace(self, owner=table[self.owner])
 
 
 def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = None) -> Owners:

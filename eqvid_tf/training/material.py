@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from eqvid_tf.data.output import OutputError, write_text
 from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.separation.background import evenly_spaced
+from eqvid_tf.separation.cast import Cast, CastEntry, default_name
+from eqvid_tf.separation.sightings import Sightings
 from eqvid_tf.training.hints import Hints
 
 
@@ -70,6 +73,29 @@ def write_material(learned: TrainingClips, config: Config, folder: Path, first: 
             steps = canvas_motion(clip, config.model.canvas)
             motion = [_product(steps[a:b])[:2].tolist() for a, b in itertools.pairwise(chosen)]
             write_text(place / "motion.json", json.dumps({"size": list(config.model.canvas), "motion": motion}))
+
+
+def write_cast(learned: TrainingClips, folder: Path, source: Path | None) -> None:
+    """Write cast.json and cast/: the characters of the clips that were learned, after those of a former model folder.
+
+    Args:
+        learned: what the model was trained on, a clip for each character.
+        folder: gets them.
+        source: the model folder that was fine-tuned.
+    """
+    if source and (source / "cast").is_dir():
+        shutil.copytree(source / "cast", folder / "cast")
+    entries = [_write_portrait(clip, hints, folder) for clip, hints in zip(learned.clips, learned.hints)]
+    (Cast.read(source) if source else Cast()).with_entries(entries).write(folder)
+
+
+def _write_portrait(clip: Clip, hints: np.ndarray, folder: Path) -> CastEntry:
+    """Write a picture of the character of a clip; its entry in the cast."""
+    seen = Sightings.of(hints, clip.size)
+    name = default_name(clip.name, clip.number)
+    entry = CastEntry(clip=clip.name, number=clip.number, name=name, frames=clip.count, **seen.summary(clip.size))
+    write_png(folder / entry.picture, seen.picture(clip.at(seen.best)))
+    return entry
 
 
 def read_material(folder: Path, canvas: tuple[int, int]) -> TrainingClips:

@@ -26,7 +26,7 @@ from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED
 from eqvid_tf.training.hints import first_hints
-from eqvid_tf.training.material import TrainingClips, write_material
+from eqvid_tf.training.material import TrainingClips, write_cast, write_material
 from eqvid_tf.training.optimizer import Muon
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
@@ -317,6 +317,7 @@ def finish(
             shutil.copytree(source / "kept", draft / "kept")
         if config.train.keep_frames:
             write_material(new, config, draft / "kept", _first_place(config, new))
+        write_cast(new, draft, source)
         write_model(model, config, metrics, draft, version)
         written = _move_into(folder, draft)
     if version == 1:
