@@ -185,6 +185,12 @@ class DiagnosisConfig:
     least_agreement: float = _option(
         0.3, "cosine of estimated and true motions; they are not the character's below it", hidden=True
     )
+    least_found: float = _option(
+        0.25, "share of a character; it is empty if the networks give it less, split if another gets more", hidden=True
+    )
+    most_confused: float = _option(
+        0.5, "share of a character; it is one with another if the networks give that more", hidden=True
+    )
     most_drift: float = _option(
         10.0, "factor; the scales drift if a feature map grows or shrinks by more since the start", hidden=True
     )
@@ -199,6 +205,7 @@ class DiagnosisConfig:
     def __post_init__(self) -> None:
         _check_least(self, least_steps=0)
         _check_shares(self, "most_coverage", "least_coverage", "interval", "latest_remedy")
+        _check_shares(self, "least_found", "most_confused")
         if not self.interval:
             raise ValueError(f"interval must be positive; received {self.interval}")
 

@@ -162,6 +162,7 @@ def _model_card(config: Config, metrics: dict) -> str:
         "",
         f"- Fine-tuned from: {metrics.get('finetuned_from', 'nothing, trained anew')}.",
         f"- Trained on: {clips}; {steps} in {time}.",
+        f"- Characters: {model.characters if model.clip_of else 'one in each clip'}; `cast.json` names them.",
         f"- Networks: {networks};",
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
         f"- Last losses: {last}.",

@@ -125,3 +125,9 @@ def test_a_damaged_cast_is_one_line(folder, capsys, text):
 def test_a_folder_of_before_has_no_cast(folder, capsys):
     (folder / "cast.json").unlink()
     assert main(["cast", str(folder)]) == 2 and "has no cast.json" in capsys.readouterr().err
+
+
+def test_each_place_in_memory_has_the_number_of_a_name():
+    assert ONE.name_numbers() == (0, 1, 2, 3)
+    assert ONE.merge("1", "3").drop("0").name_numbers() == (-1, 0, 1, 0)
+    assert TWO.merge("walk:0", "yard:1").name_numbers() == (0, 1, 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
+from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.training import callbacks, diagnosis
@@ -207,4 +208,24 @@ def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
     assert [line.partition(" (")[0] for line in lines] == [
         f"step 3: {diagnosis.F_CARRIES_BACKGROUND}",
         f"step 5: no longer: {diagnosis.F_CARRIES_BACKGROUND}",
+    ]
+
+
+def test_characters_that_are_not_told_apart_are_named():
+    """Of a model that has learned nothing each share is even; the verdict reads a table of shares."""
+    keras.utils.set_random_seed(0)
+    model = EquivariantVideoModel(ModelConfig(width=4, canvas=(16, 24)).with_clips([0, 0]))
+    frames = np.random.default_rng(0).integers(0, 255, (3, 16, 24, 3), np.uint8)
+    hints = np.zeros((3, 16, 24, 2), np.float32)
+    hints[:, :8, :, 0], hints[:, 8:, :, 1] = 1, 1
+    shared = diagnosis.confusion(model, frames, hints, [0, 1])
+    coverage = np.asarray(model.f.coverage(model.f(frames / np.float32(255))))
+    np.testing.assert_allclose(shared.sum(1), [coverage[:, :8].mean(), coverage[:, 8:].mean()], atol=1e-4)
+    names, limits = ["a", "b", "c"], DiagnosisConfig()
+    assert diagnosis.set_verdict(np.eye(3), names, limits) == []
+    found = np.array([[0.1, 0.05, 0], [0.9, 0.1, 0], [0, 0.4, 0.6]])
+    assert diagnosis.set_verdict(found, names, limits) == [
+        "a is empty",
+        "b is one with a",
+        "c is split between itself and b",
     ]

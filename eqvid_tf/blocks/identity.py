@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -64,3 +66,14 @@ def shares(scores: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     """
     likely = ops.where(prior > 0, ops.log(ops.maximum(prior, 1e-6)), _NEVER)
     return keras.activations.softmax(scores + ops.cast(likely, scores.dtype)[:, None, None])
+
+
+def clip_likelihood(weights: tf.Tensor, clip_of: Sequence[int]) -> tf.Tensor:
+    """How likely the clip of each stored background is that of a frame.
+
+    Shapes: mixing weights of the backgrounds [B, P, 3], whose sum holds the exposure, too -> [B, P] in [0, 1].
+    """
+    likely = ops.mean(weights, -1)
+    likely /= ops.sum(likely, -1, keepdims=True) + 1e-6
+    clips = np.array(clip_of)
+    return ops.matmul(likely, ops.cast(clips[:, None] == clips[None], likely.dtype))

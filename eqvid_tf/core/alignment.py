@@ -9,21 +9,17 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from eqvid_tf.blocks.energy import energy_box, presence
+from eqvid_tf.blocks.gauss_newton import CELLS, curvature, mean_slopes, newton_step, slopes
 from eqvid_tf.core import affine, losses
-from eqvid_tf.core.estimators import bound_step, cut_square, energy_box, presence
+from eqvid_tf.core.estimators import bound_step, cut_square
 
-_CELLS = 32  # of the side of the square that is compared
 _WIDER = 1.2  # than the estimator's square: the outline has to lie within
 _STEPS = 12  # of Gauss-Newton at the most
 _ROBUST = 0.1  # residual at which a cell counts half
-_DAMPING = 1e-3  # of the mean curvature
-_LONGEST = 0.5  # shift of a step, in half sides of the square
 _SETTLED = 2e-3  # half sides: after a smaller step nothing is left to gain
 _CORRELATION = 10.0  # factor on the standard error: residuals of neighbouring cells are not independent
 _DOUBTFUL = 0.055  # half sides of the box, about a pixel at 64, where a confidence is 0.5
-
-_AT = (2 * np.arange(_CELLS, dtype="float32") + 1) / _CELLS - 1
-_POINTS = np.stack([*np.meshgrid(_AT, _AT), np.ones((_CELLS, _CELLS), "float32")], -1).reshape(-1, 3)  # x, y, 1
 
 
 def refine_motion(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
@@ -37,7 +33,7 @@ def refine_motion(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tens
     box, next_box = energy_box(features, _WIDER), energy_box(next_features)
     frame_from_crop = box.frame_from_crop
     first, valid = _crop(features, frame_from_crop)
-    slopes = _slopes(first)
+    first_slopes = slopes(first)
 
     def step(motion: tf.Tensor, best: tf.Tensor, least: tf.Tensor, moving: tf.Tensor) -> tuple:
         next_frame_from_crop = affine.compose(motion, frame_from_crop)
@@ -47,7 +43,7 @@ def refine_motion(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tens
         cost = ops.sum(both * ops.abs(residual), (1, 2, 3)) / (size + 0.1)
         best = ops.where((cost < least)[:, None, None], motion, best)
         weight = both / (1 + ops.square(residual / _ROBUST))
-        change = bound_step(_newton_step(_mean(slopes, _slopes(second)), weight, residual))
+        change = bound_step(newton_step(mean_slopes(first_slopes, slopes(second)), weight, residual))
         change_in_crop = affine.compose(affine.identity() + change, affine.invert(frame_from_crop))
         further = affine.compose(next_frame_from_crop, change_in_crop)
         motion = ops.where(moving[:, None, None], further, motion)  # what has settled stays, whatever is in the batch
@@ -72,7 +68,7 @@ def standard_error(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Ten
     both = valid * next_valid
     count = ops.sum(both, (1, 2, 3)) * first.shape[-1] + 1
     variance = ops.sum(both * ops.square(first - second), (1, 2, 3)) / count
-    normal = _curvature(_mean(_slopes(first), _slopes(second)), both)
+    normal = curvature(mean_slopes(slopes(first), slopes(second)), both)
     corner = np.array([[x, y, 1] for x in (-1 / _WIDER, 1 / _WIDER) for y in (-1 / _WIDER, 1 / _WIDER)], "float32")
     corners = np.kron(np.eye(2, dtype="float32"), corner.T @ corner / 4)
     spread = ops.solve(normal, ops.broadcast_to(corners, (*ops.shape(variance), 6, 6)))
@@ -91,43 +87,6 @@ def confidence(features: tf.Tensor, next_features: tf.Tensor, motion: tf.Tensor,
 
 
 def _crop(features: tf.Tensor, frame_from_crop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A map's square [B, n, n, c'], and which of its n = _CELLS cells lie within the frame [B, n, n, 1], 0 or 1."""
-    crop, inside = cut_square(ops.cast(features, "float32"), frame_from_crop, _CELLS)
+    """A map's square [B, n, n, c'], and which of its n = CELLS cells lie within the frame [B, n, n, 1], 0 or 1."""
+    crop, inside = cut_square(ops.cast(features, "float32"), frame_from_crop, CELLS)
     return crop, ops.cast(inside > 0.999, "float32")
-
-
-def _slopes(crop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Central differences along x and along y, per half side of the square: two [B, n, n, c]."""
-    from_left, from_above = crop[:, :, 1:] - crop[:, :, :-1], crop[:, 1:] - crop[:, :-1]
-    x = ops.pad(from_left, [[0, 0], [0, 0], [1, 0], [0, 0]]) + ops.pad(from_left, [[0, 0], [0, 0], [0, 1], [0, 0]])
-    y = ops.pad(from_above, [[0, 0], [1, 0], [0, 0], [0, 0]]) + ops.pad(from_above, [[0, 0], [0, 1], [0, 0], [0, 0]])
-    return x * (_CELLS / 4), y * (_CELLS / 4)
-
-
-def _mean(slopes: tuple, others: tuple) -> tuple:
-    """The mean slopes of two maps, along x and along y."""
-    return tuple((one + other) / 2 for one, other in zip(slopes, others))
-
-
-def _newton_step(slopes: tuple, weight: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
-    """The step [B, 2, 3] that removes most of a residual, from slopes along x and y; all [B, n, n, c]."""
-    gradient = [ops.matmul(_over_channels(weight * slope * residual), _POINTS) for slope in slopes]
-    step = ops.solve(_curvature(slopes, weight), ops.concatenate(gradient, 1)[..., None])
-    step = ops.reshape(step, (-1, 2, 3))
-    return ops.concatenate([step[..., :2], ops.clip(step[..., 2:], -_LONGEST, _LONGEST)], -1)
-
-
-def _curvature(slopes: tuple, weight: tf.Tensor) -> tf.Tensor:
-    """The normal matrix [B, 6, 6] of the six entries of a motion, damped so that it can be inverted."""
-    squares = (_POINTS[:, :, None] * _POINTS[:, None]).reshape(-1, 9)
-    x, y = slopes
-    wx, wy = weight * x, weight * y
-    block = lambda product: ops.reshape(ops.matmul(_over_channels(product), squares), (-1, 3, 3))
-    xx, xy, yy = block(wx * x), block(wx * y), block(wy * y)
-    whole = ops.concatenate([ops.concatenate([xx, xy], 2), ops.concatenate([xy, yy], 2)], 1)
-    return whole + (_DAMPING * ops.trace(whole, axis1=1, axis2=2)[:, None, None] / 6 + 1e-6) * ops.eye(6)
-
-
-def _over_channels(product: tf.Tensor) -> tf.Tensor:
-    """Sums of [B, n, n, c] over the channels: [B, n * n]."""
-    return ops.reshape(ops.sum(product, -1), (-1, _CELLS**2))

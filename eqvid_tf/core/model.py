@@ -6,19 +6,18 @@ import dataclasses
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.identity import Identity, shares
-from eqvid_tf.blocks.plain import LAYER, PIXELS
+from eqvid_tf.blocks.energy import energy_box
+from eqvid_tf.blocks.identity import Identity, clip_likelihood, shares
 from eqvid_tf.blocks.stacking import by_character, each, fold, in_front, others, repeat, stack
 from eqvid_tf.blocks.unet import pad_to_multiple, pool, register
 from eqvid_tf.config import LossConfig, ModelConfig, from_dict
 from eqvid_tf.core import affine, losses
 from eqvid_tf.core.alignment import confidence, refine_motion
 from eqvid_tf.core.augmentation import count_made, recompose
-from eqvid_tf.core.estimators import build_estimator, displace_twice, energy_box
+from eqvid_tf.core.estimators import build_estimator, displace_twice
 from eqvid_tf.core.networks import build_networks
 from eqvid_tf.core.sampler import validity, warp
 
@@ -107,23 +106,20 @@ class EquivariantVideoModel(keras.Model):
         """
         if not self.identity:
             return features[:, None]
-        coverage = ops.stop_gradient(features[..., PIXELS:LAYER])
-        cells = pool(pad_to_multiple(ops.cast(frame, features.dtype), self.config.stride), self.config.stride)
         if places is None:
             wanted = ops.repeat(self.config.places_of_names()[None], ops.shape(frame)[0], 0)
             prior = self.present(frame)
         else:
             wanted = ops.one_hot(places, self.config.memory)
             prior = ops.sum(wanted, 1)
-        share = ops.einsum("bhwp,bkp->bkhw", shares(self.identity(cells, coverage), prior), wanted)
+        cells = pool(pad_to_multiple(ops.cast(frame, features.dtype), self.config.stride), self.config.stride)
+        scores = self.identity(cells, ops.stop_gradient(self.f.coverage(features)))
+        share = ops.einsum("bhwp,bkp->bkhw", shares(scores, prior), wanted)
         return ops.cast(share, features.dtype)[..., None] * features[:, None]
 
     def present(self, frame: tf.Tensor) -> tf.Tensor:
         """How likely the clip of each character is that of a frame, [B, places], told by the background."""
-        likely = ops.mean(self.h.match(frame)[0], -1)
-        likely /= ops.sum(likely, -1, keepdims=True) + 1e-6  # the mixing weights hold the exposure, too
-        clips = np.array(self.config.clip_of)
-        return ops.matmul(likely, ops.cast(clips[:, None] == clips[None], likely.dtype))
+        return clip_likelihood(self.h.match(frame)[0], self.config.clip_of)
 
     def _motions(self, pair: dict, fx: tf.Tensor, fx2: tf.Tensor, hx: tf.Tensor, hx2: tf.Tensor) -> tf.Tensor:
         """T_k of each character, [B, K, 2, 3]; as it is given where the pair was recomposed."""

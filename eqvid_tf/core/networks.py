@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.exposure import exposure_gain
+from eqvid_tf.blocks.memory import match, mix
 from eqvid_tf.blocks.plain import LAYER, PIXELS, Encoder, PlainEncoder, PlainRenderer
 from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize_map, unpool
 from eqvid_tf.config import ModelConfig
@@ -95,8 +95,6 @@ class BackgroundEncoder(Encoder):
     """
 
     remembers = True
-    CLIP, SHARPNESS = 0.2, 100.0  # of the distance per value, and of the softmax
-    STRANGE, VAGUE = 0.08, 0.01  # mean distance from which a background is none that is stored, and how gradually
 
     def __init__(self, memory: int = 1, canvas: tuple = (64, 64), given: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
@@ -125,32 +123,12 @@ class BackgroundEncoder(Encoder):
     def recall(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The stored background of each frame [B, H, W, 3] in its exposure, and the probability [B] of any."""
         weights, known = self.match(frame)
-        recalled = self.mix(weights, resize_map(self.pictures, ops.shape(frame)[1:3]))
+        recalled = mix(weights, resize_map(self.pictures, ops.shape(frame)[1:3]))
         return ops.cast(recalled, self.compute_dtype), known
 
     def match(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Match each frame to the K stored backgrounds: mixing weights [B, K, 3], and the probability [B] of any.
-
-        Compared are every fourth pixel of every fourth row, with each background in the frame's exposure. The exposure
-        keeps its gradient: without it nothing fixes a learned picture's brightness, and it would drift.
-        """
-        few = ops.stop_gradient(ops.cast(frame, "float32")[:, ::4, ::4])
-        stored = resize_map(self.pictures, ops.shape(frame)[1:3])[:, ::4, ::4]
-        gains = exposure_gain(few[:, None], stored[None])  # [B, K, 1, 1, 3]
-        distance = ops.mean(self.distance(few[:, None], gains * stored), (2, 3, 4))
-        likely = ops.stop_gradient(tf.nn.softmax(-self.SHARPNESS * distance))
-        weights = likely[..., None] * gains[:, :, 0, 0]
-        left = ops.mean(self.distance(few, self.mix(weights, stored)), (1, 2, 3))
-        return weights, ops.sigmoid((self.STRANGE - left) / self.VAGUE)
-
-    @staticmethod
-    def mix(weights: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
-        """Pictures [K, H, W, 3] mixed by weights [B, K, 3]: [B, H, W, 3]."""
-        return ops.clip(ops.einsum("bkc,khwc->bhwc", weights, pictures), 0, 1)
-
-    def distance(self, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """The difference of each value, clipped: beyond, it is the character's."""
-        return ops.minimum(ops.abs(one - other), self.CLIP)
+        """Match each frame to the K stored backgrounds: mixing weights [B, K, 3], and the probability [B] of any."""
+        return match(frame, self.pictures)
 
     def encode(self, frame: tf.Tensor, training: bool) -> tf.Tensor:
         hidden, (recalled, known) = bounded_sigmoid(self.head(self.trunk(frame - 0.5))), self.recall(frame)

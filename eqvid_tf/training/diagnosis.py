@@ -74,6 +74,34 @@ def verdict(found: dict[str, float], start: dict[str, float], limits: DiagnosisC
     return names
 
 
+def confusion(model: EquivariantVideoModel, frames: np.ndarray, hints: np.ndarray, places: list[int]) -> np.ndarray:
+    """How the networks share the characters of a clip: of what is each one's, the part that they give to each.
+
+    Shapes: frames [T, h, w, 3] uint8, hints [T, h, w, K], places in memory, K of them -> [K, K], each row at most 1.
+    """
+    x, asked = frames / np.float32(255), np.repeat([places], len(frames), 0)
+    features = model.characters_in(x, model.f(x), asked)
+    given = ops.convert_to_numpy(model.f.coverage(features))[..., 0]
+    size = hints.sum((0, 1, 2))
+    cells = tf.image.resize(hints, given.shape[2:]).numpy()  # of a feature map with a stride
+    scale = hints[..., 0].size / cells[..., 0].size
+    return scale * np.einsum("thwk,tjhw->kj", cells, given) / np.maximum(size, 1e-6)[:, None]
+
+
+def set_verdict(shared: np.ndarray, names: list[str], limits: DiagnosisConfig) -> list[str]:
+    """Name what is wrong with the characters of a clip, from their `confusion`: empty, one with another, or two."""
+    found = []
+    for k, row in enumerate(shared):
+        other = int(np.argmax(np.where(np.arange(len(row)) == k, -1, row)))
+        if row.sum() < limits.least_found:
+            found.append(f"{names[k]} is empty")
+        elif row[other] > limits.most_confused:
+            found.append(f"{names[k]} is one with {names[other]}")
+        elif row[other] > limits.least_found:
+            found.append(f"{names[k]} is split between itself and {names[other]}")
+    return found
+
+
 def treat(model: EquivariantVideoModel, names: list[str]) -> str:
     """Apply the remedy: new weights for the networks that no longer learn, and the default weights of the losses.
 

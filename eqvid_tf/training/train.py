@@ -22,14 +22,17 @@ from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import default_shares, pairs
 from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
+from eqvid_tf.separation.background import evenly_spaced
+from eqvid_tf.separation.cast import default_name
 from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
-from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED
+from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED, confusion, set_verdict
 from eqvid_tf.training.hints import first_hints
 from eqvid_tf.training.material import TrainingClips, write_cast, write_material
 from eqvid_tf.training.optimizer import Muon
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
+EXAMINED = 8  # frames of a clip of several characters that are looked at for how they are told apart
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
 Log = Callable[[str], None]
 
@@ -311,6 +314,8 @@ def finish(
         Collapsed: the motion estimator is of no use.
     """
     metrics = _metrics(learned, source)
+    if config.model.clip_of:
+        metrics["verdict"] += _wrong_characters(model, config, new)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
         draft = Path(place)
         if source and (source / "kept").is_dir():
@@ -355,6 +360,20 @@ def _metrics(learned: Learned, source: Path | None) -> dict:
         "verdict": names,
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
+
+
+def _wrong_characters(model: EquivariantVideoModel, config: Config, new: TrainingClips) -> list[str]:
+    """What is wrong with the characters of the clips that were learned, in words."""
+    wrong, first = [], _first_place(config, new)
+    for number, clip in new.whole.items():
+        alone = new.of_clip(number)
+        chosen = evenly_spaced(clip.count, EXAMINED)
+        hints = np.stack([new.hints[k][chosen] for k in alone], -1)
+        frames = clip.arrays(config.model.canvas)[chosen]
+        shared = confusion(model, frames, hints, [first + k for k in alone])
+        names = [default_name(clip.name, new.clips[k].number) for k in alone]
+        wrong += set_verdict(shared, names, config.diagnosis)
+    return wrong
 
 
 def _check_collapse(folder: Path, metrics: dict, config: Config) -> None:
