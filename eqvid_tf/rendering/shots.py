@@ -298,7 +298,7 @@ def render_by_networks(
     to_canvas = canvas_from_clip(size, canvas)
     motion = to_canvas @ motion @ np.linalg.inv(background_from_frame) @ np.linalg.inv(to_canvas)
     x, behind = (tf.constant(fit(picture, canvas)[None], tf.float32) / 255 for picture in (frame, background))
-    of = () if name is None else (tf.constant(name),)
+    of = () if name is None else (np.int32(name),)
     rendered = np.asarray(model.render(x, behind, tf.constant(motion[None, :2], tf.float32), *of))[0]
     return (np.clip(unfit(rendered, size, canvas), 0, 1) * 255).round().astype(np.uint8)
 

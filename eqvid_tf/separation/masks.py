@@ -34,7 +34,7 @@ def network_coverage(
     Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] float32 in [0, 1].
     """
     starts = progress(range(0, len(frames), batch), "finding the character")
-    of = () if name is None else (tf.constant(name),)
+    of = () if name is None else (np.int32(name),)
     parts = [np.asarray(model.coverage(unit_frames(frames[start : start + batch]), *of)) for start in starts]
     return np.concatenate(parts)[..., 0]
 

@@ -6,7 +6,6 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
@@ -51,7 +50,7 @@ def estimate_motions(
     Shapes: frames [T, h, w, 3] uint8; the motions are in canvas coordinates.
     """
     motions, confidences = [], []
-    of = () if name is None else (tf.constant(name),)
+    of = () if name is None else (np.int32(name),)
     for start in range(0, len(pairs), batch):
         first, second = (unit_frames(frames[list(indices)]) for indices in zip(*pairs[start : start + batch]))
         motion, confidence = model.estimate_motion(first, second, *of)
