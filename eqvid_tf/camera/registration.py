@@ -299,15 +299,15 @@ class _Features:
     """Places of a picture that look like no other: square coordinates [N] and descriptors [N, 128]."""
 
     places: np.ndarray
-    descriptors: np.ndarray | None
+    descriptors: np.ndarray
 
     @staticmethod
     def of(picture: np.ndarray) -> _Features:
         """The features of a picture [h, w], grey levels."""
         (height, width), grey = picture.shape, np.clip(picture, 0, 255).astype(np.uint8)
-        points, descriptors = cv2.SIFT_create(MOST_FEATURES).detectAndCompute(grey, None)
+        points, descriptors = cv2.SIFT.create(MOST_FEATURES).detectAndCompute(grey, None)
         x, y = np.array([point.pt for point in points], np.float64).reshape(-1, 2).T
-        return _Features((2 * x + 1 - width + 1j * (2 * y + 1 - height)) / height, descriptors)
+        return _Features((2 * x + 1 - width + 1j * (2 * y + 1 - height)) / height, np.asarray(descriptors))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -332,9 +332,10 @@ class _Matches:
         """The similarity that most matches agree on, whatever lies between; None where too few do."""
         if len(self.reference) < FEWEST_MATCHES:
             return None
-        pixels = [np.stack([places.real, places.imag], 1) / self.near for places in (self.reference, self.frame)]
-        found, agree = cv2.estimateAffinePartial2D(*pixels, ransacReprojThreshold=1.0)
-        if found is None or agree.sum() < FEWEST_MATCHES:
+        first, second = (np.stack([at.real, at.imag], 1) / self.near for at in (self.reference, self.frame))
+        estimate = cv2.estimateAffinePartial2D(first, second, ransacReprojThreshold=1.0)
+        found, agree = np.asarray(estimate[0], np.float64), np.asarray(estimate[1])
+        if found.shape != (2, 3) or agree.sum() < FEWEST_MATCHES:
             return None
         return Pose(complex(found[0, 0], found[1, 0]), complex(*found[:, 2]) * self.near)
 
