@@ -10,7 +10,7 @@ from PIL import Image
 
 from eqvid_tf import cli
 from eqvid_tf.camera import measure, stabilization
-from eqvid_tf.camera.registration import Pose
+from eqvid_tf.camera.registration import Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation.scorecard import psnr, score_scene
@@ -117,6 +117,83 @@ def test_a_character_on_a_plain_background_is_not_the_camera(tmp_path):
     frames = (scene.frames * alpha + 140 * (1 - alpha)).astype(np.uint8)
     found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
     assert found.kind == "still" and not found.sure
+
+
+def falling(*, size, count, solids, marks=0, sway=0.0, seed=0):
+    """Frames of checkered solids that fall on a plain floor, turn and throw shadows, and the camera's poses.
+
+    The floor has a soft light, and marks of its own.
+    """
+    rng, wide = np.random.default_rng(seed), 2 * size
+    y, x = np.mgrid[:wide, :wide] / wide - 0.5
+    world = np.repeat((110 + 30 * np.exp(-8 * (x**2 + y**2)))[..., None], 3, -1).astype(np.float32)
+    for place in rng.uniform(0.28, 0.72, (marks, 2)) * wide:
+        _stamp(world, place, rng.uniform(4, 7), rng.uniform(0, 3), rng.uniform(40, 230, 3))
+    shapes = [(rng.uniform(6, 14), rng.uniform(40, 230, 3), rng.uniform(-0.2, 0.2)) for _ in range(solids)]
+    start, ground = rng.uniform(0.2, 0.8, (solids, 2)) * size * [1, 0.3], rng.uniform(0.55, 0.85, solids) * size
+    speed, fall = rng.uniform(-3, 3, solids), rng.uniform(0.3, 0.6, solids)
+    poses = swaying(count, size, pixels=sway) if sway else [Pose()] * count
+    frames = []
+    for k, pose in enumerate(poses):
+        view = world.copy()
+        height = np.minimum(start[:, 1] + fall * k**2, ground)
+        at = np.stack([start[:, 0] + speed * k, height], 1) + size / 2
+        for (radius, _, _), (column, row), floor in zip(shapes, at, ground + size / 2):
+            _stamp(view, (column + (floor - row) / 4, floor + radius), radius, 0, None)
+        for (radius, colour, turn), place in zip(shapes, at):
+            _stamp(view, place, radius, turn * k, colour)
+        view = (view + rng.normal(0, 1, view.shape)).clip(0, 255).astype(np.uint8)
+        frames.append(_seen(view, pose, size))
+    return frames, poses
+
+
+def _stamp(picture, place, radius, turn, colour):
+    """Draw a checkered disk, or the shadow of one without a colour."""
+    left, top = (max(0, int(at - 2 * radius)) for at in place)
+    picture = picture[top : top + int(4 * radius), left : left + int(4 * radius)]
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    x, y = x + left - place[0], y + top - place[1]
+    if colour is None:
+        picture *= (1 - 0.4 / (1 + np.exp(np.hypot(x, 2 * y) - radius)))[..., None]
+        return
+    alpha = (1 / (1 + np.exp(2 * (np.hypot(x, y) - radius))))[..., None]
+    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    checks = 1 + 0.3 * np.tanh(2 * np.sin(along * 4 / radius) * np.sin(across * 4 / radius))
+    picture[:] = picture * (1 - alpha) + np.array(colour, np.float32) * checks[..., None] * alpha
+
+
+def _seen(world, pose, size):
+    """The middle of a picture of twice the size, as a camera at a pose sees it."""
+    scale, shift = pose.inverse().scale, pose.inverse().shift * size / 2
+    linear, middle = np.array([[scale.real, -scale.imag], [scale.imag, scale.real]]), size / 2
+    away = size + np.array([shift.real, shift.imag]) - linear @ [middle, middle]
+    way = (*linear[0], away[0], *linear[1], away[1])
+    seen = Image.fromarray(world).transform((size, size), Image.Transform.AFFINE, way, Image.Resampling.BICUBIC)
+    return np.asarray(seen)
+
+
+@pytest.mark.parametrize(("solids", "seed"), [(3, 0), (7, 2)])
+def test_solids_that_fall_on_a_plain_floor_are_not_the_camera(solids, seed, tmp_path):
+    frames, _ = falling(size=96, count=20, solids=solids, seed=seed)
+    found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
+    assert found.kind == "still" and found.pixels == 0
+    np.testing.assert_array_equal(found.poses, np.broadcast_to(EYE, (20, 2, 3)))
+
+
+def test_a_sway_is_measured_on_plain_ground_with_a_few_marks(tmp_path):
+    frames, poses = falling(size=96, count=20, solids=3, marks=14, sway=2.0, seed=3)
+    found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
+    error = errors(found, poses, (96, 96))
+    assert found.kind == "sways" and found.sure
+    assert error.mean() < 0.15 and error.max() < 0.4
+
+
+def test_a_frame_far_from_the_reference_is_found_by_its_features():
+    world = draw_background(5, (256, 256), "pebbles")
+    grey = lambda pose: _seen(world, pose, 128).astype(np.float32) @ measure.LUMA
+    pose = Pose(complex(math.cos(0.5), math.sin(0.5)), 0.5 - 0.3j)
+    found = Reference(grey(Pose())).register(grey(pose), [Pose()])
+    assert (found.pose @ pose.inverse()).travel((128, 128)) < 0.5
 
 
 def panned(place, step, count=16):

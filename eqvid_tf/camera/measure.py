@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from eqvid_tf.camera.registration import STILL, TILES, Pose, Reference, Registration, read_at, square_coordinates
+from eqvid_tf.camera.registration import (
+    SAME_PLACE,
+    STILL,
+    TILES,
+    Pose,
+    Reference,
+    Registration,
+    read_at,
+    square_coordinates,
+    tiles_with_edges,
+)
 from eqvid_tf.data.clips import Clip, ClipError
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.progress import no_progress
@@ -22,9 +32,10 @@ FEWEST_TILES = 8  # with edges, out of 48; with fewer nothing can be said about 
 SPAN = 0.7  # of the frame's width or height that the tiles which vote for a motion must span: no character does
 BETTER = 0.8  # a tile votes for the residual that is below this share of the other one
 MAJORITY = 0.75  # of the votes
-SAME_PLACE = 0.5  # residual, as a share of a tile's variance, from which the tile shows another place
 LOST = 0.25  # of the tiles: where fewer show the same place, the frame shows another
-FULL = 0.6  # of the tiles: a frame with edges in more of them is not a plain one with a character on it
+AGREE = 0.5  # of the tiles must fit for a frame to agree with a pose, and of the frames for a plain background to move
+STAY = 0.9  # of the frames: a tile that has edges in as many has those of the background
+PLAIN = 0.6  # of the tiles that ever have edges: where fewer keep them, they are those of characters on plain ground
 MOST_LOST = 0.3  # of the frames: where more show another place, the clip has no one background
 SHORTEST = 8  # frames that it takes to say so
 SWAY = 0.0015  # of the longer side: a camera that moves by less stands still ...
@@ -32,7 +43,7 @@ LEAST_SWAY, MOST_SWAY = 0.2, 1.0  # pixels between which that limit is held
 NEAR = 4  # times that limit: up to there, a pose that the votes leave open is believed
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 1  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 2  # of what is measured; raised whenever the same clip would give another answer
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
 
@@ -53,7 +64,7 @@ class Camera:
         reference: index of the frame that lies nearest to the middle of all.
         pixels: the largest distance, in the clip's own pixels, between a corner of a frame and that of the reference.
         lost: share of the frames that show another place than the reference.
-        sure: whether the background has edges enough; a plain one has not, and its camera counts as still.
+        sure: whether enough edges of the background agree; on a plain one they do not, and its camera counts as still.
     """
 
     kind: str
@@ -97,16 +108,18 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
     chosen = _key_indices(count)
     keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
     registered = _register_keys(keys)
-    by_keys = _judge([registered[k] for k in chosen], clip.size)
+    plain = _is_plain(list(keys.values()))
+    by_keys = _judge([registered[k] for k in chosen], clip.size, plain)
     if by_keys.kind == "travels" and by_keys.lost <= MOST_LOST:
         return by_keys
-    reference, start, registrations = _median_reference(keys, registered, clip.size), STILL, []
+    stands = plain and by_keys.kind == "still"
+    poses = dict.fromkeys(keys, STILL) if stands else _key_poses(registered, clip.size)
+    reference, start, registrations = _median_reference(keys, poses, clip.size), STILL, []
     for frame in progress(in_memory or _grey_frames(clip, step), "watching the camera", count):
         registrations.append(reference.register(frame, [start, STILL]))
         start = registrations[-1].pose
-    camera = _judge(registrations, clip.size)
-    full = np.median([np.mean(~np.isnan(each.residual)) for each in registered.values()]) > FULL
-    if camera.sure or by_keys.lost <= MOST_LOST or not full:
+    camera = _judge(registrations, clip.size, plain)
+    if camera.sure or by_keys.lost <= MOST_LOST or plain:
         return camera
     return by_keys  # the keys have nothing in common: their median is plain, but they are not
 
@@ -140,13 +153,21 @@ def _register_keys(keys: dict[int, np.ndarray]) -> dict[int, Registration]:
     return registered
 
 
-def _median_reference(
-    keys: dict[int, np.ndarray], registered: dict[int, Registration], size: tuple[int, int]
-) -> Reference:
-    """The median of the keys, moved onto the one nearest to their middle; where they differ it counts less."""
+def _is_plain(frames: Sequence[np.ndarray]) -> bool:
+    """Whether most of the edges in the frames come and go: those of characters on plain ground."""
+    share = np.mean([tiles_with_edges(frame) for frame in frames], 0)
+    return bool((share >= STAY).sum() < PLAIN * (share > 0).sum())
+
+
+def _key_poses(registered: dict[int, Registration], size: tuple[int, int]) -> dict[int, Pose]:
+    """The poses of the keys that have moved; the others stand still."""
     limit = _still_limit(size)
     moved = {k: _has_moved(each) and each.pose.travel(size) > limit for k, each in registered.items()}
-    poses = {k: each.pose if moved[k] else STILL for k, each in registered.items()}
+    return {k: each.pose if moved[k] else STILL for k, each in registered.items()}
+
+
+def _median_reference(keys: dict[int, np.ndarray], poses: dict[int, Pose], size: tuple[int, int]) -> Reference:
+    """The median of the keys, moved onto the one nearest to their middle; where they differ it counts less."""
     middle, aligned = list(poses.values())[_nearest_to_median(list(poses.values()), size)], []
     for k, frame in keys.items():
         pose = poses[k] @ middle.inverse()
@@ -168,8 +189,10 @@ def _still_limit(size: tuple[int, int]) -> float:
 def _has_moved(registration: Registration) -> bool:
     """Whether most tiles, all over the frame, fit better at the pose than without: it is not the character's."""
     votes = _Votes(registration)
-    known = int((~np.isnan(registration.residual)).sum())
-    if known < FEWEST_TILES or votes.moved.sum() < max(known / 2, MAJORITY * (votes.moved | votes.still).sum()):
+    known = int(registration.known.sum())
+    if known < FEWEST_TILES or registration.unlike > registration.unlike_still:
+        return False
+    if votes.moved.sum() < max(known / 2, MAJORITY * (votes.moved | votes.still).sum()):
         return False
     spans = [np.ptp(lines) + 1 for lines in np.nonzero(votes.moved.reshape(TILES))]
     return any(span >= SPAN * cells for span, cells in zip(spans, TILES))
@@ -180,24 +203,45 @@ class _Votes:
 
     def __init__(self, registration: Registration):
         with np.errstate(invalid="ignore"):
-            self.moved = registration.residual < BETTER * registration.residual_still
-            self.still = registration.residual_still < BETTER * registration.residual
+            self.moved = (registration.residual < BETTER * registration.residual_still) | registration.matched
+            self.still = (registration.residual_still < BETTER * registration.residual) & ~registration.matched
 
 
-def _shows_another_place(registration: Registration) -> bool:
-    residual = np.fmin(registration.residual, registration.residual_still)
-    known = ~np.isnan(residual)
-    return bool(known.sum() >= FEWEST_TILES and (residual[known] < SAME_PLACE).mean() < LOST)
+def _shows_another_place(registration: Registration, moved: bool, size: tuple[int, int]) -> bool:
+    """Whether too few tiles fit, or they speak against standing still and yet not for one pose."""
+    known = registration.known
+    if known.sum() < FEWEST_TILES or moved:
+        return False
+    with np.errstate(invalid="ignore"):
+        fits = registration.fits | (registration.residual_still < SAME_PLACE)
+    votes = _Votes(registration)
+    against = votes.moved.sum() >= max(LOST * known.sum(), MAJORITY * (votes.moved | votes.still).sum())
+    return bool(fits[known].mean() < LOST or (against and registration.pose.travel(size) > _still_limit(size)))
 
 
-def _judge(registrations: Sequence[Registration], size: tuple[int, int]) -> Camera:
-    """The camera of frames that are registered on one reference."""
+def _agrees(registration: Registration, moved: bool) -> bool:
+    """Whether the frame shows the same place as the reference, moved or not."""
+    with np.errstate(invalid="ignore"):
+        fits = registration.fits if moved else registration.residual_still < SAME_PLACE
+    return bool(fits[registration.known].sum() >= AGREE * registration.known.sum())
+
+
+def _judge(registrations: Sequence[Registration], size: tuple[int, int], plain: bool) -> Camera:
+    """The camera of frames that are registered on one reference.
+
+    On plain ground most edges are those of characters. A camera that moves carries all edges of the background with it,
+    in most frames; where they do not agree, it is taken to stand still.
+    """
+    moved = np.array([_has_moved(each) for each in registrations])
+    agree = np.mean([_agrees(each, it_moved) for each, it_moved in zip(registrations, moved)])
+    if plain and agree < AGREE:
+        return dataclasses.replace(Camera.still(len(registrations)), sure=False)
     reference = _nearest_to_median([each.pose for each in registrations], size)
     from_reference = [each.pose @ registrations[reference].pose.inverse() for each in registrations]
     from_reference[reference] = STILL  # without rounding
     distance = np.array([pose.travel(size) for pose in from_reference])
-    moved = np.array([_has_moved(each) for each in registrations])
-    lost = float(np.mean([_shows_another_place(each) for each in registrations]))
+    elsewhere = [_shows_another_place(each, it_moved, size) for each, it_moved in zip(registrations, moved)]
+    lost = 0.0 if plain else float(np.mean(elsewhere))
     kind = _kind(distance[moved], len(registrations), lost, size)
     if kind == "travels":
         pixels = float(distance[moved].max(initial=0))
@@ -210,7 +254,7 @@ def _judge(registrations: Sequence[Registration], size: tuple[int, int]) -> Came
         reference=reference,
         pixels=pixels,
         lost=lost,
-        sure=bool(np.median([(~np.isnan(each.residual)).sum() for each in registrations]) >= FEWEST_TILES),
+        sure=bool(np.median([each.known.sum() for each in registrations]) >= FEWEST_TILES),
     )
 
 

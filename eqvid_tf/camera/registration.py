@@ -1,7 +1,8 @@
 """Registration of a frame on a reference picture, to a fraction of a pixel, whatever moves in it by itself.
 
 The pose is found by Gauss-Newton steps at the strongest edges of the reference, with the exposure fitted along, and
-with weights that leave out what does not fit (a character, a cloud's shadow).
+with weights that leave out what does not fit (a character, a cloud's shadow). Where that search loses its way, features
+that are matched give it another start.
 
 Convention: square coordinates as complex numbers, x + iy in units of half the picture's height, centred, y down.
 Source: S. Baker and I. Matthews, Lucas-Kanade 20 Years On: A Unifying Framework, IJCV 2004 (inverse compositional).
@@ -10,6 +11,7 @@ Source: S. Baker and I. Matthews, Lucas-Kanade 20 Years On: A Unifying Framework
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -28,6 +30,13 @@ COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
 NEARBY = 0.5  # pixels: where the first step is longer, the search begins again at the coarsest level
 MOST_ZOOM = 2.0  # a search that zooms by more has lost its way
 LEAST_NOISE = 0.5  # grey levels: that of rounding
+SAME_PLACE = 0.5  # residual, as a share of a tile's variance, from which the tile shows another place
+MOST_FEATURES = 1000  # of a picture that are matched, where the search has lost its way
+DISTINCT = 0.75  # a match counts where it is nearer than this share of the second nearest (Lowe, IJCV 2004)
+NEAR_MATCH = 1.5  # pixels from where a pose carries a feature up to which its match agrees with the pose
+FEWEST_MATCHES = 12  # that agree; by chance fewer do
+EVERY = 4  # pixels: the step at which all of a frame is compared, its plain places too
+UNLIKE = 6.0  # grey levels of difference at which a place counts half as another
 MATCHING = 8.0  # grey levels of noise, by which the candidates of the coarsest level are compared
 
 
@@ -98,11 +107,32 @@ class Registration:
         residual: for each tile at the pose, the mean squared residual as a share of the tile's own variance, in [0, 1];
             nan where a tile has no edges to go by.
         residual_still: the same without any motion.
+        unlike: the share of the frame, plain places too, that differs from the reference at the pose, in [0, 1].
+        unlike_still: the same without any motion.
+        matched: for each tile, whether most of its matched features agree with the pose and not with standing still.
     """
 
     pose: Pose
     residual: np.ndarray
     residual_still: np.ndarray
+    unlike: float
+    unlike_still: float
+    matched: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """The tiles that have edges to go by, bool [N]."""
+        return ~np.isnan(self.residual)
+
+    @property
+    def fits(self) -> np.ndarray:
+        """The tiles that show the same place as the reference at the pose, bool [N]."""
+        return (np.nan_to_num(self.residual, nan=1.0) < SAME_PLACE) | self.matched
+
+    @property
+    def misfit(self) -> float:
+        """The mean residual of the tiles that have edges, at the pose."""
+        return float(self.residual[self.known].mean()) if self.known.any() else 1.0
 
 
 class Reference:
@@ -115,7 +145,9 @@ class Reference:
 
     def __init__(self, picture: np.ndarray, weight: np.ndarray | None = None):
         weight = np.ones(picture.shape, np.float32) if weight is None else weight
-        self._pictures = _pyramid(picture)
+        self._pictures, every = _pyramid(picture), np.s_[EVERY // 2 :: EVERY, EVERY // 2 :: EVERY]
+        self._places, self._weight = square_coordinates(picture.shape)[every], weight[every]
+        self._values = _blur(self._pictures[0])[every]
         self._levels = [
             _Level(part, share, MOST_POINTS >> k)
             for k, (part, share) in enumerate(zip(self._pictures, _pyramid(weight)))
@@ -132,7 +164,22 @@ class Reference:
             return self._registration(smooth, STILL)
         first = finest.step(smooth, starts[0], finest.residual(smooth, starts[0]).values)
         pose = first.pose if first.pixels <= NEARBY else self._coarse_to_fine(frame, smooth, starts)
-        return self._registration(smooth, finest.search(smooth, pose, STEPS))
+        found = self._registration(smooth, finest.search(smooth, pose, STEPS))
+        return found if found.misfit < SAME_PLACE else self._by_features(smooth, found)
+
+    def _by_features(self, smooth: np.ndarray, found: Registration) -> Registration:
+        """The registration from where matched features start, if it is better; with what they say of the pose."""
+        matches = _Matches.between(self._features, _Features.of(smooth), smooth.shape)
+        start = matches.pose()
+        if start is None:
+            return found
+        other = self._registration(smooth, self._levels[0].search(smooth, start, STEPS))
+        best = min((found, other), key=lambda registration: registration.misfit)
+        return dataclasses.replace(best, matched=matches.tiles(best.pose, smooth.shape))
+
+    @functools.cached_property
+    def _features(self) -> _Features:
+        return _Features.of(_blur(self._pictures[0]))
 
     def _coarse_to_fine(self, frame: np.ndarray, smooth: np.ndarray, starts: Sequence[Pose]) -> Pose:
         pictures = _pyramid(frame)
@@ -147,7 +194,21 @@ class Reference:
 
     def _registration(self, smooth: np.ndarray, pose: Pose) -> Registration:
         finest = self._levels[0]
-        return Registration(pose, finest.tile_residuals(smooth, pose), finest.tile_residuals(smooth, STILL))
+        return Registration(
+            pose=pose,
+            residual=finest.tile_residuals(smooth, pose),
+            residual_still=finest.tile_residuals(smooth, STILL),
+            unlike=self._unlike(smooth, pose),
+            unlike_still=self._unlike(smooth, STILL),
+            matched=np.zeros(TILES[0] * TILES[1], bool),
+        )
+
+    def _unlike(self, smooth: np.ndarray, pose: Pose) -> float:
+        """The share of the places that both show which differ at a pose, whatever the exposure's offset."""
+        value, within = read_at(smooth, pose.apply(self._places))
+        difference, weight = (value - self._values)[within], self._weight[within]
+        squared = (difference - np.median(difference)) ** 2 if len(difference) else difference
+        return float((weight * squared / (squared + UNLIKE**2)).sum() / max(weight.sum(), 1e-6))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -231,6 +292,66 @@ class _Level:
         known = np.bincount(self.tile, residual.weight > 0.1, count) >= FEWEST_POINTS
         share = total(residual.values**2) / weight / np.maximum(variance, 1)
         return np.where(known, np.minimum(share, 1), np.nan)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Features:
+    """Places of a picture that look like no other: square coordinates [N] and descriptors [N, 128]."""
+
+    places: np.ndarray
+    descriptors: np.ndarray
+
+    @staticmethod
+    def of(picture: np.ndarray) -> _Features:
+        """The features of a picture [h, w], grey levels."""
+        (height, width), grey = picture.shape, np.clip(picture, 0, 255).astype(np.uint8)
+        points, descriptors = cv2.SIFT.create(MOST_FEATURES).detectAndCompute(grey, None)
+        x, y = np.array([point.pt for point in points], np.float64).reshape(-1, 2).T
+        return _Features((2 * x + 1 - width + 1j * (2 * y + 1 - height)) / height, np.asarray(descriptors))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Matches:
+    """Features of the reference that a frame has, too: square coordinates [N] in both; `near` is `NEAR_MATCH` there."""
+
+    reference: np.ndarray
+    frame: np.ndarray
+    near: float
+
+    @staticmethod
+    def between(reference: _Features, frame: _Features, shape: tuple[int, int]) -> _Matches:
+        """The distinct matches between two pictures of a shape."""
+        pairs: list[tuple[int, int]] = []
+        if min(len(reference.places), len(frame.places)) >= FEWEST_MATCHES:
+            nearest = cv2.BFMatcher().knnMatch(reference.descriptors, frame.descriptors, k=2)
+            pairs = [(a.queryIdx, a.trainIdx) for a, b in nearest if a.distance < DISTINCT * b.distance]
+        first, second = np.array(pairs, int).reshape(-1, 2).T
+        return _Matches(reference.places[first], frame.places[second], NEAR_MATCH * 2 / shape[0])
+
+    def pose(self) -> Pose | None:
+        """The similarity that most matches agree on, whatever lies between; None where too few do."""
+        if len(self.reference) < FEWEST_MATCHES:
+            return None
+        first, second = (np.stack([at.real, at.imag], 1) / self.near for at in (self.reference, self.frame))
+        estimate = cv2.estimateAffinePartial2D(first, second, ransacReprojThreshold=1.0)
+        found, agree = np.asarray(estimate[0], np.float64), np.asarray(estimate[1])
+        if found.shape != (2, 3) or agree.sum() < FEWEST_MATCHES:
+            return None
+        return Pose(complex(found[0, 0], found[1, 0]), complex(*found[:, 2]) * self.near)
+
+    def tiles(self, pose: Pose, shape: tuple[int, int]) -> np.ndarray:
+        """For each tile, whether most of its matches agree with a pose and not with standing still, bool [N]."""
+        agrees = lambda each: np.abs(each.apply(self.reference) - self.frame) < self.near
+        votes = np.where(agrees(pose) & ~agrees(STILL), 1, -1)
+        rows = ((self.reference.imag + 1) / 2 * TILES[0]).astype(int).clip(0, TILES[0] - 1)
+        columns = ((self.reference.real * shape[0] / shape[1] + 1) / 2 * TILES[1]).astype(int).clip(0, TILES[1] - 1)
+        return np.bincount(rows * TILES[1] + columns, votes, TILES[0] * TILES[1]) > 0
+
+
+def tiles_with_edges(picture: np.ndarray) -> np.ndarray:
+    """The tiles of a picture [h, w] that have edges to go by, bool [N]."""
+    points = _Level(picture, np.ones(picture.shape, np.float32), MOST_POINTS).tile
+    return np.bincount(points, minlength=TILES[0] * TILES[1]) >= FEWEST_POINTS
 
 
 def _strongest_edges(gradient: np.ndarray, most: int) -> np.ndarray:

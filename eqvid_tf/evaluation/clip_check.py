@@ -47,7 +47,7 @@ class ClipReport:
         frames: their number.
         camera: "still", "sways" or "travels".
         camera_pixels: by how much the camera moves, at most.
-        camera_sure: whether the background has enough edges to tell.
+        camera_sure: whether enough edges of the background agree to tell.
         movers: number of separate regions that move, in a usual frame.
         mover_area: of all movers together, in a usual frame.
         largest_area: of all movers together, at most.
