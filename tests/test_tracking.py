@@ -113,3 +113,48 @@ def test_specks_are_nobody():
 
 def test_nothing_that_moves_is_no_character():
     assert find_characters(np.repeat(BACKGROUND[None], 6, 0), np.zeros((6, *SIZE), bool)).count == 0
+
+
+def waving(frames: np.ndarray, top: int, bottom: int) -> np.ndarray:
+    """Frames in which a region at the left, 12 pixels wide, shows other noise in each."""
+    rng, out = np.random.default_rng(3), frames.copy()
+    out[:, top:bottom, 2:14] = rng.integers(0, 255, (len(frames), bottom - top, 12, 3))
+    return out
+
+
+@pytest.mark.parametrize("bottom", [16, 60])  # smaller and larger than the character
+def test_what_waves_at_its_place_is_no_character(bottom):
+    frames, moving, owner = film((RED, line((20, 30), (60, 34))))
+    frames = waving(frames, 4, bottom)
+    moving = moving | (np.abs(frames.astype(int) - BACKGROUND).max(-1) > 60)
+    found = find_characters(frames, moving)
+    assert found.count == 1
+    assert overlap(found, owner)[0] > 0.97
+
+
+def test_limbs_that_move_by_themselves_are_of_the_body():
+    trunk, start = line((20, 20), (44, 20)), np.arange(COUNT)
+    swing = np.stack([8 * np.sin(start / 2), np.full(COUNT, 25)], -1).round().astype(int)  # below it, a pixel between
+    frames, moving, owner = film((texture(1, (24, 16)), trunk), (texture(2, (10, 6)), trunk + swing + [5, 0]))
+    found = find_characters(frames, moving)
+    assert found.count == 1
+    assert overlap(found, owner > 0)[0] > 0.97
+
+
+def test_a_part_that_comes_off_for_two_frames_stays_with_its_body():
+    frames, moving, owner = film((RED, line((4, 20), (60, 30))))
+    gap = np.zeros_like(moving)
+    for index in (10, 11):
+        rows = np.flatnonzero(owner[index].any(1))
+        gap[index, rows[5:8]] = True
+    found = find_characters(frames, moving & ~gap)
+    assert found.count == 1
+    np.testing.assert_array_equal(found.mask(0), moving & ~gap)
+
+
+def test_one_that_stays_and_another_that_travels_are_two():
+    place = np.stack([30 + 2 * np.sin(np.arange(COUNT)), np.full(COUNT, 20)], -1).round().astype(int)
+    frames, moving, owner = film((texture(4, (30, 16)), place), (BLUE[:8, :8], line((2, 50), (66, 52))))
+    found = find_characters(frames, moving)
+    assert found.count == 2
+    assert min(overlap(found, owner)) > 0.97

@@ -1,4 +1,4 @@
-"""A clip of several characters as clips of one each: in each the background hides the other characters."""
+"""A clip of several characters as clips of one each: in each the background hides the others, and what is restless."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
-from eqvid_tf.pixels.morphology import dilate, fill_holes
+from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
@@ -25,6 +25,9 @@ QUIET = 2.0  # grey levels of noise: a clip with less is drawn, not filmed
 CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim
 USUAL = 60  # percentile over the frames of a place's difference, that is usual there ...
 NOISIEST, BESIDES = 40, 8  # ... at most so many grey levels; twice it and so many more is moving
+CALM, CALM_RATIO = 10, 6  # percentile, and how much larger the usual one is of noise: a body that stays has more
+SEEDED = 0.25  # share of a region that moves by the usual difference; the rest moves by the calm one
+RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -37,7 +40,7 @@ class TrackedClip:
         owners: whose each pixel is, on `canvas`.
         moving: what differs from the background, bool [T, h, w] on `canvas`.
         canvas: (height, width).
-        background: float32 [H, W, 3] in [0, 255], at the clip's own size.
+        background: float32 [H, W, 3] in [0, 255], at the clip's own size; on `canvas` where there is nothing to hide.
     """
 
     clip: StabilizedClip
@@ -51,10 +54,15 @@ class TrackedClip:
         return self.to_clip_size(self.owners.owner[index] == number + 1)
 
     def solos(self) -> list[StabilizedClip]:
-        """A clip for each character, by number, in which it is alone; the clip itself where there are not several."""
-        if self.owners.count < 2:
+        """A clip for each character, by number, in which it is alone; the clip itself where it is so already."""
+        if not self.hides:
             return [self.clip]
         return [SoloClip(self, number) for number in self.owners.numbers]
+
+    @property
+    def hides(self) -> bool:
+        """Whether there is anything to hide from a character: another, or restless background."""
+        return self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
     def others(self, number: int, index: int) -> np.ndarray:
         """Where a frame shows what is not this character's, bool [H, W] at the clip's own size."""
@@ -70,7 +78,7 @@ class TrackedClip:
 
 
 class SoloClip(StabilizedClip):
-    """A clip in which one character is alone: where others are, its frames show the background.
+    """A clip in which one character is alone: where others or restless things are, its frames show the background.
 
     Args:
         tracked: the clip.
@@ -158,8 +166,16 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     background = first_background(frames)
     moving = moving_pixels(frames, background)
     owners = find_characters(frames, moving, most)
-    known = _clip_background(clip, moving, canvas, background) if owners.count > 1 else background
-    return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=known)
+    tracked = TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
+    if not tracked.hides:
+        return tracked
+    return dataclasses.replace(tracked, background=_clip_background(clip, moving, canvas, background))
+
+
+def _is_restless(moving: np.ndarray, owners: Owners) -> bool:
+    """Whether in many frames more than specks move that are no character's and away from any."""
+    restless = moving & (owners.owner == 0) & ~dilate(owners.owner > 0, FRINGE)
+    return bool(owners.count and np.mean(restless.mean((1, 2)) > RESTLESS) > MANY)
 
 
 def tracking_canvas(clip: Clip) -> tuple[int, int]:
@@ -174,8 +190,23 @@ def moving_pixels(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
         return difference_coverage(frames, background, noise) > 0.5
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
     differs = np.stack([np.maximum(low - frame, frame - high).max(-1) for frame in frames])
-    usual = np.minimum(np.percentile(differs, USUAL, axis=0), NOISIEST)
-    return np.stack([_solid(one, np.maximum(CLEARLY, 2 * usual + BESIDES)) for one in differs])
+    usual = np.minimum(np.percentile(differs, USUAL, axis=0), NOISIEST).astype(np.float32)
+    least = np.minimum(usual, CALM_RATIO * cv2.medianBlur(np.percentile(differs, CALM, axis=0).astype(np.float32), 5))
+    seeds, masks = (np.stack([_solid(one, _threshold(noise)) for one in differs]) for noise in (usual, least))
+    return np.stack([_seeded(mask, seed) for mask, seed in zip(masks, seeds)])
+
+
+def _threshold(noise: np.ndarray) -> np.ndarray:
+    """Grey levels [h, w] of difference from which a place moves, by its noise."""
+    return np.maximum(CLEARLY, 2 * noise + BESIDES)
+
+
+def _seeded(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The regions of a mask [h, w] that seeds cover for a good part."""
+    labels = label(mask)
+    share = np.bincount(labels.ravel(), seeds.ravel()) / np.bincount(labels.ravel())
+    share[0] = 0
+    return (share > SEEDED)[labels] | seeds
 
 
 def _solid(differs: np.ndarray, least: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The characters of a clip: whose each pixel is that moves, and what is restless background.
 
-Stages: what differs from the background -> parts and tracklets -> identities -> who is in front -> owners.
+Stages: what differs from the background -> parts and tracklets -> identities -> who is in front -> what is restless
+-> owners.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from eqvid_tf.tracking.identities import Character, Identities
 from eqvid_tf.tracking.parts import find_tracklets
+from eqvid_tf.tracking.bodies import restless_bodies, with_limbs, with_loose_parts
 from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
 
 IN_FRONT = 7  # frames over which it is decided who is in front
@@ -67,7 +69,10 @@ def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = N
         most: characters, those that cover most; None: as many as there are.
     """
     bodies = Identities(frames, moving, find_tracklets(frames, moving)).characters()
-    owner = _Composition(frames, moving, bodies).owner()
+    owner = with_limbs(_Composition(frames, moving, bodies).owner())
+    lasting = _lasting(owner)
+    owner[np.isin(owner, list(restless_bodies(frames, owner, lasting)))] = -1
+    owner = with_loose_parts(owner, moving)
     numbers = _lasting(owner)[:most]
     numbered = np.zeros(owner.shape, np.uint8)
     for number, body in enumerate(numbers):
