@@ -10,6 +10,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.progress import no_progress
+from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.solo import track
 
@@ -101,6 +102,25 @@ class ClipCharacters:
         """The cut-outs of a frame, from that frame with each character alone."""
         frames = zip(self.layers.items(), alone)
         return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
+
+    def plate(self, index: int) -> np.ndarray:
+        """The background alone as a frame as filmed sees it, uint8 [H, W, 3]: in its exposure, its restless parts in it.
+
+        Where masks mean nothing, as the model never saw the background, or frames may not be used, it is the
+        background of all frames.
+        """
+        return self._plate(index, self.clip.filmed.at(index), self.cut_outs(index))
+
+    def all_plates(self) -> Iterator[np.ndarray]:
+        """`plate` of every frame in turn."""
+        for index, (frame, cut_outs) in enumerate(zip(self.clip.filmed.native(), self.all_cut_outs())):
+            yield self._plate(index, frame, cut_outs)
+
+    def _plate(self, index: int, frame: np.ndarray, cut_outs: dict[int, np.ndarray]) -> np.ndarray:
+        behind = self.first.background_as_filmed(index)
+        if self.first.network_only or not self.first.background_stored:
+            return np.clip(behind, 0, 255).round().astype(np.uint8)
+        return uncover(frame, cut_outs.values(), behind)
 
     def at_point(self, index: int, point: Sequence[float]) -> int:
         """The number of the character that a point (x, y), normalized, of a frame shows, or the nearest one.
