@@ -178,7 +178,6 @@ def test_a_wrong_shot_is_one_line(clip, tmp_path, shot, problem):
     assert "\n" not in str(error.value)
 
 
-
 @pytest.fixture(scope="module")
 def waving(tmp_path_factory):
     """The same two before a flag that flickers: restless background."""
@@ -211,3 +210,10 @@ def test_renders_onto_a_frame_keep_what_is_restless_in_it(waving, tmp_path):
         np.testing.assert_array_equal(found[FLAG], waving.at(3)[FLAG])
         x, y = BLUE_PATH[3]
         np.testing.assert_allclose(found[y : y + 10, x : x + 12], BACKGROUND[y : y + 10, x : x + 12], atol=2)
+
+
+def test_what_was_never_seen_is_reported(characters, tmp_path):
+    write_layers(characters, tmp_path)
+    unseen = json.loads((tmp_path / "background.json").read_text())["unseen"]
+    assert unseen == {"pixels": 0, "share": 0.0}
+    assert not read_image(tmp_path / "unseen.png").any()

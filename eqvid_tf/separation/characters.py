@@ -66,6 +66,13 @@ class ClipCharacters:
         """The background without any character, float32 [H, W, 3] in [0, 255]."""
         return self.first.background
 
+    @property
+    def unseen(self) -> np.ndarray:
+        """What no frame shows of the background, not even through a character: bool [H, W], filled in from around."""
+        hidden = [layers.to_clip_size(layers.hidden.astype(np.float32)) > 0.5 for layers in self.layers.values()]
+        measured = self.first.background != self.first.visible_background.picture
+        return np.any(hidden, 0) & ~measured.any(-1)
+
     def numbered(self, number: int | None) -> ClipLayers:
         """The layers of a character, of the first where no number is given.
 
@@ -104,7 +111,7 @@ class ClipCharacters:
         return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
 
     def plate(self, index: int) -> np.ndarray:
-        """The background alone as a frame as filmed sees it, uint8 [H, W, 3]: in its exposure, its restless parts in it.
+        """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
 
         Where masks mean nothing, as the model never saw the background, or frames may not be used, it is the
         background of all frames.

@@ -25,6 +25,10 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     """
     motions = _motions(characters)  # before any file: those that are given may be at fault
     write_png(folder / "background.png", np.clip(characters.background, 0, 255).round().astype(np.uint8))
+    unseen = characters.unseen
+    write_png(folder / "unseen.png", unseen)
+    text = {"unseen": {"pixels": int(unseen.sum()), "share": float(unseen.mean())}}
+    (folder / "background.json").write_text(json.dumps(text), encoding="utf-8")
     seen = {number: _Seen(characters.clip.count) for number in characters.layers}
     for index, cut_outs in enumerate(characters.all_cut_outs()):
         for number, layer in cut_outs.items():
