@@ -31,6 +31,10 @@ RED_PATH = np.stack([np.linspace(4, 46, COUNT), np.full(COUNT, 16)], -1).round()
 BLUE_PATH = np.stack([np.linspace(48, 4, COUNT), np.full(COUNT, 20)], -1).round().astype(int)
 MEETING = 7  # a frame in which BLUE hides a part of RED
 
+FLAG = slice(34, 46), slice(50, 62)  # far from both ways
+FLAG_MASK = np.zeros((*SIZE, 1), np.float32)
+FLAG_MASK[FLAG] = 1
+
 
 def film(*characters) -> np.ndarray:
     frames = np.repeat(BACKGROUND[None], COUNT, 0).copy()
@@ -71,6 +75,13 @@ class Model:
 
     def estimate_motion(self, frames, next_frames):
         return tf.eye(2, 3, [len(frames)]), tf.zeros(len(frames))
+
+
+class WavingModel(Model):
+    """The same, which knows that the flag is background."""
+
+    def coverage(self, frames):
+        return super().coverage(frames) * (1 - FLAG_MASK)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +161,9 @@ def test_joined_characters_are_one_and_a_dropped_one_is_restless_background(clip
     assert len(ClipCharacters(Model(), clip, cast=Cast(NAMED.characters[:1])).layers) == 1  # trained as one
 
 
-def shoot(clip, tmp_path, **shot):
+def shoot(clip, tmp_path, model=None, **shot):
     (clip.path.parent / "shots.json").write_text(json.dumps([{"name": "shot", **shot}]))
-    render_shots(Model(), clip.path.parent / "shots.json", tmp_path, cache=None)
+    render_shots(model or Model(), clip.path.parent / "shots.json", tmp_path, cache=None)
     return read_image(tmp_path / "shot.png").astype(int)
 
 
@@ -197,3 +208,44 @@ def test_a_wrong_shot_is_one_line(clip, tmp_path, shot, problem):
     with pytest.raises(ShotError, match=problem) as error:
         shoot(clip, tmp_path, **shot)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def waving(tmp_path_factory):
+    """The same two before a flag that flickers: restless background."""
+    folder = tmp_path_factory.mktemp("waving") / "frames"
+    for index, frame in enumerate(film((RED, RED_PATH), (BLUE, BLUE_PATH))):
+        frame[FLAG] = (frame[FLAG].astype(int) + (30 if index % 3 == 0 else 0)).clip(0, 255)
+        write_png(folder / f"{index:02d}.png", frame)
+    return open_clip(folder, cache=None)
+
+
+def test_plates_are_the_frames_without_characters_and_keep_what_is_restless(waving, tmp_path):
+    characters = ClipCharacters(WavingModel(), waving)
+    write_layers(characters, tmp_path, plates=True)
+    camera = json.loads((tmp_path / "camera.json").read_text())
+    assert camera["size"] == list(SIZE)
+    np.testing.assert_array_equal(camera["motion"], np.tile(np.eye(2, 3), (COUNT - 1, 1, 1)))
+    for index in range(COUNT):
+        plate = read_image(tmp_path / f"plates/{index:05d}.png")
+        expected = BACKGROUND.astype(int)
+        expected[FLAG] += 30 if index % 3 == 0 else 0
+        np.testing.assert_allclose(plate, expected, atol=4)
+        np.testing.assert_array_equal(plate[FLAG], waving.at(index)[FLAG])
+
+
+def test_renders_onto_a_frame_keep_what_is_restless_in_it(waving, tmp_path):
+    still = [[1, 0, 0], [0, 1, 0]]
+    layer = {"character": "frames/01.png", "point": centre(RED_PATH, RED, 1), "motion": still}
+    for shot in (layer, {"layers": [layer]}):
+        found = shoot(waving, tmp_path, WavingModel(), background="frames/03.png", **shot)
+        np.testing.assert_array_equal(found[FLAG], waving.at(3)[FLAG])
+        x, y = BLUE_PATH[3]
+        np.testing.assert_allclose(found[y : y + 10, x : x + 12], BACKGROUND[y : y + 10, x : x + 12], atol=2)
+
+
+def test_what_was_never_seen_is_reported(characters, tmp_path):
+    write_layers(characters, tmp_path)
+    unseen = json.loads((tmp_path / "background.json").read_text())["unseen"]
+    assert unseen == {"pixels": 0, "share": 0.0}
+    assert not read_image(tmp_path / "unseen.png").any()

@@ -19,6 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_frames(parser)
     add_network_only(parser)
     add_of(parser)
+    parser.add_argument(
+        "--plates",
+        action="store_true",
+        help="also the background alone as each frame sees it, in plates/, and the camera's motion, camera.json",
+    )
     parser.add_argument("run", type=find_model_folder, metavar="RUN")
     parser.add_argument("clip", type=Path, metavar="CLIP")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -29,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import new_folder
 
+    if args.plates and args.of is not None:
+        raise ValueError("--plates shows the background without any character; leave out --of.")
     with new_folder(args.output, args.overwrite, keep=[args.run, args.clip]) as draft:
         clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
         with quietly():
@@ -40,10 +47,11 @@ def run(args: argparse.Namespace) -> int:
         characters = ClipCharacters(load(args.run), clip, **options)
         if args.of is not None:
             characters.keep(args.of)
-        write_layers(characters, draft)
+        write_layers(characters, draft, plates=args.plates)
     without = "no motion.json: the model was trained with the 'known' estimator, and the clip has none"
     motion = "motion.json" if (args.output / "motion.json").is_file() else without
     count = len(characters.layers)
     found = "1 character" if count == 1 else f"{count} characters"
-    print(f"{args.output}: {found}; background.png, {clip.count} masks and characters, {motion}")
+    plates = "; plates and camera.json" if args.plates else ""
+    print(f"{args.output}: {found}; background.png, {clip.count} masks and characters, {motion}{plates}")
     return 0

@@ -49,7 +49,7 @@ def add_network_only(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network-only",
         action="store_true",
-        help="the networks' own output alone: no pixels taken from frames, no plate",
+        help="the networks' own output alone: no pixels taken from frames, no background of their median",
     )
 
 

@@ -23,6 +23,7 @@ from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
+from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures
 
@@ -225,14 +226,14 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     too, and counts as one frame more, for its errors are others. Of larger clips the frame's own pixels are moved.
     """
     character, index = finder.find_character(shot.character, shot.point)
-    background, background_index = finder.find_character(shot.background, None)
+    background, background_index = finder.find(shot.background)
     frame, size = character.filmed.at(index), background.clip.size
     layer = character.layer_as_filmed(index, frame)
     motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
     if finder.network_only:
-        behind = background.filmed.at(background_index)
+        behind = background.first.filmed.at(background_index)
         return render_by_networks(finder.model, frame, behind, motion, character.name)
-    behind = background.background_as_filmed(background_index)
+    behind = background.plate(background_index)
     if not character.at_canvas_size:
         return over(move(layer, motion, size), behind)
     moved, support = finder.textures(character).of(index).render(motion, size)
@@ -245,8 +246,8 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
 
 def render_ensemble(finder: FrameFinder, ensemble: Ensemble) -> np.ndarray:
     """Render several characters over one background, uint8 [H, W, 3]."""
-    background, index = finder.find_character(ensemble.background, None)
-    size, picture = background.clip.size, background.background_as_filmed(index)
+    background, index = finder.find(ensemble.background)
+    size, picture = background.clip.size, background.plate(index)
     for shot in ensemble.layers:
         character, at = finder.find_character(shot.character, shot.point)
         layer = character.layer_as_filmed(at, character.filmed.at(at))
@@ -270,9 +271,7 @@ def without(
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
             behind = over(_moved(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
-    removed = np.sum([cut_outs[number] for number in gone], 0)
-    picture = frame - removed[..., :3] + removed[..., 3:] * behind
-    return np.clip(picture, 0, 255).round().astype(np.uint8)
+    return uncover(frame, [cut_outs[number] for number in gone], behind)
 
 
 def _moved(

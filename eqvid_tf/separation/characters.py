@@ -13,6 +13,7 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
+from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
@@ -81,6 +82,13 @@ class ClipCharacters:
         """The background without any character, float32 [H, W, 3] in [0, 255]."""
         return self.first.background
 
+    @property
+    def unseen(self) -> np.ndarray:
+        """What no frame shows of the background, not even through a character: bool [H, W], filled in from around."""
+        hidden = [layers.to_clip_size(layers.hidden.astype(np.float32)) > 0.5 for layers in self.layers.values()]
+        measured = self.first.background != self.first.visible_background.picture
+        return np.any(hidden, 0) & ~measured.any(-1)
+
     def number(self, who: int | str) -> int:
         """The number of a character that is given by its name, or by its number, as text or not.
 
@@ -125,6 +133,25 @@ class ClipCharacters:
         """The cut-outs of a frame, from that frame with each character alone."""
         frames = zip(self.layers.items(), alone)
         return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
+
+    def plate(self, index: int) -> np.ndarray:
+        """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
+
+        Where masks mean nothing, as the model never saw the background, or frames may not be used, it is the
+        background of all frames.
+        """
+        return self._plate(index, self.clip.filmed.at(index), self.cut_outs(index))
+
+    def all_plates(self) -> Iterator[np.ndarray]:
+        """`plate` of every frame in turn."""
+        for index, (frame, cut_outs) in enumerate(zip(self.clip.filmed.native(), self.all_cut_outs())):
+            yield self._plate(index, frame, cut_outs)
+
+    def _plate(self, index: int, frame: np.ndarray, cut_outs: dict[int, np.ndarray]) -> np.ndarray:
+        behind = self.first.background_as_filmed(index)
+        if self.first.network_only or not self.first.background_stored:
+            return np.clip(behind, 0, 255).round().astype(np.uint8)
+        return uncover(frame, cut_outs.values(), behind)
 
     def at_point(self, index: int, point: Sequence[float]) -> int:
         """The number of the character that a point (x, y), normalized, of a frame shows, or the nearest one.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes, reconstruct
@@ -59,6 +61,17 @@ def extract_layer(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray) 
     alpha = alpha.astype(np.float32)[..., None]
     colour = np.clip(frame - (1 - alpha) * background, 0, 255 * alpha)
     return np.concatenate([colour, alpha], -1).astype(np.float32)
+
+
+def uncover(frame: np.ndarray, layers: Iterable[np.ndarray], behind: np.ndarray) -> np.ndarray:
+    """Take layers out of a frame: what they hid is as in `behind`, all else stays.
+
+    Shapes: frame uint8 [H, W, 3], layers premultiplied RGBA [H, W, 4], behind [H, W, 3] in [0, 255]
+        -> uint8 [H, W, 3].
+    """
+    removed = np.sum([np.zeros((*frame.shape[:2], 4), np.float32), *layers], 0)
+    picture = frame - removed[..., :3] + removed[..., 3:] * behind
+    return np.clip(picture, 0, 255).round().astype(np.uint8)
 
 
 def straight_alpha(layer: np.ndarray) -> np.ndarray:

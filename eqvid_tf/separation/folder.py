@@ -17,15 +17,19 @@ from eqvid_tf.separation.sightings import SHOWS, Sightings
 PRESENT = 0.02  # share of a character that a frame has to show, for a step of it to be a motion
 
 
-def write_layers(characters: ClipCharacters, folder: Path) -> None:
+def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = False) -> None:
     """Write the layers of a clip, at its own size, into a folder; docs/formats.md names the files.
 
     Masks, characters and motions are those of the frames as they were filmed. The background, where the camera sways,
     is as the clip's reference frame shows it. Where the estimator is 'known' and the clip has no motions, there is no
-    motion.json.
+    motion.json. With `plates` the background alone as each frame sees it, and the camera's motion, are written, too.
     """
     motions = _motions(characters)  # before any file: those that are given may be at fault
     write_png(folder / "background.png", np.clip(characters.background, 0, 255).round().astype(np.uint8))
+    unseen = characters.unseen
+    write_png(folder / "unseen.png", unseen)
+    text = {"unseen": {"pixels": int(unseen.sum()), "share": float(unseen.mean())}}
+    (folder / "background.json").write_text(json.dumps(text), encoding="utf-8")
     seen = {number: Sightings(characters.clip.count) for number in characters.layers}
     for index, cut_outs in enumerate(characters.all_cut_outs()):
         for number, layer in cut_outs.items():
@@ -33,6 +37,8 @@ def write_layers(characters: ClipCharacters, folder: Path) -> None:
             seen[number].add(index, layer[..., 3] > SHOWS)
         together = np.sum(list(cut_outs.values()), 0)
         _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
+    if plates:
+        _write_plates(characters, folder)
     for number, motion in motions.items():
         _write_motion(folder / "characters" / str(number) / "motion.json", characters.clip, motion, seen[number])
     if motions:
@@ -40,6 +46,15 @@ def write_layers(characters: ClipCharacters, folder: Path) -> None:
     named = lambda number: {"number": number, "name": characters.names[number]}
     listed = [{**named(number), **found.summary(characters.clip.size)} for number, found in seen.items()]
     (folder / "characters.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+def _write_plates(characters: ClipCharacters, folder: Path) -> None:
+    for index, plate in enumerate(characters.all_plates()):
+        write_png(folder / "plates" / f"{index:05d}.png", plate)
+    clip = characters.clip
+    motion = clip.motion_as_filmed(np.tile(np.eye(2, 3), (clip.count - 1, 1, 1)))
+    text = {"size": list(clip.size), "motion": motion.tolist()}
+    (folder / "camera.json").write_text(json.dumps(text), encoding="utf-8")
 
 
 def _motions(characters: ClipCharacters) -> dict[int, np.ndarray]:

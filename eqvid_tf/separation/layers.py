@@ -7,6 +7,7 @@ only calls them, each once, when its result is first asked for. Shots make a tex
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import unfit
+from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import (
     Background,
@@ -104,11 +106,26 @@ class ClipLayers:
             return fit_background(frames, None, seen)
         coverage = np.stack([self.to_clip_size(self.coverage[k]) for k in chosen])
         background = fit_background(frames, coverage, seen, self.exposure.trust[chosen])
-        hidden = self.coverage[chosen].min(0) > 0.5
-        if not hidden.any():
-            return background
-        picture = network_background(self.model, self.canvas_frames[chosen])
-        return background.blend(self.to_clip_size(picture), self.to_clip_size(hidden.astype(np.float32)))
+        return self._complete(background) if self.hidden.any() else background
+
+    def _complete(self, background: Background) -> Background:
+        """The background with what no frame shows of it: as the networks remember it, at most as finely as they see.
+
+        On larger clips it is filled in from around, for the networks' picture would be a blur in it. A clip of a few
+        frames is part of what they remember.
+        """
+        hidden = self.to_clip_size(self.hidden.astype(np.float32))
+        if self.clip.size != self.canvas and self.clip.count >= FEWEST_FRAMES:
+            return dataclasses.replace(background, picture=inpaint(background.picture, hidden > 0))
+        picture = network_background(self.model, self.canvas_frames[affordable_frames(self.clip.count, self.clip.size)])
+        return background.blend(self.to_clip_size(picture), hidden)
+
+    @cached_property
+    def hidden(self) -> np.ndarray:
+        """Where the character hides the background in every frame, bool [h, w] on the canvas."""
+        if not self.background_stored:
+            return np.zeros(self.canvas, bool)
+        return self.coverage[affordable_frames(self.clip.count, self.clip.size)].min(0) > 0.5
 
     @cached_property
     def reference_motions(self) -> ReferenceMotions:

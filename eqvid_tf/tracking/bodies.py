@@ -1,6 +1,6 @@
 """What belongs to which body, and what is no character but restless background.
 
-A limb hangs on its body, however it moves by itself. Leaves, water, smoke, a crowd and a screen change at the same place
+A limb hangs on its body, however it moves by itself. Leaves, water, smoke, a crowd and a screen change at one place
 again and again and go nowhere. A body that stays where it is, too, keeps its colours from frame to frame, and is among
 the largest.
 """
