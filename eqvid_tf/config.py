@@ -72,9 +72,11 @@ class ModelConfig:
             known: how many characters are known already.
         """
         several = bool(known and self.clip_of) or len(set(clip_of)) < len(clip_of)
-        both = ((), ())
+        both: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
         if several:
-            clips, names = (self.clip_of, self.name_of) if known and self.clip_of else (tuple(range(known)),) * 2
+            clips, names = (
+                (self.clip_of, self.name_of) if known and self.clip_of else (tuple(range(known)), tuple(range(known)))
+            )
             first, name = (max(numbers, default=-1) + 1 for numbers in (clips, names))
             both = (*clips, *(first + clip for clip in clip_of)), (*names, *range(name, name + len(clip_of)))
         memory = known + len(clip_of)

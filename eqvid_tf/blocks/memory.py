@@ -12,7 +12,7 @@ _CLIP, _SHARPNESS = 0.2, 100.0  # of the distance per value, and of the softmax
 _STRANGE, _VAGUE = 0.08, 0.01  # mean distance from which a background is none that is stored, and how gradually
 
 
-def match(frame: tf.Tensor, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def match_pictures(frame: tf.Tensor, pictures: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Match each frame to K stored pictures: mixing weights [B, K, 3], and the probability [B] of any.
 
     Compared are every fourth pixel of every fourth row, with each picture in the frame's exposure. The exposure keeps

@@ -66,7 +66,7 @@ def _composite(layers: tf.Tensor, background: tf.Tensor) -> tuple[tf.Tensor, tf.
 
     Shapes: layers [B, K, H, W, 4], background [B, H, W, 3] -> the picture, and what it shows of each [B, H, W, K].
     """
-    picture, seen = background, []
+    picture, seen = background, list[tf.Tensor]()
     for k in range(layers.shape[1]):
         colour, alpha = layers[:, k, ..., :3], layers[:, k, ..., 3:]
         picture = colour + (1 - alpha) * picture

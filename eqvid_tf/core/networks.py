@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.memory import match, mix
+from eqvid_tf.blocks.memory import match_pictures, mix
 from eqvid_tf.blocks.plain import LAYER, PIXELS, Encoder, PlainEncoder, PlainRenderer
 from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize_map, unpool
 from eqvid_tf.config import ModelConfig
@@ -128,7 +128,7 @@ class BackgroundEncoder(Encoder):
 
     def match(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Match each frame to the K stored backgrounds: mixing weights [B, K, 3], and the probability [B] of any."""
-        return match(frame, self.pictures)
+        return match_pictures(frame, self.pictures)
 
     def encode(self, frame: tf.Tensor, training: bool) -> tf.Tensor:
         hidden, (recalled, known) = bounded_sigmoid(self.head(self.trunk(frame - 0.5))), self.recall(frame)

@@ -29,7 +29,7 @@ def pairs(
     known: bool = False,
     other: bool = True,
     hints: Sequence[np.ndarray] | None = None,
-    shares: Sequence[float] | None = None,
+    shares: Sequence[float] | np.ndarray | None = None,
     places: Sequence[Sequence[int]] | None = None,
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
@@ -133,8 +133,10 @@ def _in_random_order(made: Tensors, places: tf.Tensor, seed: list) -> Tensors:
     """
     keys = tf.random.stateless_uniform(places.shape, [seed[0] + 1, seed[1]], alg="philox")
     order = tf.argsort(keys + tf.cast(places < 0, tf.float32), axis=1)
-    hints = {name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made}
-    return {"places": tf.gather(places, order, axis=1, batch_dims=1), **hints}
+    hints: Tensors = {
+        name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made
+    }
+    return {**hints, "places": tf.gather(places, order, axis=1, batch_dims=1)}
 
 
 def _without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -70,9 +70,9 @@ def _estimates(model: EquivariantVideoModel) -> dict[str, Signature]:
 def _renders(model: EquivariantVideoModel) -> dict[str, Signature]:
     """The signatures that draw characters under given motions."""
     of, several = _faces(model), _several(model)
-    motions = (tf.TensorSpec((None, *several, 2, 3), tf.float32, name="motion"),)
+    motions = [tf.TensorSpec((None, *several, 2, 3), tf.float32, name="motion")]
     if several:
-        motions += (tf.TensorSpec((None, *several), tf.float32, name="shown"),)
+        motions.append(tf.TensorSpec((None, *several), tf.float32, name="shown"))
 
     def render(character: tf.Tensor, background: tf.Tensor, *motion: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"frame": of.render(character, background, *motion)}
