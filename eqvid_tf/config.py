@@ -52,8 +52,8 @@ class ModelConfig:
         _check_choices(self)
         object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
         _check_least(self, width=1, memory=1, channels=0)
-        if self.clip_of and (self.structure != "partition" or self.estimator == "known"):
-            raise ValueError("several characters in a clip need the partition, and an estimator of motions")
+        if self.clip_of and self.structure != "partition":
+            raise ValueError("several characters in a clip need the structure 'partition'")
         if not len(self.clip_of) == len(self.name_of) == (self.memory if self.clip_of else 0):
             raise ValueError(f"clip_of and name_of must be empty, or have one number for each of {self.memory} places")
 

@@ -1,6 +1,7 @@
 """A clip of two characters: alone in clips of their own, in files, by a point, removed, and drawn together."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,6 +137,22 @@ NAMED = Cast(
         CastEntry(clip="two", number=1, name="blue", frames=COUNT),
     )
 )
+
+
+def test_a_scene_gives_the_motion_of_each_character(clip):
+    scene = clip.path.parent
+    for number in (0, 1):
+        steps = np.tile([[1, 0, number / 10], [0, 1, 0]], (COUNT - 1, 1, 1))
+        path = scene / "characters" / str(number) / "motion.json"
+        path.parent.mkdir(parents=True)
+        for file in (path, *([scene / "motion.json"] if not number else [])):
+            file.write_text(json.dumps({"size": SIZE, "motion": steps.tolist()}))
+    opened = open_clip(scene, cache=None)
+    assert opened.given_characters == [0, 1] and not clip.given_characters
+    solos = track(stabilize(opened), 2).solos()
+    assert [solo.motion()[0, 0, 2] for solo in solos] == [0, 0.1] and solos[1].has_motion
+    shutil.rmtree(scene / "characters")
+    (scene / "motion.json").unlink()
 
 
 def test_a_name_is_as_good_as_a_number(clip, tmp_path):

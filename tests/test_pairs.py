@@ -32,11 +32,11 @@ class Numbered:
         frames[..., 1], frames[..., 2] = index, 255 - index
         return frames
 
-    def motion(self):
-        """Step k moves right by (k + 1) / 1000, grows by 1 % and turns a little."""
+    def motion(self, number=0):
+        """Step k moves right by (k + 1) / 1000, grows by 1 % and turns a little; of character N by N / 10 more."""
         turn, steps = 0.01, np.zeros((self.count - 1, 2, 3))
         steps[:, :, :2] = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * 1.01
-        steps[:, 0, 2] = np.arange(1, self.count) / 1000
+        steps[:, 0, 2] = np.arange(1, self.count) / 1000 + number / 10
         return steps
 
 
@@ -153,6 +153,27 @@ def test_hints_go_with_their_frames():
     for batch in batches(4, hints=hints):
         for frame, hint in (("frame", "hint"), ("next_frame", "next_hint")):
             np.testing.assert_array_equal(batch[hint][..., 0], batch[frame][..., 1])
+
+
+def test_characters_come_in_random_order_with_their_hints_and_motions():
+    places = [[0], [1, 2], [3]]
+    shapes = [(clip.count, *CANVAS, len(row)) for clip, row in zip(CLIPS, places)]
+    hints = [np.broadcast_to(np.float32(row) / 4 + 0.1, shape) for row, shape in zip(places, shapes)]
+    first = []
+    for batch in batches(6, hints=hints, places=places, known=True):
+        clip, index = origin(batch["frame"])
+        assert batch["hint"].shape == (16, *CANVAS, 2) and batch["motion"].shape == (16, 2, 2, 3)
+        for k, row in enumerate(batch["places"].tolist()):
+            assert sorted(place for place in row if place >= 0) == places[clip[k]] and row[0] >= 0
+            wanted = [place / 4 + 0.1 if place >= 0 else 0 for place in row]
+            np.testing.assert_allclose(batch["hint"][k, 0, 0], wanted, atol=1e-6)
+            still = np.eye(2, 3)
+            assert all(np.allclose(motion, still) == (place < 0) for motion, place in zip(batch["motion"][k], row))
+            if clip[k] == 1:
+                first.append(row[0])
+                slower, faster = batch["motion"][k][np.argsort(row)]
+                assert abs(faster[0, 2]) > abs(slower[0, 2])
+    assert set(first) == {1, 2}
 
 
 def test_the_value_is_the_byte_over_255():

@@ -89,9 +89,14 @@ class StabilizedClip(Clip):
         """Whether there is a motion.json."""
         return self.filmed.has_motion
 
-    def motion(self) -> np.ndarray:
+    @property
+    def given_characters(self) -> list[int]:
+        """As of `Clip`."""
+        return self.filmed.given_characters
+
+    def motion(self, number: int = 0) -> np.ndarray:
         """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
-        motion = self.filmed.motion()
+        motion = self.filmed.motion(number)
         return _change_coordinates(motion, homogeneous(self.camera.poses)) if self.sways else motion
 
     def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:

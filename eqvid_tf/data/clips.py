@@ -99,6 +99,7 @@ class Clip:
     """
 
     number = 0
+    _motion: Path | None = None
     path: Path
     name: str
     size: tuple[int, int]
@@ -194,8 +195,16 @@ class Clip:
         """Whether there is a motion.json."""
         return self._motion is not None
 
-    def motion(self) -> np.ndarray:
+    @property
+    def given_characters(self) -> list[int]:
+        """The numbers of the characters whose motion the scene gives, each in its characters/N/motion.json."""
+        places = self._motion.parent.glob("characters/*/motion.json") if self._motion else ()
+        return sorted(int(place.parent.name) for place in places if place.parent.name.isdecimal())
+
+    def motion(self, number: int = 0) -> np.ndarray:
         """The motion of every step from the scene's motion.json, in the clip's own coordinates.
+
+        Of a scene with several characters it is that of one, from its characters/N/motion.json.
 
         Convention:
             Forward: content at p in frame t is at motion[t] @ [p, 1] in frame t + 1.
@@ -211,7 +220,9 @@ class Clip:
                 f"{self.path}: there is no motion.json. The estimator `known` needs a folder with frames/ and a "
                 "motion.json that holds a 2x3 matrix for each step; else use `features` or `frames`."
             )
-        return _read_motion(self._motion, self._reader.count - 1)[self._start : self._stop - 1]
+        own = self._motion.parent / "characters" / str(number) / "motion.json"
+        path = own if own.is_file() else self._motion
+        return _read_motion(path, self._reader.count - 1)[self._start : self._stop - 1]
 
 
 def _read_motion(path: Path, steps: int) -> np.ndarray:

@@ -67,7 +67,8 @@ def pairs(
     _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
     counts = [len(array) for array in arrays]
     share = default_shares(counts) if shares is None else np.array(shares)
-    steps = [canvas_motion(clip, canvas) for clip in clips] if known else None
+    several = [range(len(row)) if len(row) > 1 else [None] for row in places or [[0]] * len(clips)]
+    steps = [[canvas_motion(clip, canvas, k) for k in row] for clip, row in zip(clips, several)] if known else None
     table = None if places is None else _same_length(places)
     frames = [_on_cpu(array) for array in arrays]
     coverages = [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
@@ -80,7 +81,8 @@ def pairs(
             hint = _look_up(coverages, drawn, ["frame", "next_frame"])
             made |= {"hint": hint["frame"], "next_hint": hint["next_frame"]}
         if steps is not None:
-            made["motion"] = _product_of_steps(steps, drawn, max(gaps))
+            made["motion"] = _motions(steps, drawn, max(gaps))
+            made["motion"] = made["motion"][:, 0] if table is None else made["motion"]
         if table is not None:
             made |= _in_random_order(made, tf.gather(table, drawn["clip"]), [seed, index])
         return made
@@ -136,7 +138,8 @@ def _in_random_order(made: Tensors, places: tf.Tensor, seed: list) -> Tensors:
     hints: Tensors = {
         name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made
     }
-    return {**hints, "places": tf.gather(places, order, axis=1, batch_dims=1)}
+    motion = {"motion": tf.gather(made["motion"], order, axis=1, batch_dims=1)} if "motion" in made else {}
+    return {**hints, **motion, "places": tf.gather(places, order, axis=1, batch_dims=1)}
 
 
 def _without_rewrites(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -192,6 +195,16 @@ def _look_up(arrays: Sequence[tf.Tensor], drawn: Mapping[str, tf.Tensor], names:
     return dict(zip(names, tf.split(frames, len(names))))
 
 
+def _motions(steps: Sequence[Sequence[np.ndarray]], drawn: Mapping[str, tf.Tensor], longest: int) -> tf.Tensor:
+    """The motion of each of the most characters that a clip has, the identity where it has fewer: [batch, K, 2, 3].
+
+    Shapes: steps [count - 1, 3, 3] for each character of each clip.
+    """
+    still = lambda clip: np.tile(np.eye(3), (len(clip[0]), 1, 1))
+    of = lambda k: [clip[k] if k < len(clip) else still(clip) for clip in steps]
+    return tf.stack([_product_of_steps(of(k), drawn, longest) for k in range(max(map(len, steps)))], 1)
+
+
 def _product_of_steps(steps: Sequence[np.ndarray], drawn: Mapping[str, tf.Tensor], longest: int) -> tf.Tensor:
     """The forward motions from `frame` to `next_frame`: the product of the steps, inverted if backward.
 
@@ -209,10 +222,14 @@ def _product_of_steps(steps: Sequence[np.ndarray], drawn: Mapping[str, tf.Tensor
     return tf.cast(tf.where(backward, tf.linalg.inv(motion), motion)[:, :2], tf.float32)
 
 
-def canvas_motion(clip: Clip, canvas: tuple[int, int]) -> np.ndarray:
-    """Read a clip's motion.json as motions in the coordinates of a canvas.
+def canvas_motion(clip: Clip, canvas: tuple[int, int], number: int | None = None) -> np.ndarray:
+    """Read the motion.json of a clip, or of a character in it, as motions in the coordinates of a canvas.
 
     Shapes: [count - 1, 3, 3] float64.
     """
     canvas_from_frame = canvas_from_clip(clip.size, canvas)
-    return canvas_from_frame @ homogeneous(clip.motion()) @ np.linalg.inv(canvas_from_frame)
+    return (
+        canvas_from_frame
+        @ homogeneous(clip.motion() if number is None else clip.motion(number))
+        @ np.linalg.inv(canvas_from_frame)
+    )

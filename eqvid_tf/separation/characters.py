@@ -64,7 +64,8 @@ class ClipCharacters:
             names = names_in(model, self.clip.arrays(model.config.canvas))
             self.layers = {number: make(name) for number, name in names.items()}
         else:
-            several = model.T.learned and len(entries) != 1 and clip.count >= FEWEST_FRAMES
+            apart = model.T.learned or len(clip.given_characters) > 1
+            several = apart and len(entries) != 1 and clip.count >= FEWEST_FRAMES
             solos = _solos(self.clip, entries) if several else {0: self.clip}
             make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
             self.layers = {number: make(solo) for number, solo in solos.items()}

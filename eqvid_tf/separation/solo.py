@@ -110,6 +110,15 @@ class SoloClip(StabilizedClip):
         """Motions [count - 1, 2, 3] in meetings, where another may hide a part of the character; elsewhere nan."""
         return motion_from_canvas(self.tracked.owners.motions[self.number], self.size, self.tracked.canvas)
 
+    @property
+    def has_motion(self) -> bool:
+        """Whether the clip has a motion.json."""
+        return self.tracked.clip.has_motion
+
+    def motion(self, number: int | None = None) -> np.ndarray:
+        """The motion of every step that the scene gives of this character, [count - 1, 2, 3]."""
+        return self.tracked.clip.motion(self.number if number is None else number)
+
     def hidden(self, index: int) -> np.ndarray:
         """Where other characters are, bool [H, W]."""
         return self.tracked.others(self.number, index)

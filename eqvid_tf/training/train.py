@@ -122,9 +122,13 @@ def train(
 
 
 def characters_of(config: Config) -> str:
-    """How many characters a clip has to such a model, as `TrainConfig.characters`; bare networks know but one."""
-    one = config.model.structure == "plain" or config.model.estimator == "known"  # the motion that is given is of one
-    return "1" if one else config.train.characters
+    """How many characters a clip has, as `TrainConfig.characters`, or "given": as many as a scene gives the motion of.
+
+    Bare networks know but one.
+    """
+    if config.model.structure == "plain":
+        return "1"
+    return "given" if config.model.estimator == "known" else config.train.characters
 
 
 def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str) -> TrainingClips:
@@ -148,6 +152,8 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
 
 def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
     """A clip for each character of a clip: each pair of frames has one motion then."""
+    if characters == "given":
+        characters = str(max(len(clip.given_characters), 1))
     if characters == "1":
         return [clip]
     solos = track(clip, None if characters == "auto" else int(characters)).solos()
