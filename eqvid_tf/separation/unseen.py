@@ -22,7 +22,7 @@ NEARBY = 12  # pixels around all that moves whose colours are the background's
 BINS = 8  # of a channel, in which colours are counted
 LIKELIER, PERHAPS = 2.0, 1.5  # times as frequent in what moves as around it: a colour is the character's; may be his
 FREQUENT = 0.01  # share of what moves: a rarer colour is nobody's
-ALWAYS = 0.9  # share of the frames in which it moves
+INSIDE, ALWAYS = 0.5, 0.9  # share of a place that is within the box of what moves, in such a share of all frames
 LEAST = 0.02  # of all that moves: a smaller place is no part of a body
 SIMILAR = 10  # grey levels to a colour nearby: a frame that shows it shows the background
 VIEWS = 2  # frames that have to show another colour, which is none of his, of a place
@@ -57,11 +57,13 @@ class _Motion:
     Attributes:
         frames: in which something moves, [S, h, w, 3].
         differs: from the background, bool [S, h, w].
+        count: of the frames that were looked at.
         own, around: the share of each bin of colours in what differs, and around it; see `_frequency`.
     """
 
     frames: np.ndarray
     differs: np.ndarray
+    count: int
     own: np.ndarray
     around: np.ndarray
 
@@ -73,7 +75,7 @@ class _Motion:
         moves, moved = np.any(differs, (1, 2)), np.any(differs, 0)
         around = dilate(moved, NEARBY) & ~dilate(moved, RIM)
         own, other = _frequency(few[differs]), _frequency(background[around])
-        return cls(frames=few[moves], differs=differs[moves], own=own, around=other)
+        return cls(frames=few[moves], differs=differs[moves], count=len(few), own=own, around=other)
 
     def shares(self, picture: np.ndarray) -> _Shares:
         """How frequent each colour of a picture [..., 3] is."""
@@ -101,10 +103,20 @@ def _never_uncovered(background: np.ndarray, motion: _Motion) -> np.ndarray:
         return hidden
     times, within = motion.shares(background).times, dilate(fill_holes(moved), RIM)
     for place in _places((times > LIKELIER) & within, LEAST * moved.sum()):
-        if (motion.differs & dilate(place, RIM)).any((1, 2)).mean() >= ALWAYS:
+        around = [place[_box(mask, RIM)].sum() >= INSIDE * place.sum() for mask in motion.differs if mask.any()]
+        if np.sum(around) >= ALWAYS * motion.count:
             hidden |= place
     hidden = reconstruct(hidden, hidden | _opened(times > PERHAPS))
     return _whole_body(background, hidden, moved) if hidden.any() else hidden
+
+
+def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The rows and columns of a mask [h, w] and a margin."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return (
+        slice(max(rows[0] - margin, 0), rows[-1] + 1 + margin),
+        slice(max(columns[0] - margin, 0), columns[-1] + 1 + margin),
+    )
 
 
 def _places(mask: np.ndarray, least: float) -> list[np.ndarray]:
