@@ -1,17 +1,21 @@
 """A clip of two characters: alone in clips of their own, in files, by a point, removed, and drawn together."""
 
+import functools
 import json
 import shutil
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.rendering import shots
 from eqvid_tf.rendering.shots import ShotError, render_shots
 from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
@@ -178,9 +182,9 @@ def test_joined_characters_are_one_and_a_dropped_one_is_restless_background(clip
     assert len(ClipCharacters(Model(), clip, cast=Cast(NAMED.characters[:1])).layers) == 1  # trained as one
 
 
-def shoot(clip, tmp_path, model=None, **shot):
+def shoot(clip, tmp_path, model=None, options=None, **shot):
     (clip.path.parent / "shots.json").write_text(json.dumps([{"name": "shot", **shot}]))
-    render_shots(model or Model(), clip.path.parent / "shots.json", tmp_path, cache=None)
+    render_shots(model or Model(), clip.path.parent / "shots.json", tmp_path, cache=None, **(options or {}))
     return read_image(tmp_path / "shot.png").astype(int)
 
 
@@ -266,3 +270,41 @@ def test_what_was_never_seen_is_reported(characters, tmp_path):
     unseen = json.loads((tmp_path / "background.json").read_text())["unseen"]
     assert unseen == {"pixels": 0, "share": 0.0}
     assert not read_image(tmp_path / "unseen.png").any()
+
+
+@pytest.fixture(scope="module")
+def sunny(tmp_path_factory):
+    """RED alone, with a soft shadow."""
+    folder = tmp_path_factory.mktemp("sunny") / "frames"
+    for index, frame in enumerate(film((RED, RED_PATH))):
+        x, y = RED_PATH[index]
+        cast = np.zeros(SIZE, np.float32)
+        cast[y + 14 : y + 22, x : x + 18] = 0.4
+        dark = cv2.GaussianBlur(cast, (0, 0), 2)[..., None]
+        shaded = np.where((frame == BACKGROUND).all(-1, keepdims=True), frame * (1 - dark), frame)
+        write_png(folder / f"{index:02d}.png", shaded.round().astype(np.uint8))
+    return open_clip(folder, cache=None)
+
+
+def test_a_shadow_has_a_layer_of_its_own_and_goes_with_its_character(sunny, tmp_path):
+    write_layers(ClipCharacters(Model(), sunny, most=1), tmp_path, plates=True)
+    x, y = RED_PATH[3]
+    under = slice(y + 16, y + 20), slice(x + 4, x + 14)
+    assert read_image(tmp_path / "characters/0/masks/00003.png")[under].max() == 0
+    with Image.open(tmp_path / "characters/0/shadow/00003.png") as picture:
+        shadow = np.asarray(picture)
+    assert shadow.shape == (*SIZE, 4) and shadow[..., :3].max() == 0
+    seen, alpha = sunny.at(3).astype(float), shadow[..., 3:] / 255
+    np.testing.assert_allclose(((1 - alpha) * BACKGROUND)[under], seen[under], atol=6)
+    left = np.abs(read_image(tmp_path / "plates/00003.png").astype(int) - BACKGROUND).max(-1)
+    assert np.mean(left > 9) < 0.002  # a few pixels between mask and shadow
+
+
+def test_a_shot_draws_the_shadow_where_that_is_asked_for(sunny, tmp_path, monkeypatch):
+    monkeypatch.setattr(shots, "ClipCharacters", functools.partial(ClipCharacters, most=1))
+    shot = {"character": "frames/03.png", "background": "frames/14.png", "motion": [[1, 0, 0], [0, 1, 0]]}
+    x, y = RED_PATH[3]
+    under = slice(y + 16, y + 20), slice(x + 4, x + 14)
+    for shadow, expected in ((False, BACKGROUND), (True, sunny.at(3))):
+        found = shoot(sunny, tmp_path, options={"shadow": shadow}, **shot)
+        np.testing.assert_allclose(found[under], expected[under], atol=6)

@@ -45,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder for shots; for a video .mp4, .mov, .mkv, .gif, .webp, .apng, or a folder of PNG frames",
     )
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")
+    parser.add_argument("--shadow", action="store_true", help="with --shots: each character with the shadow it casts")
     _video_arguments(parser.add_argument_group("a video"))
     removal = parser.add_argument_group("a clip without some of its characters")
     removal.add_argument("--clip", type=Path, metavar="CLIP", help="clip that is drawn again")
@@ -97,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     other = [*given, *removal, *(["--frames"] if args.frames else [])]
     if args.shots and other:
         raise ValueError(f"--shots draws pictures and goes without {', '.join(other)}; leave one or the other out.")
+    if args.shadow and not args.shots:
+        raise ValueError("--shadow goes with --shots; leave it out.")
     if args.shots:
         return _run_shots(args)
     if removal:
@@ -118,8 +121,8 @@ def _run_shots(args: argparse.Namespace) -> int:
     shots = read_shots(args.shots)
     used = [frame for shot in shots for frame in shot.frames]
     with new_folder(args.output, args.overwrite, keep=[args.run, args.shots, *used]) as draft:
-        options = {"network_only": args.network_only, "cache": args.cache, "progress": progress}
-        render_shots(load(args.run), args.shots, draft, cast=Cast.read(args.run), **options)
+        options = {"network_only": args.network_only, "shadow": args.shadow, "cache": args.cache}
+        render_shots(load(args.run), args.shots, draft, cast=Cast.read(args.run), **options, progress=progress)
     print(f"{args.output}: {len(shots)} pictures")
     return 0
 

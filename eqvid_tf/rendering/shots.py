@@ -133,7 +133,7 @@ class StillClip(Clip):
 class FrameFinder:
     """Finds frames by path: the layers of the clip that each belongs to (the folder it lies in), and its index there.
 
-    A clip is opened, and its layers made, once.
+    A clip is opened, and its layers made, once. With `shadow` a character is drawn with its shadow.
     """
 
     def __init__(
@@ -142,9 +142,11 @@ class FrameFinder:
         *,
         cast: Cast | None = None,
         network_only: bool = False,
+        shadow: bool = False,
         cache: str | Path | None = "auto",
     ):
         self.model, self.cast, self.network_only, self.cache = model, cast, network_only, cache
+        self.shadow = shadow
         self.textures = functools.cache(Textures)
         self._clip, self._still = functools.cache(self._open_clip), functools.cache(self._open_still)
 
@@ -182,6 +184,7 @@ def render_shots(
     cast: Cast | None = None,
     given_only: bool = False,
     network_only: bool = False,
+    shadow: bool = False,
     cache: str | Path | None = "auto",
     progress: Callable = no_progress,
 ) -> None:
@@ -194,6 +197,7 @@ def render_shots(
         cast: of the model, see `ClipCharacters`.
         given_only: leave out the shots whose motion would have to be estimated.
         network_only: from the networks alone, without pixels of the frames.
+        shadow: draw each character with the shadow that it casts.
         cache: where decoded frames are kept, see `open_clip`.
         progress: see `ClipLayers`.
 
@@ -209,7 +213,7 @@ def render_shots(
             "this model was trained with the 'known' estimator and cannot take a motion_from; "
             "train with --estimator features, or give each shot its motion"
         )
-    finder = FrameFinder(model, cast=cast, network_only=network_only, cache=cache)
+    finder = FrameFinder(model, cast=cast, network_only=network_only, shadow=shadow, cache=cache)
     for shot in progress(shots, "rendering"):
         try:
             picture = _RENDERERS[type(shot)](finder, shot)
@@ -233,7 +237,7 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     if finder.network_only:
         behind = background.first.filmed.at(background_index)
         return render_by_networks(finder.model, frame, behind, motion, character.name)
-    behind = background.plate(background_index)
+    behind = _with_shadow(finder, character, index, frame, motion, background.plate(background_index))
     if not character.at_canvas_size:
         return over(move(layer, motion, size), behind)
     moved, support = finder.textures(character).of(index).render(motion, size)
@@ -250,8 +254,10 @@ def render_ensemble(finder: FrameFinder, ensemble: Ensemble) -> np.ndarray:
     size, picture = background.clip.size, background.plate(index)
     for shot in ensemble.layers:
         character, at = finder.find_character(shot.character, shot.point)
-        layer = character.layer_as_filmed(at, character.filmed.at(at))
+        frame = character.filmed.at(at)
+        layer = character.layer_as_filmed(at, frame)
         motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
+        picture = _with_shadow(finder, character, at, frame, motion, picture)
         picture = over(_moved(finder, character, at, layer, motion, size), picture)
     return picture
 
@@ -271,7 +277,16 @@ def without(
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
             behind = over(_moved(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
-    return uncover(frame, [cut_outs[number] for number in gone], behind)
+    return uncover(frame, [*(cut_outs[number] for number in gone), *characters.shadows(index, gone)], behind)
+
+
+def _with_shadow(
+    finder: FrameFinder, character: ClipLayers, index: int, frame: np.ndarray, motion: np.ndarray, behind: np.ndarray
+) -> np.ndarray:
+    """A picture with the moved shadow of a frame's character on it, where shadows are asked for."""
+    if not finder.shadow or not character.casts_shadow:
+        return behind
+    return over(move(character.shadow_as_filmed(index, frame), motion, behind.shape[:2]), behind)
 
 
 def _moved(

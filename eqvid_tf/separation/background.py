@@ -157,12 +157,12 @@ def resting_coverage(frames: np.ndarray) -> np.ndarray | None:
     neighbours = np.maximum(box_sum(place.astype(np.float32)), 1)
     for frame, out in zip(frames, coverage):
         likely = np.zeros(place.shape, np.float32)
-        likely[place] = palette_distance(frame[place], background) > palette_distance(frame[place], character)
+        likely[place] = _palette_distance(frame[place], background) > _palette_distance(frame[place], character)
         out[place & (box_sum(likely) > neighbours / 2)] = 1
     return coverage
 
 
-def palette_distance(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
+def _palette_distance(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Distance of colours [N, 3] to the nearest of a palette [M, 3], of which evenly spaced ones are used: [N]."""
     palette = palette[evenly_spaced(len(palette), PALETTE)].astype(np.float32)
     return np.sqrt(np.square(colours[:, None] - palette).sum(-1).min(1))

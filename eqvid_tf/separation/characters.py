@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -135,6 +135,11 @@ class ClipCharacters:
         frames = zip(self.layers.items(), alone)
         return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
 
+    def shadows(self, index: int, numbers: Iterable[int]) -> list[np.ndarray]:
+        """The shadows that some characters cast in a frame as filmed: premultiplied RGBA [H, W, 4], black."""
+        casting = [self.layers[number] for number in numbers if self.layers[number].casts_shadow]
+        return [layers.shadow_as_filmed(index, layers.filmed.at(index)) for layers in casting]
+
     def plate(self, index: int) -> np.ndarray:
         """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
 
@@ -152,7 +157,7 @@ class ClipCharacters:
         behind = self.first.background_as_filmed(index)
         if self.first.network_only or not self.first.background_stored:
             return np.clip(behind, 0, 255).round().astype(np.uint8)
-        return uncover(frame, cut_outs.values(), behind)
+        return uncover(frame, [*cut_outs.values(), *self.shadows(index, cut_outs)], behind)
 
     def at_point(self, index: int, point: Sequence[float]) -> int:
         """The number of the character that a point (x, y), normalized, of a frame shows, or the nearest one.

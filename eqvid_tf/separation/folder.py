@@ -37,6 +37,7 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
             seen[number].add(index, layer[..., 3] > SHOWS)
         together = np.sum(list(cut_outs.values()), 0)
         _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
+    _write_shadows(characters, folder)
     if plates:
         _write_plates(characters, folder)
     for number, motion in motions.items():
@@ -46,6 +47,14 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     named = lambda number: {"number": number, "name": characters.names[number]}
     listed = [{**named(number), **found.summary(characters.clip.size)} for number, found in seen.items()]
     (folder / "characters.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+def _write_shadows(characters: ClipCharacters, folder: Path) -> None:
+    """Write the shadow of each character that casts one."""
+    for number, layers in characters.layers.items():
+        for index, frame in enumerate(layers.filmed.native() if layers.casts_shadow else ()):
+            shadow = straight_alpha(layers.shadow_as_filmed(index, frame))
+            write_png(folder / "characters" / str(number) / "shadow" / f"{index:05d}.png", shadow)
 
 
 def _write_plates(characters: ClipCharacters, folder: Path) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.pixels.canvas import unfit
+from eqvid_tf.pixels.canvas import fit, unfit
 from eqvid_tf.pixels.inpainting import inpaint
+from eqvid_tf.pixels.morphology import reconstruct
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import (
     Background,
@@ -37,9 +38,10 @@ from eqvid_tf.separation.motions import (
     motion_from_canvas,
     reference_frame,
 )
+from eqvid_tf.separation.shadow import darkening, has_shadow
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
-FEWEST_FRAMES = 8  # frames that can say more about translucency together than one alone
+FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
 PROBES = 8  # frames that decide whether the model knows the background
 
 
@@ -204,6 +206,29 @@ class ClipLayers:
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
         return self._cut(frame, coverage, self.background_as_filmed(index), noise)
 
+    @cached_property
+    def casts_shadow(self) -> bool:
+        """Whether the character casts a shadow on the background; most of the frames have to show it."""
+        if self.network_only or not self.background_stored or self.clip.count < FEWEST_FRAMES:
+            return False
+        background = self.visible_background
+        picture = fit(background.picture.clip(0, 255).round().astype(np.uint8), self.canvas).astype(np.float32)
+        noise, chosen = float(np.mean(background.noise)), evenly_spaced(self.clip.count, PROBES)
+        frames = np.stack([self.exposure.remove(self.canvas_frames[k], k) for k in chosen])
+        differs = cut_out(frames, picture, None, noise=noise)[..., 3]
+        seeds = self.coverage[chosen] > 0.5
+        connected = np.stack([reconstruct(seed, mask > 0) for seed, mask in zip(seeds, differs)])
+        return has_shadow(frames, picture, np.where(connected, differs, 0), noise)
+
+    def shadow_as_filmed(self, index: int, frame: np.ndarray) -> np.ndarray:
+        """The shadow in a frame as it was filmed: premultiplied RGBA [H, W, 4], black, alpha is the darkening."""
+        layer = np.zeros((*frame.shape[:2], 4), np.float32)
+        if self.casts_shadow:
+            coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
+            noise = float(np.mean(self.visible_background.noise))
+            layer[..., 3] = _shadow_at(frame, self.background_as_filmed(index), coverage, noise)
+        return layer
+
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
         return self.clip.as_filmed(self.exposure.apply(self.background, index), index)
@@ -246,4 +271,17 @@ class ClipLayers:
         if self.network_only:
             return extract_layer(frame, background, coverage)
         cell = max(1.0, self.clip.size[0] / self.canvas[0])
-        return cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.sways)
+        layer = cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.sways)
+        if not self.casts_shadow:
+            return layer
+        dark = _shadow_at(frame, background, coverage, noise) > 0
+        return extract_layer(frame, background, np.where(dark, 0, layer[..., 3]))
+
+
+def _shadow_at(
+    frame: np.ndarray, background: np.ndarray, coverage: np.ndarray, noise: float | np.ndarray
+) -> np.ndarray:
+    """The darkening [H, W] of a shadow that touches a coarse coverage [H, W], see `eqvid_tf.separation.shadow`."""
+    differs = cut_out(frame, background, None, noise=noise)[..., 3]
+    connected = reconstruct(coverage > 0.5, differs > 0)
+    return darkening(frame, background, np.where(connected, differs, 0), noise)

@@ -15,7 +15,6 @@ import numpy as np
 
 from eqvid_tf.pixels.morphology import close, dilate
 from eqvid_tf.separation.background import evenly_spaced, median_background, novelty, resting_coverage
-from eqvid_tf.separation.unseen import without_unseen
 
 MOST_FRAMES = 48  # that colours are chosen from: each is compared with each
 CHOICES = 4  # colours that a place may have
@@ -40,7 +39,7 @@ AGREE = 12  # grey levels between choice and median: below, the median is more e
 
 
 def first_background(frames: np.ndarray) -> np.ndarray:
-    """The background of a clip without masks; what no frame shows is filled in from around.
+    """The background of a clip without masks.
 
     Shapes: frames uint8 [T, h, w, 3] -> float32 [h, w, 3] in [0, 255].
     """
@@ -50,7 +49,7 @@ def first_background(frames: np.ndarray) -> np.ndarray:
     edges, other = _edges(chosen), _edges(median)
     for place in _places(close(~believed)):
         believed |= dilate(place, 1) & _has_edge(place, edges, other, most=0.8, least=0.05)
-    return without_unseen(frames, np.where(believed[..., None], median, chosen).astype(np.float32))
+    return np.where(believed[..., None], median, chosen).astype(np.float32)
 
 
 def _choices(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from eqvid_tf.separation.background import background_noise, evenly_spaced, medi
 from eqvid_tf.separation.masks import CLEARLY_SEEN, difference_coverage, network_coverage, without_static_parts
 from eqvid_tf.separation.motions import ReferenceMotions, estimate_motions, frame_weights, reference_frame
 from eqvid_tf.separation.rest import first_background
+from eqvid_tf.separation.shadow import without_shadows
 from eqvid_tf.separation.translucency import Observation, fit_translucency, refine_coverage
 
 
@@ -32,7 +33,7 @@ def first_hints(frames: np.ndarray) -> Hints:
     """The hints before any training, of frames [T, h, w, 3] uint8."""
     background = first_background(frames)
     noise = background_noise(frames, background)
-    return Hints(background=background, coverage=difference_coverage(frames, background, noise))
+    return Hints(background=background, coverage=_character(frames, background, noise))
 
 
 def refresh_hints(
@@ -61,17 +62,22 @@ def refresh_hints(
     alpha = difference_coverage(few[index][None], background, noise)[0]
     observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
     fit = fit_translucency(observations, background, coverage.min(0) < CLEARLY_SEEN, alpha)
-    hints = difference_coverage(frames, fit.background, noise)
+    hints = _character(frames, fit.background, noise)
     if fit.translucency:
         refined = zip(hints, frames, motions)
         hints = np.stack([refine_coverage(fit.translucency, hint, x, fit.background, T) for hint, x, T in refined])
     return Hints(background=fit.background, coverage=hints)
 
 
+def _character(frames: np.ndarray, background: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
+    """What differs from the background, without the character's shadow: [T, h, w] in [0, 1]."""
+    return without_shadows(frames, background, difference_coverage(frames, background, noise), noise)
+
+
 def _hints_without_motions(frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> Hints:
     background = _visible_background(few, coverage, former)
     noise = background_noise(few, background, coverage)
-    return Hints(background=background, coverage=difference_coverage(frames, background, noise))
+    return Hints(background=background, coverage=_character(frames, background, noise))
 
 
 def _visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> np.ndarray:
