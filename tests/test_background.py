@@ -150,6 +150,19 @@ def test_drawn_characters_come_out_whole():
     assert overlap > 0.85 and error < 0.16, (overlap, error)
 
 
+def test_a_shadow_on_filmed_ground_is_not_cut_out():
+    rng = np.random.default_rng(0)
+    ground = rng.uniform(90, 200, (60, 60, 3)).astype(np.float32)
+    frame, body = ground.copy(), np.zeros((60, 60), bool)
+    body[8:44, 24:36] = True
+    frame[44:60, 12:54] *= 0.65
+    frame[body] = (200, 60, 40)
+    layer = cut_out(frame.round().astype(np.uint8), ground, None, noise=3.0)
+    found = layer[..., 3] > 0.5
+    assert found[body].all()
+    assert found[46:, 12:54].mean() < 0.15
+
+
 def test_nothing_there_cuts_nothing_out():
     frames, masks = walker([5, 30])
     for coverage in (masks[1], 0 * masks[0]):  # looks elsewhere, or nowhere

@@ -165,3 +165,27 @@ def test_a_wrong_shot_is_one_line(clip, tmp_path, shot, problem):
     with pytest.raises(ShotError, match=problem) as error:
         shoot(clip, tmp_path, **shot)
     assert "\n" not in str(error.value)
+
+
+def test_restless_background_is_in_no_mask_and_stays_in_the_plate(tmp_path):
+    frames = film((RED, RED_PATH))
+    flickers = np.arange(0, COUNT, 3)
+    frames[flickers, 36:46, 4:16] = np.random.default_rng(3).integers(160, 255, (len(flickers), 10, 12, 3))
+    for index, frame in enumerate(frames):
+        write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
+    characters = ClipCharacters(Model(), open_clip(tmp_path / "frames", cache=None))
+    assert list(characters.layers) == [0]
+    for index in flickers:
+        alpha, (x, y) = characters.cut_outs(index)[0][..., 3], RED_PATH[index]
+        mask = np.zeros(SIZE, bool)
+        mask[y : y + 14, x : x + 14] = True
+        np.testing.assert_array_equal(alpha > 0.5, mask)
+        alone = characters.layers[0].filmed.at(index)  # what the character is cut out of
+        assert (alone == BACKGROUND).all(-1)[36:46, 4:16].mean() > 0.98  # but where it flickers faintly
+
+
+def test_a_clip_of_one_without_restless_background_is_taken_as_it_is(tmp_path):
+    for index, frame in enumerate(film((RED, RED_PATH))):
+        write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
+    stable = stabilize(open_clip(tmp_path / "frames", cache=None))
+    assert track(stable).solos() == [stable]

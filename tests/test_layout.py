@@ -14,7 +14,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "core": ("blocks", "config", "pixels"),
     "data": ("pixels", "core", "progress"),
     "synthetic": ("data", "pixels"),
-    "tracking": (),
+    "tracking": ("pixels",),
     "camera": ("data", "pixels", "progress"),
     "serving": ("core", "data", "pixels"),
     "model_folder": ("config", "core", "data", "serving"),

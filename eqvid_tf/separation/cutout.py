@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes, reconstruct
 
 JUST_NOTICEABLE = 6.0  # grey levels: a smaller difference from the background may be rounding or compression
+FILMED = 2.0  # grey levels of noise: a clip with more is filmed; drawn characters may look like shadows
+SHADOW = 0.4, 0.92  # what a shadow leaves of the background's brightness, at least and at most
+UNLIKE = 0.12  # share of the brightness by which a shadow differs from a darker background
+WINDOW = 9  # pixels: side of the square in which a frame is compared with a darker background
+LOWEST = 0.3  # share of a mask's height, from below, in which the middle of a shadow on the ground lies
+THIN = 5  # pixels: a shadow, and what is left of a character beside it, is wider
 EDGE_CONTRAST = 60.0  # grey levels: beside no core, a difference of this size is full coverage
 
 
@@ -45,6 +52,8 @@ def cut_out(
     inside = fill_holes(close(differs & (box_sum(differs.astype(np.float32)) > 2.5)))
     if sways:
         inside = _without_sway_edges(inside, frame, background, cell)
+    if frame.ndim == 3 and np.mean(noise) > FILMED:
+        inside = _without_shadow(inside, frame, background)
     core = ~dilate(~inside, 1)
     alpha = np.where(core, 1.0, _edge_alpha(frame, background, core, difference) * inside)
     return extract_layer(frame, background, alpha)
@@ -92,3 +101,31 @@ def _without_sway_edges(inside: np.ndarray, frame: np.ndarray, background: np.nd
     new = np.any((colour < darkest - JUST_NOTICEABLE) | (colour > brightest + JUST_NOTICEABLE), axis=0)
     seeds = new & (box_sum(new.astype(np.float32)) > 4.5)
     return fill_holes(reconstruct(seeds, inside) & dilate(seeds, int(np.ceil(cell / 2))))
+
+
+def _without_shadow(inside: np.ndarray, frame: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A mask [H, W] without what is the background, only darker: a shadow, at the mask's rim and at its foot.
+
+    Why only there: a place of a body may look like its darker background by chance, a white shirt before a white wall.
+    """
+    mean = lambda picture: cv2.blur(picture.sum(-1) * inside, (WINDOW, WINDOW))
+    square, product = mean(background * background) + 1, mean(frame * background)
+    left = product / square
+    unlike = np.sqrt(np.maximum(mean(frame * frame) / square - left**2, 0))
+    shadow = inside & (left > SHADOW[0]) & (left < SHADOW[1]) & (unlike < UNLIKE * left)
+    kernel = np.ones((THIN, THIN), np.uint8)
+    shadow = cv2.morphologyEx(shadow.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    shadow = _at_the_feet(reconstruct(shadow & dilate(~inside, 1), shadow), inside)
+    body = cv2.morphologyEx((inside & ~shadow).astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    return fill_holes(inside & (dilate(body, THIN // 2) | ~dilate(shadow, THIN)) & ~shadow) if shadow.any() else inside
+
+
+def _at_the_feet(shadow: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The regions of a shadow [H, W] in the lowest part of the regions of a mask [H, W] that they are in."""
+    _, masks, boxes, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+    count, labels, _, middles = cv2.connectedComponentsWithStats(shadow.astype(np.uint8))
+    keep = np.zeros(count, bool)
+    for number in range(1, count):
+        _, top, _, height, _ = boxes[masks[labels == number][0]]
+        keep[number] = middles[number][1] > top + (1 - LOWEST) * height
+    return keep[labels]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from eqvid_tf.tracking.bodies import restless_bodies, with_limbs, with_loose_parts
 from eqvid_tf.tracking.identities import Character, Identities
 from eqvid_tf.tracking.parts import find_tracklets
-from eqvid_tf.tracking.bodies import restless_bodies, with_limbs, with_loose_parts
 from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
 
 IN_FRONT = 7  # frames over which it is decided who is in front
