@@ -17,7 +17,7 @@ from eqvid_tf.pixels.morphology import dilate, label
 LIMB = 0.5  # area relative to a body's, up to which what never leaves it is a limb of it ...
 TOGETHER = 0.6  # ... that shows it in so many of its frames ...
 ATTACHED = 0.8  # ... and touches it in so many of these
-GAP = 0.12  # square roots of the body's area between two that touch, but two pixels at least
+GAP = 0.25  # square roots of the body's area between two that touch, but two pixels at least
 NOWHERE = 0.5  # of its length: a body whose middle stays within less goes nowhere
 LEAST_AREA = 0.5  # of the largest body: what goes nowhere and is smaller is restless
 CHANGES = 0.5  # from a frame to the next, of how its colours differ: what goes nowhere and has more is restless
