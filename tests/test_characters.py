@@ -1,6 +1,5 @@
 """A clip of two characters: alone in clips of their own, in files, by a point, removed, and drawn together."""
 
-import functools
 import json
 import shutil
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
-from eqvid_tf.rendering import shots
 from eqvid_tf.rendering.shots import ShotError, render_shots
 from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
@@ -286,8 +284,11 @@ def sunny(tmp_path_factory):
     return open_clip(folder, cache=None)
 
 
+ALONE = Cast((CastEntry(clip="sunny", number=0, name="red", frames=COUNT),))
+
+
 def test_a_shadow_has_a_layer_of_its_own_and_goes_with_its_character(sunny, tmp_path):
-    write_layers(ClipCharacters(Model(), sunny, most=1), tmp_path, plates=True)
+    write_layers(ClipCharacters(Model(), sunny, cast=ALONE), tmp_path, plates=True)
     x, y = RED_PATH[3]
     under = slice(y + 16, y + 20), slice(x + 4, x + 14)
     assert read_image(tmp_path / "characters/0/masks/00003.png")[under].max() == 0
@@ -300,11 +301,34 @@ def test_a_shadow_has_a_layer_of_its_own_and_goes_with_its_character(sunny, tmp_
     assert np.mean(left > 9) < 0.002  # a few pixels between mask and shadow
 
 
-def test_a_shot_draws_the_shadow_where_that_is_asked_for(sunny, tmp_path, monkeypatch):
-    monkeypatch.setattr(shots, "ClipCharacters", functools.partial(ClipCharacters, most=1))
+def test_a_shot_draws_the_shadow_where_that_is_asked_for(sunny, tmp_path):
     shot = {"character": "frames/03.png", "background": "frames/14.png", "motion": [[1, 0, 0], [0, 1, 0]]}
     x, y = RED_PATH[3]
     under = slice(y + 16, y + 20), slice(x + 4, x + 14)
     for shadow, expected in ((False, BACKGROUND), (True, sunny.at(3))):
-        found = shoot(sunny, tmp_path, options={"shadow": shadow}, **shot)
+        found = shoot(sunny, tmp_path, options={"shadow": shadow, "cast": ALONE}, **shot)
         np.testing.assert_allclose(found[under], expected[under], atol=6)
+
+
+def test_restless_background_is_in_no_mask_and_stays_in_the_plate(tmp_path):
+    frames = film((RED, RED_PATH))
+    flickers = np.arange(0, COUNT, 3)
+    frames[flickers, 36:46, 4:16] = np.random.default_rng(3).integers(160, 255, (len(flickers), 10, 12, 3))
+    for index, frame in enumerate(frames):
+        write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
+    characters = ClipCharacters(Model(), open_clip(tmp_path / "frames", cache=None))
+    assert list(characters.layers) == [0]
+    for index in flickers:
+        alpha, (x, y) = characters.cut_outs(index)[0][..., 3], RED_PATH[index]
+        mask = np.zeros(SIZE, bool)
+        mask[y : y + 14, x : x + 14] = True
+        np.testing.assert_array_equal(alpha > 0.5, mask)
+        alone = characters.layers[0].filmed.at(index)  # what the character is cut out of
+        assert (alone == BACKGROUND).all(-1)[36:46, 4:16].mean() > 0.98  # but where it flickers faintly
+
+
+def test_a_clip_of_one_without_restless_background_is_taken_as_it_is(tmp_path):
+    for index, frame in enumerate(film((RED, RED_PATH))):
+        write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
+    stable = stabilize(open_clip(tmp_path / "frames", cache=None))
+    assert track(stable).solos() == [stable]

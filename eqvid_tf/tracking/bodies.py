@@ -1,8 +1,8 @@
 """What belongs to which body, and what is no character but restless background.
 
-A limb hangs on its body, however it moves by itself. Leaves, water, smoke, a crowd and a screen change at one place
-again and again and go nowhere. A body that stays where it is, too, keeps its colours from frame to frame, and is among
-the largest.
+A limb hangs on its body, however it moves by itself. Leaves, water, smoke, a crowd and a screen change at the same
+place again and again and go nowhere. A body that stays where it is, too, keeps its colours from frame to frame, and is
+among the largest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eqvid_tf.pixels.morphology import dilate, label
 LIMB = 0.5  # area relative to a body's, up to which what never leaves it is a limb of it ...
 TOGETHER = 0.6  # ... that shows it in so many of its frames ...
 ATTACHED = 0.8  # ... and touches it in so many of these
-GAP = 2  # pixels between two that touch
+GAP = 0.25  # square roots of the body's area between two that touch, but two pixels at least
 NOWHERE = 0.5  # of its length: a body whose middle stays within less goes nowhere
 LEAST_AREA = 0.5  # of the largest body: what goes nowhere and is smaller is restless
 CHANGES = 0.5  # from a frame to the next, of how its colours differ: what goes nowhere and has more is restless
@@ -45,7 +45,9 @@ def _find_limb(owner: np.ndarray) -> tuple[int, int] | None:
     numbers, areas = np.unique(owner[owner >= 0], return_counts=True)
     order = np.argsort(-areas)
     for i in order:
-        near = dilate(owner == numbers[i], GAP)
+        body = owner == numbers[i]
+        length = np.sqrt(areas[i] / max(np.count_nonzero(body.any((1, 2))), 1))
+        near = dilate(body, max(2, round(GAP * length)))
         for j in order:
             if areas[j] <= LIMB * areas[i]:
                 mask = owner == numbers[j]
