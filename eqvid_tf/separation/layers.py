@@ -37,6 +37,7 @@ from eqvid_tf.separation.motions import (
     frame_weights,
     motion_from_canvas,
     reference_frame,
+    refine_motions,
 )
 from eqvid_tf.separation.shadow import darkening, has_shadow
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
@@ -235,12 +236,19 @@ class ClipLayers:
 
     @cached_property
     def motion(self) -> np.ndarray:
-        """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'."""
+        """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'.
+
+        The estimates, in meetings those of the tracker, are aligned at the clip's own size.
+        """
         if not self.model.T.learned:
             return self.clip.motion()
         estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)]).motions
         tracked = self.clip.tracked_motion
-        return estimated if tracked is None or self.network_only else np.where(np.isnan(tracked), estimated, tracked)
+        if self.network_only or not self.background_stored:
+            return estimated
+        start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
+        frames = self.progress(self.clip.native(), "aligning its motion", self.clip.count)
+        return refine_motions(zip(frames, map(self.to_clip_size, self.coverage)), start)
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""

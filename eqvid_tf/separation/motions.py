@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from eqvid_tf.pixels.canvas import canvas_from_clip
-from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.coordinates import frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
 from eqvid_tf.separation.masks import unit_frames
+from eqvid_tf.tracking.parts import Part
+from eqvid_tf.tracking.template import CharacterTemplate, smooth
 
 if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
+
+
+CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
+LEAST_PIXELS = 30  # of a character that can be aligned
+OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
 
 
 class MotionEstimates(NamedTuple):
@@ -57,6 +66,36 @@ def estimate_motions(
         motions.append(np.asarray(motion, np.float64))
         confidences.append(np.asarray(confidence, np.float64))
     return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
+
+
+def refine_motions(seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.ndarray) -> np.ndarray:
+    """Align the character of each frame with the next one, at the clip's own size, from estimated motions on.
+
+    Why: an estimate is as exact as the networks' canvas is fine, and limbs that move by themselves mislead it. The
+    step before is another start. A motion that aligns no better stays.
+
+    Shapes: motions [T - 1, 2, 3] forward -> the same.
+
+    Args:
+        seen: of each frame in turn its pixels, uint8 [H, W, 3], and the coverage of the character, [H, W] in [0, 1].
+        motions: in the clip's coordinates.
+    """
+    frames, refined = iter(seen), []
+    frame, coverage = next(frames)
+    normalized = frame_from_pixels(frame.shape[:2]) @ CENTRE
+    pixels = np.linalg.inv(normalized)
+    for motion, (next_frame, next_coverage) in zip(motions, frames):
+        starts = [motion, *refined[-1:]]
+        if np.count_nonzero(coverage > 0.5) >= LEAST_PIXELS:
+            template = CharacterTemplate(frame, Part.of(coverage > 0.5))
+            own, blurred = template.placed(np.zeros(2)), smooth(next_frame)
+            fit = functools.partial(template.fit, blurred, next_coverage, outline_tolerance=OUTLINE_TOLERANCE)
+            found = [fit(pixels @ homogeneous(start) @ normalized @ own) for start in starts]
+            best = min(found, key=lambda placement: placement.cost)
+            motion = (normalized @ best.frame_from_template @ np.linalg.inv(own) @ pixels)[:2]
+        refined.append(motion)
+        frame, coverage = next_frame, next_coverage
+    return np.array(refined)
 
 
 def frame_weights(frames: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.coordinates import bounding_box
+
 SMALLEST = 0.0025  # share of the frame: a smaller part is noise
 FEWEST_PIXELS = 8  # of a part
 OVERLAP = 0.3  # share of the smaller part that the other covers when it is moved along the flow: they are linked
@@ -34,6 +36,14 @@ class Part:
     top: int
     left: int
     mask: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray, frame: int = 0) -> Part:
+        """The part that a mask shows, bool [h, w], not empty."""
+        box = bounding_box(mask)
+        assert box is not None
+        top, left, height, width = box
+        return cls(frame=frame, top=top, left=left, mask=mask[top : top + height, left : left + width])
 
     @property
     def area(self) -> int:

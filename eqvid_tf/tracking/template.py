@@ -115,17 +115,26 @@ class CharacterTemplate:
         matrix[:2, 2] = self.centre - matrix[:2, :2] @ self.centre + np.array([x, y])
         return matrix
 
-    def fit(self, frame: np.ndarray, moving: np.ndarray, start: np.ndarray) -> Placement:
+    def fit(
+        self, frame: np.ndarray, moving: np.ndarray, start: np.ndarray, outline_tolerance: float = np.inf
+    ) -> Placement:
         """Align it with a frame, from a start on: the best placement on the way.
 
         Colours are compared in its core, its outline with what moves in the frame. Pixels that do not fit count
         little, for another character may hide them.
 
         Shapes: frame float32 [h, w, 3], see `smooth`; moving float32 [h, w]; start [3, 3].
+
+        Args:
+            frame: to align it with.
+            moving: coverage of what moves in the frame.
+            start: [3, 3], in pixels.
+            outline_tolerance: difference of the outlines, in grey levels, at which a pixel of them counts a quarter.
+                From near, a limb that moves by itself misleads less with a small one.
         """
         matrix, best, worse = start, None, 0
         for _ in range(STEPS):
-            compared = self._compare(frame, moving, matrix)
+            compared = self._compare(frame, moving, matrix, outline_tolerance)
             if best is None or compared.cost < best.cost - 1e-3:
                 best = Placement(template=self, frame_from_template=matrix, cost=compared.cost, seen=compared.seen)
                 worse = 0
@@ -138,7 +147,9 @@ class CharacterTemplate:
         assert best is not None
         return best
 
-    def _compare(self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> _Comparison:
+    def _compare(
+        self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float
+    ) -> _Comparison:
         colour = _read(frame, matrix, self.size, cv2.BORDER_REPLICATE) - self.smooth
         inside = _read(np.ones_like(moving), matrix, self.size) > 0.99
         outline = COVERAGE_SCALE * _read(moving, matrix, self.size) - self.outline
@@ -146,7 +157,8 @@ class CharacterTemplate:
         core = self.core & inside
         weight = core / np.square(1 + np.square(error / TOLERANCE))
         beside = (outline > 0) & (self.outline < COVERAGE_SCALE / 2)
-        outline_weight = inside * np.where(beside, BESIDE, 1.0) / 2
+        fits = np.square(1 + np.square(outline / outline_tolerance))
+        outline_weight = inside * np.where(beside, BESIDE, 1.0) / 2 / fits
         pixels, whole = int(np.count_nonzero(core)) or 1, int(np.count_nonzero(self.core)) or 1
         cost = np.minimum(error, 2 * TOLERANCE)[core].sum() + (np.abs(outline) * outline_weight).sum() / 2
         return _Comparison(
