@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.pixels.resampling import move, resize
+from eqvid_tf.separation.motions import refine_motions
 from eqvid_tf.tracking.characters import find_characters
 from eqvid_tf.tracking.parts import find_tracklets
 
@@ -158,3 +159,27 @@ def test_one_that_stays_and_another_that_travels_are_two():
     found = find_characters(frames, moving)
     assert found.count == 2
     assert min(overlap(found, owner)) > 0.97
+
+
+def test_motions_are_aligned_at_the_clips_own_size():
+    """From estimates that are pixels off, and although a limb goes its own way."""
+    size, steps = (96, 128), 4
+    truth = np.array([[[1.02, -0.03, 0.05], [0.03, 1.02, 0.02]]] * steps)
+    layer = np.zeros((*size, 4), np.float32)
+    layer[30:66, 30:66, :3] = resize(np.random.default_rng(1).uniform(60, 255, (9, 9, 3)).astype(np.float32), (36, 36))
+    layer[30:66, 30:66, 3] = 1
+    background = np.full((*size, 3), 40, np.float32)
+    seen = []
+    for index in range(steps + 1):
+        moved = layer.copy()
+        moved[60:64, 66 : 70 + 3 * (index % 2)] = (90, 90, 90, 1)  # a limb
+        for _ in range(index):
+            moved = move(moved, truth[0])
+        alpha = np.clip(moved[..., 3:], 0, 1)
+        frame = np.clip(moved[..., :3], 0, 255) + (1 - alpha) * background
+        seen.append((frame.round().astype(np.uint8), alpha[..., 0]))
+    estimates = truth + np.array([[0, 0, 0.04], [0, 0, -0.03]])  # 2.6 and 1.4 pixels
+    found = refine_motions(seen, estimates)
+    corners = np.array([[-0.5, -0.4, 1], [0.1, -0.4, 1], [-0.5, 0.4, 1], [0.1, 0.4, 1]]).T
+    error = np.hypot(*np.moveaxis((found - truth) @ corners * np.array([[64], [48]]), 1, 0))
+    assert error.mean() < 0.15, "pixels"

@@ -67,8 +67,7 @@ def pairs(
     _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
     counts = [len(array) for array in arrays]
     share = default_shares(counts) if shares is None else np.array(shares)
-    several = [range(len(row)) if len(row) > 1 else [None] for row in places or [[0]] * len(clips)]
-    steps = [[canvas_motion(clip, canvas, k) for k in row] for clip, row in zip(clips, several)] if known else None
+    steps = _steps(clips, canvas, places) if known else None
     table = None if places is None else _same_length(places)
     frames = [_on_cpu(array) for array in arrays]
     coverages = [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
@@ -113,6 +112,14 @@ def _check_hints(hints: Sequence[np.ndarray] | None, shapes: list[tuple[int, ...
 def default_shares(counts: list[int]) -> np.ndarray:
     """The share of the pairs for each clip: half of the pairs go to all clips evenly, half by length."""
     return 0.5 / len(counts) + 0.5 * np.array(counts) / sum(counts)
+
+
+def _steps(
+    clips: Sequence[Clip], canvas: tuple[int, int], places: Sequence[Sequence[int]] | None
+) -> list[list[np.ndarray]]:
+    """The steps [count - 1, 3, 3] of each character of each clip; a clip of one of several knows whose it gives."""
+    several = [range(len(row)) if len(row) > 1 else [None] for row in places or [[0]] * len(clips)]
+    return [[canvas_motion(clip, canvas, k) for k in row] for clip, row in zip(clips, several)]
 
 
 def _same_length(places: Sequence[Sequence[int]]) -> np.ndarray:

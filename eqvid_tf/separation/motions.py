@@ -80,7 +80,7 @@ def refine_motions(seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.nd
         seen: of each frame in turn its pixels, uint8 [H, W, 3], and the coverage of the character, [H, W] in [0, 1].
         motions: in the clip's coordinates.
     """
-    frames, refined = iter(seen), []
+    frames, refined = iter(seen), list[np.ndarray]()
     frame, coverage = next(frames)
     normalized = frame_from_pixels(frame.shape[:2]) @ CENTRE
     pixels = np.linalg.inv(normalized)
