@@ -113,7 +113,8 @@ def test_separate(run, loaded, scene, tmp_path, call):
     code, out, err = call(*words)
     assert code == 0 and str(layers) in out
     assert "finding the character" in err and "finding" not in out
-    files = ["background.png", "character", "characters", "characters.json", "masks", "motion.json"]
+    files = ["background.json", "background.png", "character", "characters", "characters.json"]
+    files += ["masks", "motion.json", "unseen.png"]
     assert sorted(path.name for path in layers.iterdir()) == files
     assert "1 character;" in out and [path.name for path in (layers / "characters").iterdir()] == ["0"]
     names = [f"{index:05d}.png" for index in range(6)]
@@ -353,7 +354,7 @@ def test_a_training_survives_kill_ctrl_c_and_a_full_disk(
 
     code, out, _ = call(*words, "--steps", stopped + 1, "--estimator", "known")
     assert code == 0 and f"{stopped + 2} steps" in out
-    names = {"config.json", "model.keras", "metrics.json", "README.md", "1", "logs"}
+    names = {"config.json", "model.keras", "metrics.json", "README.md", "1", "logs", "cast", "cast.json"}
     assert {path.name for path in folder.iterdir()} == names
     assert model_folder.load(folder).config.width == 4
     code, _, err = call(*words)

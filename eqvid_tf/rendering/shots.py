@@ -25,7 +25,7 @@ from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import ClipLayers
-from eqvid_tf.separation.texture import Textures
+from eqvid_tf.separation.texture import Textures, is_textured
 
 KEYS = {"name", "character", "background", "motion", "motion_from", "about", "point", "motion_point"}
 REMOVAL_KEYS = {"name", "frame", "remove"}
@@ -225,9 +225,9 @@ def render_shots(
 def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     """Render one shot, uint8 [H, W, 3].
 
-    Why: where the networks see the clip at its own size, its frames are small, and show more together than the one that
-    is named: the character is drawn from its texture (see `eqvid_tf.separation.texture`). There g draws the cut-out,
-    too, and counts as one frame more, for its errors are others. Of larger clips the frame's own pixels are moved.
+    Why: the frames of a clip show more together than the one that is named: the character is drawn from its texture
+    (see `eqvid_tf.separation.texture`). Where the networks see the clip at its own size, g draws the cut-out, too, and
+    counts as one frame more, for its errors are others. Of a very large character the frame's own pixels are moved.
     """
     character, index = finder.find_character(shot.character, shot.point)
     background, background_index = finder.find(shot.background)
@@ -238,11 +238,11 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
         behind = background.first.filmed.at(background_index)
         return render_by_networks(finder.model, frame, behind, motion, character.name)
     behind = _with_shadow(finder, character, index, frame, motion, background.plate(background_index))
-    if not character.at_canvas_size:
+    if not is_textured(character):
         return over(move(layer, motion, size), behind)
     moved, support = finder.textures(character).of(index).render(motion, size)
     picture = over(moved, behind)
-    if character.clip.size != size:
+    if character.clip.size != size or not character.at_canvas_size:
         return picture
     by_renderer = _draw_with_renderer(finder.model, frame, layer, behind, motion)
     return ((support * picture + by_renderer) / (support + 1)).round().astype(np.uint8)
@@ -293,7 +293,7 @@ def _moved(
     finder: FrameFinder, character: ClipLayers, index: int, layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
     """A character of a frame moved into a picture of `size`: its texture, or the frame's own pixels of larger clips."""
-    if character.at_canvas_size and not finder.network_only:
+    if is_textured(character) and not finder.network_only:
         return finder.textures(character).of(index).render(motion, size)[0]
     return move(layer, motion, size)
 
@@ -498,7 +498,7 @@ def _estimate_example(finder: FrameFinder, shot: Shot, character: ClipLayers) ->
     if clip is not other:
         raise ShotError(f"shot {shot.name!r}: the frames of motion_from belong to two clips")
     source, _ = finder.find_character(shot.motion_from[0], shot.motion_point)
-    motions, _ = source.estimate_motions([(first, second)])
+    motions = source.align_motions([first, second])
     start = centroid(source.layer(first, source.clip.at(first)))
     character_from_source = target_from_source(source.clip.size, character.clip.size)
     motion = character_from_source @ homogeneous(motions[0]) @ np.linalg.inv(character_from_source)

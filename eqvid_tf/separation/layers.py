@@ -8,7 +8,8 @@ only calls them, each once, when its result is first asked for. Shots make a tex
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -249,6 +250,14 @@ class ClipLayers:
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
         frames = self.progress(self.clip.native(), "aligning its motion", self.clip.count)
         return refine_motions(zip(frames, map(self.to_clip_size, self.coverage)), start)
+
+    def align_motions(self, indices: Sequence[int]) -> np.ndarray:
+        """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""
+        estimated = self.estimate_motions(list(itertools.pairwise(indices))).motions
+        if self.network_only or not self.background_stored:
+            return estimated
+        seen = ((self.clip.at(index), self.to_clip_size(self.coverage[index])) for index in indices)
+        return refine_motions(seen, estimated)
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""

@@ -33,7 +33,9 @@ MOTION_FITS = 3  # each to a texture begun anew: one made with wrong motions agr
 FIT_PASSES = 2  # ... so it gets few
 PASSES = 8  # over all frames, for the final texture
 STEP = 1.6  # times the mean residual: larger diverges, smaller takes more passes
-MOST_FRAMES = 48  # that a texture is made from
+MOST_FRAMES = 48  # that a texture is made from ...
+MOST_PIXELS = MOST_FRAMES * 96**2  # ... with boxes of so many pixels in all, which takes seconds
+FEWEST_FRAMES = 6  # with fewer the frame's own pixels say as much
 CACHED = 64  # textures of a clip that are held in memory
 LEAST_TRUST = 0.05  # of a frame: below it the frame is left out
 TOLERANCE = 25.0  # grey levels of residual at which a frame counts e^-1 at a place ...
@@ -119,7 +121,7 @@ class Textures:
         self.of = functools.lru_cache(CACHED)(self._of)
         if layers.clip.count > 1 and layers.model.T.learned and layers.background_stored:
             weights = frame_weights(layers.canvas_frames)
-            chosen = evenly_spaced(layers.clip.count, MOST_FRAMES).tolist()
+            chosen = evenly_spaced(layers.clip.count, affordable_views(layers)).tolist()
             self.views = {k: dataclasses.replace(self._view(k), trust=weights[k]) for k in chosen}
 
     def _of(self, index: int) -> Texture:
@@ -140,6 +142,19 @@ class Textures:
         if hidden is not None:
             hidden = clip.as_filmed(hidden.astype(np.float32), index) > 0
         return crop_view(self.layers.layer_as_filmed(index, frame), frame, background, hidden)
+
+
+def is_textured(layers: ClipLayers) -> bool:
+    """Whether shots draw a character from its texture: always at the canvas's size, else where that takes seconds."""
+    return layers.at_canvas_size or affordable_views(layers) >= min(FEWEST_FRAMES, layers.clip.count)
+
+
+def affordable_views(layers: ClipLayers) -> int:
+    """How many frames a texture is made from: fewer of a character that is large in pixels."""
+    boxes = [bounding_box(mask > 0.5) for mask in layers.coverage]
+    areas = [height * width for _, _, height, width in filter(None, boxes)]
+    scale = np.prod(layers.clip.size) / np.prod(layers.canvas)
+    return int(min(MOST_FRAMES, MOST_PIXELS / (scale * np.median(areas)))) if areas else MOST_FRAMES
 
 
 def crop_view(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, hidden: np.ndarray | None = None) -> View:
