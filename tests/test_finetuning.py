@@ -70,7 +70,7 @@ def test_a_long_clip_is_thinned_and_its_known_motion_composed(scene, tmp_path):
 def test_a_grown_model_knows_what_it_knew(trained, scene, second):
     x = open_clip(scene, cache=None).arrays((32, 48))[:4].astype(np.float32) / 255
     backgrounds = prepare([second], (32, 48), print).backgrounds
-    larger = finetuning.grow(trained, backgrounds)
+    larger = finetuning.grow(trained, trained.config.with_clips([0], known=1), backgrounds)
     assert larger.config.memory == trained.config.memory + 1 == 2
     for ours, theirs in zip(larger.separate(x), trained.separate(x)):
         np.testing.assert_allclose(ours, theirs, atol=2e-3)  # the recall weighs one picture more, by nearly nothing
@@ -149,6 +149,13 @@ def test_mistakes(arguments, said, run, scene, capsys):
 def test_the_config_of_a_grown_model():
     before = Config(train=TrainConfig(image_size=48, precision="mixed_bfloat16"), clips=("walk",))
     clip = type("Clip", (), {"name": "jump"})
-    after = finetuning.grow_config(before, [clip], TrainConfig(minutes=2.0))
-    assert after.clips == ("walk", "jump") and after.model.memory == 2
+    after = finetuning.grow_config(
+        before, [clip], material.TrainingClips(clips=[clip], clip_of=[0]), TrainConfig(minutes=2.0)
+    )
+    assert after.clips == ("walk", "jump") and after.model.memory == 2 and after.model.characters == 1
+    pair = material.TrainingClips(
+        clips=[clip, clip], clip_of=[0, 0]
+    )  # two characters of one clip join the one that is known
+    model = finetuning.grow_config(before, [clip], pair, TrainConfig(minutes=2.0)).model
+    assert (model.clip_of, model.name_of, model.characters) == ((0, 1, 1), (0, 1, 2), 3)
     assert (after.train.image_size, after.train.precision, after.train.minutes) == (48, "mixed_bfloat16", 2.0)

@@ -46,9 +46,12 @@ def test_character_loss_of_a_batch_is_the_mean_of_its_parts():
 
 def test_coverage_loss_is_the_cross_entropy():
     close(losses.coverage_loss(np.full_like(A, 0.5), B), math.log(2))
-    coverage, hint = np.float32([[0.9, 0.2]]), np.float32([[1.0, 0.5]])
+    coverage, hint = (np.float32(values).reshape(1, 1, 2, 1) for values in ([0.9, 0.2], [1.0, 0.5]))
     close(losses.coverage_loss(coverage, hint), -(math.log(0.9) + 0.5 * math.log(0.2) + 0.5 * math.log(0.8)) / 2)
-    assert np.isfinite(losses.coverage_loss(np.float32([0, 1]), np.float32([1, 0])))
+    ends = np.float32([0, 1]).reshape(1, 1, 2, 1)
+    assert np.isfinite(losses.coverage_loss(ends, 1 - ends))
+    two = np.stack([coverage, coverage], 1)  # of a set: the sum over its characters
+    close(losses.coverage_loss(two, np.stack([hint, hint], 1)), 2 * float(losses.coverage_loss(coverage, hint)))
 
 
 def test_motion_loss_is_in_units_of_the_characters_box():

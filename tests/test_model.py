@@ -328,7 +328,9 @@ def test_the_equation_is_a_sum_over_the_characters(untraced):
     p, seen = moved[..., 3:4], np.asarray(out["fx2"])[..., 3:4]
     won = (p[:, 0] * p[:, 1] * (seen[:, 1] - seen[:, 0])).sum((1, 2, 3)) >= 0  # the second is in front
     first, second = (np.where(front, 1.0, 0.0)[:, None, None, None] for front in (~won, won))
-    room = [np.minimum(1, (1 - front * p[:, 1 - k]) / p[:, k]) for k, front in enumerate((second, first))]
+    room = [
+        np.minimum(1, (1 - front * p[:, 1 - k]) / np.maximum(p[:, k], 1e-3)) for k, front in enumerate((second, first))
+    ]
     total = moved[:, 0] * room[0] + moved[:, 1] * room[1]
     np.testing.assert_allclose(out["rendered"], model.g(total.astype("float32") + out["hx"]), atol=1e-4)
 

@@ -77,11 +77,11 @@ def pairs(
         drawn = _draw(index, counts, share, batch_size, gaps, seed)
         made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
         if coverages:
-            hint = _look_up(coverages, drawn, ["frame", "next_frame"])
-            made |= {"hint": hint["frame"], "next_hint": hint["next_frame"]}
+            hint = _look_up(coverages, drawn, names[:2])
+            made |= dict(zip(("hint", "next_hint"), hint.values()))
         if steps is not None:
-            made["motion"] = _motions(steps, drawn, max(gaps))
-            made["motion"] = made["motion"][:, 0] if table is None else made["motion"]
+            motions = _motions(steps, drawn, max(gaps))
+            made["motion"] = motions[:, 0] if table is None else motions
         if table is not None:
             made |= _in_random_order(made, tf.gather(table, drawn["clip"]), [seed, index])
         return made

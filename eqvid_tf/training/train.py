@@ -131,7 +131,7 @@ def characters_of(config: Config) -> str:
     return "given" if config.model.estimator == "known" else config.train.characters
 
 
-def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str) -> TrainingClips:
+def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters: str = "1") -> TrainingClips:
     """Stabilize the clips, tell their characters apart, and make their first backgrounds and hints."""
     stable = [stabilize(clip) for clip in clips]
     for clip in stable:
