@@ -69,8 +69,7 @@ def pairs(
     share = default_shares(counts) if shares is None else np.array(shares)
     steps = _steps(clips, canvas, places) if known else None
     table = None if places is None else _same_length(places)
-    frames = [_on_cpu(array) for array in arrays]
-    coverages = [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
+    frames, coverages = [*map(_on_cpu, arrays)], [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
     def batch(index: tf.Tensor) -> Tensors:
