@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 import eqvid_tf
-from eqvid_tf.blocks import plain, unet
+from eqvid_tf.blocks import identity, plain, unet
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine, estimators, model, networks, sampler
 from eqvid_tf.data.clips import open_clip, read_image
@@ -268,6 +268,7 @@ DESCRIPTORS = {
     sampler.SpatialTransformer: ({"size": (5, 6)}, (MAP, PAIR["motion"]), (2, 5, 6, 9)),
 }
 ELSEWHERE = {
+    identity.Identity: "test_model.py",
     model.EquivariantVideoModel: "test_model.py",
     estimators.MotionEstimator: "the contract alone",
     optimizer.Muon: "test_optimizer.py",

@@ -44,6 +44,7 @@ from eqvid_tf.separation.shadow import darkening, has_shadow
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
+LEAST_GAIN = 0.2  # share of the cost of an estimated motion, see `refine_motions`
 PROBES = 8  # frames that decide whether the model knows the background
 
 
@@ -249,7 +250,12 @@ class ClipLayers:
             return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
         frames = self.progress(self.clip.native(), "aligning its motion", self.clip.count)
-        return refine_motions(zip(frames, map(self.to_clip_size, self.coverage)), start)
+        return refine_motions(zip(frames, map(self.to_clip_size, self.coverage)), start, self._least_gain)
+
+    @property
+    def _least_gain(self) -> float:
+        """By how much an alignment has to be better: estimates on frames of this size are mostly exact already."""
+        return LEAST_GAIN if self.clip.size == self.canvas else 0.0
 
     def align_motions(self, indices: Sequence[int]) -> np.ndarray:
         """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""
@@ -257,7 +263,7 @@ class ClipLayers:
         if self.network_only or not self.background_stored:
             return estimated
         seen = ((self.clip.at(index), self.to_clip_size(self.coverage[index])) for index in indices)
-        return refine_motions(seen, estimated)
+        return refine_motions(seen, estimated, self._least_gain)
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""

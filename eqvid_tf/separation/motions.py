@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -68,17 +67,20 @@ def estimate_motions(
     return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
 
 
-def refine_motions(seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.ndarray) -> np.ndarray:
+def refine_motions(
+    seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.ndarray, least_gain: float = 0.0
+) -> np.ndarray:
     """Align the character of each frame with the next one, at the clip's own size, from estimated motions on.
 
     Why: an estimate is as exact as the networks' canvas is fine, and limbs that move by themselves mislead it. The
-    step before is another start. A motion that aligns no better stays.
+    step before is another start.
 
     Shapes: motions [T - 1, 2, 3] forward -> the same.
 
     Args:
         seen: of each frame in turn its pixels, uint8 [H, W, 3], and the coverage of the character, [H, W] in [0, 1].
         motions: in the clip's coordinates.
+        least_gain: share of an estimate's cost; one that aligns better by less stays.
     """
     frames, refined = iter(seen), list[np.ndarray]()
     frame, coverage = next(frames)
@@ -89,10 +91,15 @@ def refine_motions(seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.nd
         if np.count_nonzero(coverage > 0.5) >= LEAST_PIXELS:
             template = CharacterTemplate(frame, Part.of(coverage > 0.5))
             own, blurred = template.placed(np.zeros(2)), smooth(next_frame)
-            fit = functools.partial(template.fit, blurred, next_coverage, outline_tolerance=OUTLINE_TOLERANCE)
-            found = [fit(pixels @ homogeneous(start) @ normalized @ own) for start in starts]
-            best = min(found, key=lambda placement: placement.cost)
-            motion = (normalized @ best.frame_from_template @ np.linalg.inv(own) @ pixels)[:2]
+            options: dict[str, Any] = {
+                "frame": blurred,
+                "moving": next_coverage,
+                "outline_tolerance": OUTLINE_TOLERANCE,
+            }
+            places = [pixels @ homogeneous(start) @ normalized @ own for start in starts]
+            best = min((template.fit(start=place, **options) for place in places), key=lambda found: found.cost)
+            if best.cost < (1 - least_gain) * template.cost(matrix=places[0], **options):
+                motion = (normalized @ best.frame_from_template @ np.linalg.inv(own) @ pixels)[:2]
         refined.append(motion)
         frame, coverage = next_frame, next_coverage
     return np.array(refined)

@@ -147,6 +147,10 @@ class CharacterTemplate:
         assert best is not None
         return best
 
+    def cost(self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float) -> float:
+        """The cost of a placement as it is, see `fit`."""
+        return self._compare(frame, moving, matrix, outline_tolerance).cost
+
     def _compare(
         self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float
     ) -> _Comparison:
