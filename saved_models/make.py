@@ -1,9 +1,10 @@
 """Trains the models that ship in this folder, on scenes of datasets/drawn, and measures them beside the scissors.
 
-    python saved_models/make.py [NAME...] [--minutes M] [--work DIR]
+    python saved_models/make.py [NAME...] [--minutes M] [--measure] [--work DIR]
 
 Each is trained from two seeds on the frames alone; the first ships, the second says by how much a figure varies by
-chance. Runs that are done stay in --work, so that a command that was stopped goes on where it was.
+chance. Runs that are done stay in --work, so that a command that was stopped goes on where it was. --measure trains
+nothing: what ships is measured again, and the spread stays.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ MODELS = {  # name -> (scenes, minutes of training on two cores)
     "drawn-wide": (["wide-slime", "wide-beetle"], 5.0),
 }
 SHOTS, SEEDS = 6, (0, 1)
+TITLE = "## How good it is"  # of what `card` adds to a model card
 BRIEF = 16  # frames of a scene in the quick figures
 
 
@@ -94,6 +96,19 @@ def make(name: str, minutes: float | None, work: Path) -> None:
     print(table(metrics))
 
 
+def measure(name: str, work: Path) -> None:
+    """Measure a model that ships again, where the code around it has changed."""
+    run, (names, _) = HERE / name, MODELS[name]
+    found, sheet = figures(run, scenes(names, work / "scenes"), work / f"{name}-layers")
+    quick = quick_figures(run, names, work / f"{name}-quick")
+    metrics = {**read_metrics(run), "figures": found, "quick": quick}
+    text, _, _ = (run / "README.md").read_text(encoding="utf-8").partition("\n" + TITLE)
+    write_text(run / "metrics.json", json.dumps(metrics, indent=1))
+    write_png(run / "picture.png", sheet)
+    write_text(run / "README.md", card(text, metrics))
+    print(table(metrics))
+
+
 def table(metrics: dict) -> str:
     columns = list(metrics["figures"]["eqvid"])
     cell = lambda row, column: f"{metrics['figures'][row][column]:.2f} ± {metrics['spread'][row][column]:.2f}"
@@ -105,7 +120,7 @@ def card(text: str, metrics: dict) -> str:
     return text + "\n".join(
         [
             "",
-            "## How good it is",
+            TITLE,
             "",
             f"Means over {', '.join(metrics['scenes'])} of [datasets/drawn](../../datasets/drawn/README.md), which it",
             "was trained on, from their frames alone, beside the temporal-median scissors refined by ECC; ± how far a",
@@ -125,10 +140,11 @@ def main() -> None:
         "names", nargs="*", choices=[[], *MODELS], metavar="NAME", help=f"of {', '.join(MODELS)} (default: all)"
     )
     parser.add_argument("--minutes", type=float, help="of training, instead of the model's own")
+    parser.add_argument("--measure", action="store_true", help="measure what ships, without training")
     parser.add_argument("--work", type=Path, default=HERE.parent / "build/saved_models")
     args = parser.parse_args()
     for name in args.names or MODELS:
-        make(name, args.minutes, args.work)
+        measure(name, args.work) if args.measure else make(name, args.minutes, args.work)
 
 
 if __name__ == "__main__":
