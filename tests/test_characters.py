@@ -16,7 +16,7 @@ from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.rendering.shots import ShotError, render_shots
 from eqvid_tf.separation.cast import Cast, CastEntry
-from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
+from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter, names_in
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.separation.solo import track
 
@@ -332,3 +332,14 @@ def test_a_clip_of_one_without_restless_background_is_taken_as_it_is(tmp_path):
         write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
     stable = stabilize(open_clip(tmp_path / "frames", cache=None))
     assert track(stable).solos() == [stable]
+
+
+@pytest.mark.parametrize(
+    ("name_of", "numbers"),
+    [((0, 1, 2), {0: 0, 1: 1}), ((0, 0, 1), {0: 0}), ((-1, 0, 1), {1: 0}), ((3, 1, 0), {0: 3, 1: 1})],
+)
+def test_the_networks_alone_know_the_characters_by_the_background(name_of, numbers):
+    """Of two clips, of two characters and one, the first: number in the clip -> number of the name."""
+    present = lambda x: np.tile([0.9, 0.9, 0.1], (len(x), 1))
+    model = SimpleNamespace(config=SimpleNamespace(name_of=name_of), present=present)
+    assert names_in(model, np.zeros((4, 8, 8, 3), np.uint8)) == numbers
