@@ -68,14 +68,14 @@ def order(front: tf.Tensor) -> tf.Tensor:
     return ops.cast(ops.argsort(ops.sum(front, 2), axis=1), "int32")
 
 
-def stack(layers: tf.Tensor, coverage: tf.Tensor, front: tf.Tensor) -> tf.Tensor:
+def stack(layers: tf.Tensor, coverage: tf.Tensor, front: tf.Tensor | None) -> tf.Tensor:
     """The sum of the layers, each as far as those in front of it leave room: coverages add up to 1 at the most.
 
     Where they do anyway, as the shares of one frame do, it is the plain sum.
 
-    Shapes: layers [B, K, h, w, c], coverages [B, K, h, w, 1], front [B, K, K] -> [B, h, w, c].
+    Shapes: layers [B, K, h, w, c], coverages [B, K, h, w, 1], front [B, K, K], or None of one -> [B, h, w, c].
     """
-    if layers.shape[1] == 1:
+    if front is None:
         return layers[:, 0]
     room = 1 - ops.einsum("bjk,bjhwc->bkhwc", front, coverage)
     return ops.sum(layers * ops.clip(room / ops.maximum(coverage, 1e-3), 0, 1), 1)

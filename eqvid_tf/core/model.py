@@ -87,8 +87,9 @@ class EquivariantVideoModel(keras.Model):
         theta = affine.invert(motion)
         moved = each(lambda z, theta: warp(z, theta, cubic=self.config.cubic), fx, theta)
         inside = each(lambda theta: ops.cast(validity(theta, ops.shape(fx)[2:4]), fx.dtype), theta)
-        front = in_front(self.f.coverage(moved), self.f.coverage(fx2))
+        front = None  # of one character
         if fx.shape[1] > 1:
+            front = in_front(self.f.coverage(moved), self.f.coverage(fx2))
             inside *= self._both_show(fx, fx2, theta)
         rendered = self._crop(self.g(stack(moved, self.f.coverage(moved), front) + hx), x)
         maps = {"fx": fx, "fx2": fx2, "hx": hx, "hx2": hx2}
