@@ -10,7 +10,6 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.pixels.morphology import dilate
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
@@ -18,11 +17,9 @@ from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
-from eqvid_tf.separation.solo import track
+from eqvid_tf.separation.solo import SoloClip, track
 
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
-LEAST_RIM, RIM = 2, 1 / 200  # around characters, in pixels and in heights of the frame: a mask may miss as much
-FAINT = 1 / 255  # coverage from which a pixel shows anything of a character
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
 
 
@@ -160,10 +157,13 @@ class ClipCharacters:
         behind = self.first.background_as_filmed(index)
         if self.first.network_only or not self.first.background_stored:
             return np.clip(behind, 0, 255).round().astype(np.uint8)
-        covered = np.max([layer[..., 3] for layer in cut_outs.values()], 0) > FAINT
-        rim = dilate(covered, max(LEAST_RIM, round(RIM * self.clip.size[0])))
-        shaded = uncover(frame, self.shadows(index, cut_outs), behind)
-        return np.where(rim[..., None], np.clip(behind, 0, 255).round().astype(np.uint8), shaded)
+        plate = np.clip(behind, 0, 255).round().astype(np.uint8)
+        solo = self.first.clip
+        if not isinstance(solo, SoloClip):
+            return plate
+        restless = self.clip.as_filmed(solo.tracked.restless(index).astype(np.float32), index) > 0.5
+        removed = [*cut_outs.values(), *self.shadows(index, cut_outs)]
+        return np.where(restless[..., None], uncover(frame, removed, behind), plate)
 
     def at_point(self, index: int, point: Sequence[float]) -> int:
         """The number of the character that a point (x, y), normalized, of a frame shows, or the nearest one.

@@ -72,6 +72,12 @@ class TrackedClip:
         restless = self.moving[index] & (owner == 0) & ~dilate(own, FRINGE)
         return self.to_clip_size(hidden | restless) > 0.5
 
+    def restless(self, index: int) -> np.ndarray:
+        """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
+        owner = self.owners.owner[index]
+        found = dilate(self.moving[index] & (owner == 0) & ~dilate(owner > 0, FRINGE), BEYOND)
+        return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 0.5
+
     def to_clip_size(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the canvas at the clip's own size, float32 [H, W]."""
         return unfit(mask.astype(np.float32), self.clip.size, self.canvas)
