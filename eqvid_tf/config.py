@@ -206,8 +206,9 @@ class DiagnosisConfig:
 
     def __post_init__(self) -> None:
         _check_least(self, least_steps=0)
-        _check_shares(self, "most_coverage", "least_coverage", "interval", "latest_remedy")
-        _check_shares(self, "least_found", "most_confused")
+        _check_shares(
+            self, "most_coverage", "least_coverage", "interval", "latest_remedy", "least_found", "most_confused"
+        )
         if not self.interval:
             raise ValueError(f"interval must be positive; received {self.interval}")
 

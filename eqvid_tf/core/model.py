@@ -198,9 +198,8 @@ class EquivariantVideoModel(keras.Model):
             alone = self.alone(pair["frame"], fx, out["hx"]), self.alone(pair["next_frame"], fx2, out["hx2"])
             seen |= dict(zip(("frame", "next_frame"), alone))
         half = count_made(ops.shape(pair["frame"])[0])
-        seen = {
-            key: ops.stop_gradient(value[:half]) for key, value in seen.items()
-        }  # to please T, f would empty itself
+        # To please T, f would empty itself.
+        seen = {key: ops.stop_gradient(value[:half]) for key, value in seen.items()}
         return self._label_loss(self.T.refinements(seen), pair["motion"][:half, 0], seen["features"])
 
     @staticmethod

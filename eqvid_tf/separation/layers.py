@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -250,20 +250,19 @@ class ClipLayers:
             return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
         frames = self.progress(self.clip.native(), "aligning its motion", self.clip.count)
-        return refine_motions(zip(frames, map(self.to_clip_size, self.coverage)), start, self._least_gain)
+        return self._aligned(start, frames, self.coverage)
 
-    @property
-    def _least_gain(self) -> float:
-        """By how much an alignment has to be better: estimates on frames of this size are mostly exact already."""
-        return LEAST_GAIN if self.clip.size == self.canvas else 0.0
+    def _aligned(self, motions: np.ndarray, frames: Iterable[np.ndarray], coverage: Iterable[np.ndarray]) -> np.ndarray:
+        """Motions between frames in turn, aligned; those on the canvas's own size are mostly exact already."""
+        least_gain = LEAST_GAIN if self.clip.size == self.canvas else 0.0
+        return refine_motions(zip(frames, map(self.to_clip_size, coverage)), motions, least_gain)
 
     def align_motions(self, indices: Sequence[int]) -> np.ndarray:
         """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""
         estimated = self.estimate_motions(list(itertools.pairwise(indices))).motions
         if self.network_only or not self.background_stored:
             return estimated
-        seen = ((self.clip.at(index), self.to_clip_size(self.coverage[index])) for index in indices)
-        return refine_motions(seen, estimated, self._least_gain)
+        return self._aligned(estimated, map(self.clip.at, indices), self.coverage[list(indices)])
 
     def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""

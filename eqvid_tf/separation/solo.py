@@ -75,7 +75,7 @@ class TrackedClip:
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
         owner = self.owners.owner[index]
-        found = dilate(self.moving[index] & (owner == 0) & ~dilate(owner > 0, FRINGE), BEYOND)
+        found = dilate(_unowned(self.moving[index], owner), BEYOND)
         return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 0.5
 
     def to_clip_size(self, mask: np.ndarray) -> np.ndarray:
@@ -189,8 +189,13 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
 
 def _is_restless(moving: np.ndarray, owners: Owners) -> bool:
     """Whether in many frames more than specks move that are no character's and away from any."""
-    restless = moving & (owners.owner == 0) & ~dilate(owners.owner > 0, FRINGE)
+    restless = _unowned(moving, owners.owner)
     return bool(owners.count and np.mean(restless.mean((1, 2)) > RESTLESS) > MANY)
+
+
+def _unowned(moving: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """What moves, is no character's, and lies away from any: bool, [h, w] or [T, h, w]."""
+    return moving & (owner == 0) & ~dilate(owner > 0, FRINGE)
 
 
 def tracking_canvas(clip: Clip) -> tuple[int, int]:
