@@ -99,7 +99,7 @@ def see(model, path: Path) -> Seen:
     own = path.is_dir() and (path / "masks").is_dir()
     if own:
         masks = [read_image(file)[..., 0] for file in sorted((path / "masks").iterdir())]
-        if layers.clip.sways:  # layers has the clip without that
+        if layers.clip.moves:  # layers has the clip without that
             poses = layers.clip.camera.poses
             masks = [move_with_validity(mask, pose, clip.size)[0] for mask, pose in zip(masks, poses)]
         masks = np.stack([fit(mask, layers.canvas) for mask in masks])

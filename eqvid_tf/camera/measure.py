@@ -1,4 +1,4 @@
-"""What a clip's camera does: it stands still, sways by a few pixels or travels, measured on the background."""
+"""What a clip's camera does, measured on the background: it stands still, sways about one view, or travels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eqvid_tf.camera.following import follow
 from eqvid_tf.camera.registration import (
     SAME_PLACE,
     STILL,
@@ -36,6 +37,7 @@ LOST = 0.25  # of the tiles: where fewer show the same place, the frame shows an
 AGREE = 0.5  # of the tiles must fit for a frame to agree with a pose, and of the frames for a plain background to move
 STAY = 0.9  # of the frames: a tile that has edges in as many has those of the background
 PLAIN = 0.6  # of the tiles that ever have edges: where fewer keep them, they are those of characters on plain ground
+SELDOM = 0.1  # of the frames: a camera that is lost in fewer was followed well
 MOST_LOST = 0.3  # of the frames: where more show another place, the clip has no one background
 SHORTEST = 8  # frames that it takes to say so
 SWAY = 0.0015  # of the longer side: a camera that moves by less stands still ...
@@ -43,12 +45,13 @@ LEAST_SWAY, MOST_SWAY = 0.2, 1.0  # pixels between which that limit is held
 NEAR = 4  # times that limit: up to there, a pose that the votes leave open is believed
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 2  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 3  # of what is measured; raised whenever the same clip would give another answer
+CORNERS = np.array([[-1.0, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
 
 class CameraTravels(ClipError):
-    """A clip without one background: its camera pans, zooms or walks, or its frames show different places."""
+    """A clip without one background: its camera goes too far, or its frames show different places."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,12 +59,13 @@ class Camera:
     """What a clip's camera does.
 
     Convention: `poses` [T, 2, 3] are forward motions in normalized coordinates: the background at p in frame t is at
-        poses[t] @ [p, 1] in frame `reference`, whose own pose is the identity. If the camera stands still, all are.
+        poses[t] @ [p, 1] in frame `reference`, whose own pose is the identity. If the camera stands still, all are. Of
+        a camera that travels they are homographies [T, 3, 3].
 
     Attributes:
         kind: "still", "sways" or "travels".
         poses: from each frame to the reference, float64.
-        reference: index of the frame that lies nearest to the middle of all.
+        reference: index of the frame that lies nearest to the middle of all; of a camera that travels the middle one.
         pixels: the largest distance, in the clip's own pixels, between a corner of a frame and that of the reference.
         lost: share of the frames that show another place than the reference.
         sure: whether enough edges of the background agree; on a plain one they do not, and its camera counts as still.
@@ -110,8 +114,9 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
     registered = _register_keys(keys)
     plain = _is_plain(list(keys.values()))
     by_keys = _judge([registered[k] for k in chosen], clip.size, plain)
-    if by_keys.kind == "travels" and by_keys.lost <= MOST_LOST:
-        return by_keys
+    followed = _follow(clip, step, in_memory, progress) if by_keys.kind == "travels" else None
+    if followed and (by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size)):
+        return followed
     stands = plain and by_keys.kind == "still"
     poses = dict.fromkeys(keys, STILL) if stands else _key_poses(registered, clip.size)
     reference, start, registrations = _median_reference(keys, poses, clip.size), STILL, []
@@ -119,9 +124,33 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
         registrations.append(reference.register(frame, [start, STILL]))
         start = registrations[-1].pose
     camera = _judge(registrations, clip.size, plain)
-    if camera.sure or by_keys.lost <= MOST_LOST or plain:
-        return camera
-    return by_keys  # the keys have nothing in common: their median is plain, but they are not
+    if not (camera.sure or by_keys.lost <= MOST_LOST or plain):
+        camera = by_keys  # the keys have nothing in common: their median is plain, but they are not
+    if camera.kind == "travels":
+        return followed or _follow(clip, step, in_memory, progress)
+    return camera
+
+
+def _is_sure_to_travel(followed: Camera, size: tuple[int, int]) -> bool:
+    """Whether a camera that was followed hardly ever got lost, and got far."""
+    return followed.lost <= SELDOM and followed.pixels > TRAVEL * max(size)
+
+
+def _follow(clip: Clip, step: int, in_memory: list[np.ndarray] | None, progress: Callable[..., Any]) -> Camera:
+    """The camera of a clip, followed from frame to frame. Memory: a tenth of a megabyte a frame."""
+    frames = in_memory or [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
+    followed = follow(frames, progress)
+    poses = np.stack([pose.inverse().motion(clip.size) for pose in followed.poses])
+    poses /= poses[:, 2:, 2:]
+    good, every = np.flatnonzero(~followed.lost), np.arange(len(poses))
+    lost = 1 - len(good) / len(poses)
+    if len(good):
+        between = [np.interp(every, good, poses[good].reshape(len(good), 9)[:, k]) for k in range(9)]
+        poses = np.stack(between, -1).reshape(-1, 3, 3)
+    corners = poses @ CORNERS
+    moved = (corners[:, :2] / corners[:, 2:] - CORNERS[:2]) * np.array([[clip.size[1]], [clip.size[0]]]) / 2
+    pixels = float(np.hypot(*moved.swapaxes(0, 1)).max())
+    return Camera(kind="travels", poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
 
 
 def _key_indices(count: int) -> list[int]:

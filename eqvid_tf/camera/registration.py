@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ COARSEST = 48  # pixels: the shorter side is halved while it is longer than twic
 FEWEST_POINTS = 8  # that a tile must have for its residual to mean something
 ENOUGH = 0.01  # pixels: after a smaller step the search ends
 COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
+CLOSE = 1.0  # pixels: the same for a frame whose pose is foretold from those before
 NEARBY = 0.5  # pixels: where the first step is longer, the search begins again at the coarsest level
 MOST_ZOOM = 2.0  # a search that zooms by more has lost its way
 LEAST_NOISE = 0.5  # grey levels: that of rounding
@@ -63,6 +65,11 @@ class Pose:
         """The pose that takes this one back."""
         return Pose(1 / self.scale, -self.shift / self.scale)
 
+    @property
+    def zoom(self) -> float:
+        """The factor by which lengths grow."""
+        return abs(self.scale)
+
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Carry points, complex [...]."""
         return self.scale * points + self.shift
@@ -81,6 +88,51 @@ class Pose:
 
 
 STILL = Pose()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Homography:
+    """A projective map of square coordinates; `second @ first` does `first`, then `second`.
+
+    Attributes:
+        matrix: [3, 3] float64, of determinant 1.
+    """
+
+    matrix: np.ndarray
+
+    @staticmethod
+    def of(pose: Pose | Homography) -> Homography:
+        """The same map."""
+        if isinstance(pose, Homography):
+            return pose
+        s, t = pose.scale, pose.shift
+        return Homography(_unit(np.array([[s.real, -s.imag, t.real], [s.imag, s.real, t.imag], [0, 0, 1]])))
+
+    def __matmul__(self, first: Homography) -> Homography:
+        return Homography(self.matrix @ first.matrix)
+
+    def inverse(self) -> Homography:
+        """The map that takes this one back."""
+        return Homography(np.linalg.inv(self.matrix))
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Carry points, complex [...]."""
+        x, y, w = (row[0] * points.real + row[1] * points.imag + row[2] for row in self.matrix)
+        return (x + 1j * y) / w
+
+    @property
+    def zoom(self) -> float:
+        """The factor by which lengths grow at the centre."""
+        return float(np.abs(np.linalg.det(self.matrix / self.matrix[2, 2])) ** 0.5)
+
+    def motion(self, size: tuple[int, int]) -> np.ndarray:
+        """The same as a matrix [3, 3] in normalized coordinates of a frame of `size` (height, width)."""
+        square = np.diag([size[1] / size[0], 1.0, 1.0])
+        return np.linalg.inv(square) @ self.matrix @ square
+
+
+def _unit(matrix: np.ndarray) -> np.ndarray:
+    return matrix / np.cbrt(np.linalg.det(matrix))
 
 
 def square_coordinates(shape: tuple[int, int]) -> np.ndarray:
@@ -198,17 +250,61 @@ class Reference:
             pose=pose,
             residual=finest.tile_residuals(smooth, pose),
             residual_still=finest.tile_residuals(smooth, STILL),
-            unlike=self._unlike(smooth, pose),
-            unlike_still=self._unlike(smooth, STILL),
+            unlike=self.unlike(smooth, pose),
+            unlike_still=self.unlike(smooth, STILL),
             matched=np.zeros(TILES[0] * TILES[1], bool),
         )
 
-    def _unlike(self, smooth: np.ndarray, pose: Pose) -> float:
+    def unlike(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
         """The share of the places that both show which differ at a pose, whatever the exposure's offset."""
         value, within = read_at(smooth, pose.apply(self._places))
         difference, weight = (value - self._values)[within], self._weight[within]
         squared = (difference - np.median(difference)) ** 2 if len(difference) else difference
         return float((weight * squared / (squared + UNLIKE**2)).sum() / max(weight.sum(), 1e-6))
+
+
+class KeyFrame:
+    """A frame that those near it are registered on, by similarities or homographies.
+
+    Args:
+        picture: grey levels [h, w].
+        projective: whether a pose is any homography.
+    """
+
+    def __init__(self, picture: np.ndarray, projective: bool):
+        picture = np.asarray(picture, np.float32)
+        kind, ones = _ProjectiveLevel if projective else _SimilarLevel, np.ones(picture.shape, np.float32)
+        pictures, self._reference = _pyramid(picture), Reference(picture)
+        self._levels = [
+            kind(part, share, MOST_POINTS >> k) for k, (part, share) in enumerate(zip(pictures, _pyramid(ones)))
+        ]
+
+    def register(self, frame: np.ndarray, starts: Sequence[Homography]) -> tuple[Homography, float, float]:
+        """Find the pose of a frame [h, w]: from the first start if it is near, else from the one that leads furthest.
+
+        Returns:
+            The pose, the share of the frame that differs there, and the mean residual, see `Registration`.
+        """
+        pictures = _pyramid(frame)
+        smooth, finest = _blur(pictures[0]), self._levels[0]
+        if len(finest.points) < FEWEST_POINTS:
+            return starts[0], 0.0, 1.0
+        first = finest.step(smooth, starts[0], finest.residual(smooth, starts[0]).values)
+        if first.pixels <= CLOSE:
+            pose = finest.search(smooth, first.pose, STEPS)
+        else:
+            found = [self._coarse_to_fine(pictures, smooth, start) for start in starts]
+            pose = min(found, key=lambda each: finest.mismatch(smooth, each))
+        if finest.misfit(smooth, pose) > SAME_PLACE and first.pixels > CLOSE:
+            start = Homography.of(self._reference.register(frame, [STILL]).pose)
+            other = finest.search(smooth, start, STEPS)
+            pose = min(pose, other, key=lambda each: finest.mismatch(smooth, each))
+        return pose, self._reference.unlike(smooth, pose), finest.misfit(smooth, pose)
+
+    def _coarse_to_fine(self, pictures: list[np.ndarray], smooth: np.ndarray, start: Homography) -> Homography:
+        for level, picture in reversed(list(zip(self._levels[1:], pictures[1:]))):
+            start = level.search(_blur(picture), start, STEPS)
+        return self._levels[0].search(smooth, start, STEPS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -231,7 +327,7 @@ class _Step:
 class _Level:
     """The reference at one size: points on its edges, the values there, and how they change as the pose does.
 
-    Columns of `slopes` [N, 6]: scale (real, imaginary), shift (x, y), and of the exposure gain and offset.
+    Columns of `slopes` [N, 6]: of the exposure gain and offset, then the pose: scale (real, imaginary), shift (x, y).
     """
 
     def __init__(self, picture: np.ndarray, weight: np.ndarray, most: int):
@@ -241,17 +337,27 @@ class _Level:
         self.points, self.values = square_coordinates(smooth.shape).ravel()[chosen], smooth.ravel()[chosen]
         self.weight, self.pixel = weight.ravel()[chosen].astype(np.float64), 2 / smooth.shape[0]
         right, down = (gradient.ravel()[chosen] / self.pixel for gradient in (right, down))
-        x, y = self.points.real, self.points.imag
         gain = (self.values - self.values.mean()) / 64 if len(chosen) else self.values
-        self.slopes = np.stack([right * x + down * y, down * x - right * y, right, down, gain, np.ones_like(x)], 1)
+        self.slopes = np.stack([gain, np.ones_like(gain), *self._pose_slopes(right, down)], 1)
         rows, columns = (np.arange(n) * cells // n for n, cells in zip(smooth.shape, TILES))
         self.tile = (rows[:, None] * TILES[1] + columns).ravel()[chosen]
 
-    def residual(self, smooth: np.ndarray, pose: Pose) -> _Residual:
+    def _pose_slopes(self, right: np.ndarray, down: np.ndarray) -> list[np.ndarray]:
+        """How the values change as the pose does, from their gradients [N]."""
+        x, y = self.points.real, self.points.imag
+        return [right * x + down * y, down * x - right * y, right, down]
+
+    def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
+        """The pose after a step of its parameters, and the length of the step in pixels."""
+        scale, shift = complex(step[0], step[1]), complex(step[2], step[3])
+        pixels = (abs(scale) * np.abs(self.points).max(initial=1) + abs(shift)) / self.pixel
+        return pose @ Pose(1 + scale, shift).inverse(), pixels
+
+    def residual(self, smooth: np.ndarray, pose: Pose | Homography) -> _Residual:
         """The residual of a frame at a pose."""
         value, within = read_at(smooth, pose.apply(self.points))
         difference, weight = value - self.values, self.weight * within
-        exposure, left = self.slopes[:, 4:], difference
+        exposure, left = self.slopes[:, :2], difference
         for _ in range(3):
             counts = weight * _geman_mcclure(left, _noise(left[within]))
             left = difference - exposure @ least_squares(exposure, difference, counts)
@@ -263,9 +369,8 @@ class _Level:
         difference = value - self.values
         weight = self.weight * within * _geman_mcclure(residual, _noise(residual[within]))
         found = least_squares(self.slopes, difference, weight)
-        scale, shift = complex(found[0], found[1]), complex(found[2], found[3])
-        pixels = (abs(scale) * np.abs(self.points).max(initial=1) + abs(shift)) / self.pixel
-        return _Step(pose @ Pose(1 + scale, shift).inverse(), difference - self.slopes[:, 4:] @ found[4:], pixels)
+        pose, pixels = self._moved(pose, found[2:])
+        return _Step(pose, difference - self.slopes[:, :2] @ found[:2], pixels)
 
     def search(self, smooth: np.ndarray, pose: Pose, steps: int) -> Pose:
         """The pose after some steps, as many as it takes."""
@@ -273,17 +378,22 @@ class _Level:
         for _ in range(steps):
             step = self.step(smooth, pose, residual)
             pose, residual = step.pose, step.residual
-            if step.pixels < ENOUGH or not 1 / MOST_ZOOM < abs(pose.scale) < MOST_ZOOM:
+            if step.pixels < ENOUGH or not 1 / MOST_ZOOM < pose.zoom < MOST_ZOOM:
                 break
         return pose
 
-    def mismatch(self, smooth: np.ndarray, pose: Pose) -> float:
+    def mismatch(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
         """The share of the points' weight that does not fit at a pose, in [0, 1]."""
         residual = self.residual(smooth, pose)
         fits = (residual.weight * _geman_mcclure(residual.values, MATCHING)).sum()
         return 1 - float(fits / max(self.weight.sum(), 1e-6))
 
-    def tile_residuals(self, smooth: np.ndarray, pose: Pose) -> np.ndarray:
+    def misfit(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
+        """The mean residual of the tiles that have edges, at a pose."""
+        residual = self.tile_residuals(smooth, pose)
+        return float(residual[~np.isnan(residual)].mean()) if not np.isnan(residual).all() else 1.0
+
+    def tile_residuals(self, smooth: np.ndarray, pose: Pose | Homography) -> np.ndarray:
         """For each tile, the squared residual at a pose over the variance of the reference; see `Registration`."""
         residual, count = self.residual(smooth, pose), TILES[0] * TILES[1]
         total = lambda values: np.bincount(self.tile, residual.weight * values, count)
@@ -292,6 +402,28 @@ class _Level:
         known = np.bincount(self.tile, residual.weight > 0.1, count) >= FEWEST_POINTS
         share = total(residual.values**2) / weight / np.maximum(variance, 1)
         return np.where(known, np.minimum(share, 1), np.nan)
+
+
+class _SimilarLevel(_Level):
+    """A level whose poses are similarities, written as homographies."""
+
+    def _moved(self, pose: Homography, step: np.ndarray) -> tuple[Homography, float]:
+        change, pixels = super()._moved(STILL, step)
+        return pose @ Homography.of(change), pixels
+
+
+class _ProjectiveLevel(_Level):
+    """A level whose poses are homographies; columns of `slopes` [N, 10]: the first eight entries of the matrix."""
+
+    def _pose_slopes(self, right: np.ndarray, down: np.ndarray) -> list[np.ndarray]:
+        x, y = self.points.real, self.points.imag
+        away = -(right * x + down * y)
+        return [right * x, right * y, right, down * x, down * y, down, away * x, away * y]
+
+    def _moved(self, pose: Homography, step: np.ndarray) -> tuple[Homography, float]:
+        change = Homography(_unit(np.eye(3) + np.append(step, 0).reshape(3, 3)))
+        pixels = np.abs(change.apply(self.points) - self.points).max(initial=0) / self.pixel
+        return pose @ change.inverse(), float(pixels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

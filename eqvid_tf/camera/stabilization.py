@@ -1,49 +1,126 @@
-"""A clip without its camera's sway: every frame moved onto one of them, and what is found there moved back."""
+"""A clip without its camera's motion: every frame moved onto one view, and what is found there moved back.
+
+Where the camera sways the view is that of one frame; where it travels it is all that the frames see (a mosaic).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 
-from eqvid_tf.camera.measure import VERSION, Camera, CameraTravels, camera_of
+from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import fit
-from eqvid_tf.pixels.coordinates import homogeneous
-from eqvid_tf.pixels.medians import nan_median
+from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
+from eqvid_tf.pixels.medians import nan_median, weighted_median
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 
 MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd number, spread over the clip
+FEWEST_MOSAIC_VIEWS, MOST_MOSAIC_VIEWS = 15, 61  # the same of a mosaic, of which each place is seen by some alone
+MOSAIC_MEMORY = 384 << 20  # bytes of the frames that a mosaic is made from
+MOSAIC = 6.0  # frame areas that a mosaic may have
+FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
+CHANGE = 8.0  # grey levels: a value that changes by as much to the next frame counts a quarter
+REFINEMENTS = 4  # of a mosaic
+HEAT_SIDE = 120  # pixels: shorter side of the frames that are compared with it
+DIFFERS = 24  # grey levels by which they do
+HOT = 0.05  # share of the frames, beyond the usual: a place in the frame where as many more differ counts a quarter
+ROWS = 32  # of a mosaic, whose median is taken at a time
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 MARK = f"steady{VERSION}"  # of stabilized frames in the cache
 
 
 def stabilize(clip: Clip, progress: Callable[..., Any] = no_progress) -> StabilizedClip:
-    """Measure a clip's camera and take out its sway; where it stands still, every frame is as it was filmed.
+    """Measure a clip's camera and take out its motion; where it stands still, every frame is as it was filmed.
 
     Raises:
-        CameraTravels: there is no one background.
+        CameraTravels: there is no one background, or it would be larger than a mosaic may be.
     """
     if isinstance(clip, StabilizedClip):
         return clip
     camera = camera_of(clip, progress) if clip.count > 1 else Camera.still(clip.count)
-    if camera.kind == "travels":
-        raise CameraTravels(
-            f"{clip.path}: {travel_reason(camera, clip.size)} Cut a part where the camera holds still with "
-            "--frames A:B, or film from a tripod; eqvid inspect says more."
-        )
+    if reason := travel_reason(camera, clip.size):
+        raise CameraTravels(f"{clip.path}: {reason} eqvid inspect says more.")
     return StabilizedClip(clip, camera)
 
 
-def travel_reason(camera: Camera, size: tuple[int, int]) -> str:
-    """Say in a sentence what was measured of a camera that travels, on frames of `size` (height, width)."""
-    if camera.pixels > 0 and not camera.lost > 0.5:
-        distance = f"{camera.pixels:.0f} pixels on frames of {size[1]} x {size[0]}"
-        return f"the camera travels: the background moves by {distance}."
-    return f"there is no one background: {camera.lost:.0%} of the frames show another place than the rest."
+def travel_reason(camera: Camera, size: tuple[int, int]) -> str | None:
+    """Say why the frames of a travelling camera, of `size` (height, width), make no one background; None: they do."""
+    if camera.kind != "travels":
+        return None
+    if camera.lost > MOST_LOST:
+        return (
+            f"there is no one background: {camera.lost:.0%} of the frames show another place than the rest. "
+            "Cut a part of one place with --frames A:B."
+        )
+    parts = mosaic_parts(camera.poses, size)
+    if len(parts) == 1:
+        return None
+    return (
+        f"the camera travels over more than {MOSAIC:g} frame areas. "
+        f"Cut the clip into parts: {', '.join(f'--frames {first}:{end}' for first, end in parts)}."
+    )
+
+
+def mosaic_parts(poses: np.ndarray, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Ranges of frames (first, end), the longest from the start on, each seen by a mosaic that is not too large."""
+    parts, first = [], 0
+    for end in range(1, len(poses) + 1):
+        if end - first > 1 and _area(poses[first:end], size) > MOSAIC:
+            parts.append((first, end - 1))
+            first = end - 1
+    return [*parts, (first, len(poses))]
+
+
+def _area(poses: np.ndarray, size: tuple[int, int]) -> float:
+    """The frame areas of what frames at some poses see, at the size of the middle one of them."""
+    box = _corners(np.linalg.inv(poses[len(poses) // 2]) @ poses)
+    return float(np.prod(np.ptp(box, 0)) / 4)
+
+
+def _corners(poses: np.ndarray) -> np.ndarray:
+    """Where poses [T, 3, 3] carry the corners of a frame, [4 T, 2]."""
+    return carry(poses, CORNERS[:2].T).reshape(-1, 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """What a stabilized clip shows.
+
+    Attributes:
+        size: (height, width) in pixels.
+        from_frame: [T, 3, 3], from the normalized coordinates of each frame as filmed to those of the view.
+    """
+
+    size: tuple[int, int]
+    from_frame: np.ndarray
+
+    @staticmethod
+    def of(camera: Camera, size: tuple[int, int]) -> View:
+        """The view of a camera whose frames have a size: that of a frame, or where it travels all that they see."""
+        poses = homogeneous(camera.poses)
+        if camera.kind != "travels":
+            return View(size=size, from_frame=poses)
+        to_pixels = np.linalg.inv(frame_from_pixels(size))
+        corners = carry(to_pixels, _corners(poses))
+        left, top = np.floor(corners.min(0))
+        right, bottom = np.ceil(corners.max(0))
+        height, width = bottom - top, right - left
+        finest = max(1.0, np.quantile(_magnification(poses, size) ** -1, FINEST))
+        scale = min(finest, (MOSAIC * size[0] * size[1] / (height * width)) ** 0.5)
+        view_from_reference = box_from_frame(size, top, left, height, width)
+        return View(size=(round(height * scale), round(width * scale)), from_frame=view_from_reference @ poses)
+
+
+def _magnification(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The factors by which poses [T, 3, 3] lengthen what is at the centre of a frame, [T]."""
+    return np.abs(np.linalg.det(affine_near(poses, np.zeros((len(poses), 2)))[:, :, :2])) ** 0.5
 
 
 class StabilizedClip(Clip):
@@ -52,25 +129,28 @@ class StabilizedClip(Clip):
     If the camera stands still they are the frames as filmed, from the same place in the cache, and every method that
     goes between the two is the identity.
 
-    Convention: frames, arrays and motions are in the coordinates of the reference frame. What a frame did not see of
-        the reference's view shows what other frames saw there (their median), so that nothing in it moves.
+    Convention: frames, arrays and motions are in the coordinates of the view: the reference frame's, or the mosaic's.
+        What a frame did not see of it shows what other frames saw there (their median), so that nothing in it moves.
+        Motions between frames as filmed are affine; where the camera's is a homography they are so at a point.
 
     Attributes:
         filmed: the clip as filmed.
-        camera: of that clip; it does not travel.
-        sways: whether the camera does.
+        camera: of that clip.
+        moves: whether the camera does.
+        view: what the frames show; `size` is its size.
     """
 
     def __init__(self, filmed: Clip, camera: Camera):
-        self.filmed, self.camera, self.sways = filmed, camera, camera.kind == "sways"
-        self.path, self.name, self.size = filmed.path, filmed.name, filmed.size
+        self.filmed, self.camera, self.moves = filmed, camera, camera.kind != "still"
+        self.view = View.of(camera, filmed.size)
+        self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
 
     def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
         """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
-        if not self.sways:
+        if not self.moves:
             return self.filmed.resized(size, step)
-        frames = zip(range(0, self.count, step), self.filmed.resized(self.size, step))
+        frames = zip(range(0, self.count, step), self.filmed.resized(self.filmed.size, step))
         return (resize(self._stabilized(frame, index), size) for index, frame in frames)
 
     def at(self, index: int) -> np.ndarray:
@@ -79,7 +159,7 @@ class StabilizedClip(Clip):
 
     def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
         """All frames fitted on `canvas`, read-only uint8 [count, *canvas, 3], from the cache on disk."""
-        if not self.sways:
+        if not self.moves:
             return self.filmed.arrays(canvas)
         frames = lambda: (fit(frame, canvas) for frame in self.native())
         return self.filmed.cached(f"{canvas[0]}x{canvas[1]}-{MARK}", (self.count, *canvas, 3), frames)
@@ -97,36 +177,64 @@ class StabilizedClip(Clip):
     def motion(self, number: int = 0) -> np.ndarray:
         """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
         motion = self.filmed.motion(number)
-        return _change_coordinates(motion, homogeneous(self.camera.poses)) if self.sways else motion
+        return _change_coordinates(motion, self.view.from_frame) if self.moves else motion
 
     def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
-        """Move a picture of the reference's view to where frame `index` sees it; its edge goes on where that sees more.
+        """Move a picture of the view to where frame `index` sees it; its edge goes on where that sees more.
 
-        Shapes: [H, W(, c)] float32 or uint8 -> the same.
+        Shapes: [H, W(, c)] float32 or uint8 -> the same at the size as filmed.
         """
-        pose = self.camera.poses[index]
-        if np.array_equal(pose, np.eye(2, 3)):
+        if not self.moves or np.array_equal(self.view.from_frame[index], np.eye(3)):
             return picture
-        margin = int(np.ceil(self.camera.pixels)) + BORDER
+        margin = BORDER + (int(np.ceil(self.camera.pixels)) if self.camera.kind == "sways" else 0)
         wide = np.pad(picture, [(margin, margin)] * 2 + [(0, 0)] * (picture.ndim - 2), mode="edge")
-        return move_with_validity(wide, np.linalg.inv(homogeneous(pose)), self.size, margin)[0]
+        return move_with_validity(wide, np.linalg.inv(self.view.from_frame[index]), self.filmed.size, margin)[0]
 
-    def motion_as_filmed(self, motion: np.ndarray) -> np.ndarray:
-        """Motions of every step, in the reference's coordinates, as motions between the frames as filmed.
+    def motion_as_filmed(self, motion: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
+        """Motions of every step, in the view's coordinates, as motions between the frames as filmed.
 
         Shapes: [count - 1, 2, 3] -> the same.
+
+        Args:
+            motion: of every step.
+            at: where in the view each is meant, [count - 1, 2]; by default at the centre of the frame.
         """
-        if not self.sways:
+        if not self.moves:
             return motion
-        return _change_coordinates(motion, np.linalg.inv(homogeneous(self.camera.poses)))
+        frame_from_view = np.linalg.inv(self.view.from_frame)
+        at = np.zeros((len(motion), 2)) if at is None else _carry_each(frame_from_view[:-1], at)
+        return affine_near(frame_from_view[1:] @ homogeneous(motion) @ self.view.from_frame[:-1], at)
 
-    def between_as_filmed(self, motion: np.ndarray, first: int, second: int) -> np.ndarray:
-        """A motion from one frame to another, in the reference's coordinates, as one between these frames as filmed.
+    def between_as_filmed(self, motion: np.ndarray, first: int, second: int, at: np.ndarray) -> np.ndarray:
+        """A motion from one frame to another, in the view's coordinates, as one between these frames as filmed.
 
-        Shapes: [2, 3] or [3, 3] -> [3, 3].
+        Shapes: [2, 3] or [3, 3], at [2] -> [3, 3], affine.
+
+        Args:
+            motion: of the content of a frame.
+            first: index of that frame.
+            second: index of the other.
+            at: where in the view it is meant.
         """
-        reference_from_first, reference_from_second = homogeneous(self.camera.poses[[first, second]])
-        return np.linalg.inv(reference_from_second) @ homogeneous(motion) @ reference_from_first
+        if not self.moves:
+            return homogeneous(motion)
+        at = carry(np.linalg.inv(self.view.from_frame[first]), at[None])[0]
+        whole = np.linalg.inv(self.view.from_frame[second]) @ homogeneous(motion) @ self.view.from_frame[first]
+        return np.vstack([affine_near(whole, at), [0, 0, 1]])
+
+    @property
+    def heights(self) -> float:
+        """The height of the view in heights of the reference frame."""
+        return float(1 / self.view.from_frame[self.camera.reference][1, 1])
+
+    @functools.cached_property
+    def shown(self) -> np.ndarray:
+        """What any frame shows of the view, bool [H, W]."""
+        shown, to_pixels = np.zeros(self.size, np.uint8), np.linalg.inv(frame_from_pixels(self.size))
+        for matrix in self.view.from_frame:
+            corners = carry(to_pixels @ matrix, CORNERS[:2, [0, 1, 3, 2]].T)
+            cv2.fillConvexPoly(shown, (corners - 0.5).round().astype(np.int32), 1)
+        return shown > 0
 
     @property
     def tracked_motion(self) -> np.ndarray | None:
@@ -146,23 +254,31 @@ class StabilizedClip(Clip):
         return self.filmed.noted(name, make)
 
     def _stabilized(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """A frame as filmed on the reference; where it saw nothing, what others saw."""
-        pose = self.camera.poses[index]
-        if np.array_equal(pose, np.eye(2, 3)):
+        """A frame as filmed on the view; where it saw nothing, what others saw."""
+        pose = self.view.from_frame[index]
+        if self.size == self.filmed.size and np.array_equal(pose, np.eye(3)):
             return frame
         moved, seen = move_with_validity(frame, pose, self.size)
         return np.where(seen[..., None], moved, self._unseen)
 
     @functools.cached_property
     def _unseen(self) -> np.ndarray:
-        """What some frames did not see of the reference's view, uint8 [H, W, 3]."""
-        frames = lambda: iter([fill_unseen(self.filmed, self.camera)])
+        """What some frames did not see of the view, uint8 [H, W, 3]."""
+        sways = self.camera.kind == "sways"
+        fill = lambda: fill_unseen(self.filmed, self.camera) if sways else make_mosaic(self.filmed, self.view)
+        frames = lambda: iter([fill()])
         return self.filmed.cached(f"unseen-{MARK}", (1, *self.size, 3), frames)[0]
 
 
 def _change_coordinates(motion: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     """Motions of every step [T - 1, 2, 3] between frames that are each carried on by a matrix [T, 3, 3] of its own."""
-    return (matrices[1:] @ homogeneous(motion) @ np.linalg.inv(matrices[:-1]))[:, :2]
+    whole = matrices[1:] @ homogeneous(motion) @ np.linalg.inv(matrices[:-1])
+    return affine_near(whole, carry(matrices[:-1], np.zeros((1, 2)))[:, 0])
+
+
+def _carry_each(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Carry each of N points [N, 2] by its own matrix [N, 3, 3]."""
+    return np.stack([carry(matrix, point[None])[0] for matrix, point in zip(matrices, points)])
 
 
 def fill_unseen(clip: Clip, camera: Camera) -> np.ndarray:
@@ -179,6 +295,78 @@ def fill_unseen(clip: Clip, camera: Camera) -> np.ndarray:
     picture = np.zeros((*clip.size, 3), np.uint8)
     picture[rim] = nan_median(np.stack(views)).round()
     return picture
+
+
+def make_mosaic(clip: Clip, view: View) -> np.ndarray:
+    """All that the frames of a travelling camera see, uint8 [H, W, 3]: a median; its edge goes on where none saw.
+
+    It is made from frames spread over the clip, as many as `MOSAIC_MEMORY` holds. Some places are seen by few frames,
+    and most of these may show a character there, above all if the camera goes along with it. So each value counts by
+    how little it changes to the frames before and after, and, once there is a first mosaic, by how seldom frames differ
+    from it where in the frame it was seen.
+    """
+    affordable = MOSAIC_MEMORY // (4 * view.size[0] * view.size[1])
+    count = min(clip.count, int(np.clip(affordable, FEWEST_MOSAIC_VIEWS, MOST_MOSAIC_VIEWS)))
+    spread = np.linspace(0, clip.count - 1, count).round().astype(int)
+    chosen, matrices = set(spread.tolist()), view.from_frame[spread]
+    frames = np.stack([frame for index, frame in enumerate(clip.native()) if index in chosen])
+    scale = min(1.0, HEAT_SIDE / min(clip.size))
+    smaller = lambda size: tuple(max(1, round(side * scale)) for side in size)
+    small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])
+    trust = np.full(small.shape[1:3], 255, np.uint8)
+    for _ in range(REFINEMENTS):
+        trust = _trust(_steady_median(small, trust, matrices, smaller(view.size))[0], small, matrices)
+    trust = resize(trust, clip.size, "bilinear")
+    picture, seen = _steady_median(frames, trust, matrices, view.size)
+    return _extend(picture, ~seen)
+
+
+def _trust(picture: np.ndarray, frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
+    """How seldom frames [N, h, w, 3] differ from a mosaic, by place in the frame: uint8 [h, w], 255 where never."""
+    heat = np.zeros(frames.shape[1:3], np.float32)
+    for frame, matrix in zip(frames, view_from_frame):
+        seen = move_with_validity(picture, np.linalg.inv(matrix), frame.shape[:2])[0]
+        heat += np.abs(seen.astype(np.int16) - frame).max(-1) > DIFFERS
+    heat = cv2.GaussianBlur(heat / len(frames), (0, 0), 0.02 * len(heat))
+    excess = np.maximum(heat - 1.5 * np.median(heat), 0)
+    return (255 / (1 + (excess / HOT) ** 2) ** 2).round().astype(np.uint8)
+
+
+def _steady_median(
+    frames: np.ndarray, trust: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The median of frames [N, h, w, 3] laid on a view of a size, weighted by trust [h, w] uint8 and by steadiness.
+
+    Returns:
+        The picture, uint8 [*size, 3], and what any frame sees of it, bool [*size].
+    """
+    laid = [move_with_validity(np.dstack([frame, trust]), matrix, size) for frame, matrix in zip(frames, view_from_frame)]
+    views, seen = np.stack([each for each, _ in laid]), np.stack([valid for _, valid in laid])
+    picture = np.zeros((*size, 3), np.uint8)
+    for top in range(0, size[0], ROWS):
+        rows = slice(top, top + ROWS)
+        part, valid = views[:, rows, :, :3], seen[:, rows]
+        weights = valid * np.maximum(views[:, rows, :, 3], 1) * _steadiness(part, valid)
+        picture[rows] = weighted_median(part, weights).round()
+    return picture, seen.any(0)
+
+
+def _extend(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] with the nearest of its other pixels wherever it has a hole [H, W]."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((nearest.max() + 1, 3), picture.dtype)
+    colours[nearest[~hole]] = picture[~hole]
+    return colours[nearest]
+
+
+def _steadiness(views: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """By how little each pixel of views [N, h, w, 3] changes to the views before and after that see it: [N, h, w]."""
+    change = np.abs(np.diff(views.astype(np.int16), axis=0)).max(-1) / np.float32(CHANGE)
+    steady = np.where(valid[1:] & valid[:-1], 1 / (1 + change**2) ** 2, 1)
+    one = np.ones((1, *steady.shape[1:]), np.float32)
+    return np.concatenate([one, steady]) * np.concatenate([steady, one]) + 1e-4
 
 
 def partly_unseen(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -82,13 +82,13 @@ def _lines(report: ClipReport, movers: Movers) -> list[str]:
     camera = {
         "still": "stands still",
         "sways": f"sways by up to {report.camera_pixels:.1f} pixels",
-        "travels": "travels",
+        "travels": f"travels by up to {report.camera_pixels:.0f} pixels",
     }
     unsure = "" if report.camera_sure else ", as far as a plain background tells"
     return [
         f"{report.name}: {report.frames} frames of {width} x {height} at {report.fps:g}/s",
         f"camera      {camera[report.camera]}{unsure}",
-        *(_lines_of_one_place(report, movers) if report.camera != "travels" else ()),
+        *(_lines_of_one_place(report, movers) if report.movers or report.camera != "travels" else ()),
         f"verdict     {report.verdict}{'' if report.reasons else ': expect a clean background and character.'}",
         *(f"            {reason}" for reason in report.reasons),
     ]

@@ -202,15 +202,17 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
 
     path = args.background
     if path is None:
-        return _Backdrop(picture=None, size=character.clip.size)
+        return _Backdrop(picture=None, size=character.filmed.size)
     if _is_still(path):
         picture = read_image(path)
         return _Backdrop(picture=None if args.transparent else picture, size=picture.shape[:2])
     same = args.frames is None and path.resolve() == args.character.resolve()
     layers = character if same else layers_of(open_clip(path, cache=args.cache))
+    size, view = layers.filmed.size, layers.clip.camera.reference
     if args.transparent:
-        return _Backdrop(picture=None, size=layers.clip.size)
-    return _Backdrop(picture=layers.clip.at(0) if args.network_only else layers.background, size=layers.clip.size)
+        return _Backdrop(picture=None, size=size)
+    picture = layers.clip.at(0) if args.network_only else layers.background
+    return _Backdrop(picture=layers.clip.as_filmed(picture, view), size=size)
 
 
 def _is_still(path: Path) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from eqvid_tf.camera.measure import Camera, camera_of, measure
-from eqvid_tf.camera.stabilization import partly_unseen, travel_reason
+from eqvid_tf.camera.stabilization import StabilizedClip, View, partly_unseen, travel_reason
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.morphology import dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
@@ -102,6 +102,8 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
     """
     step = -(-clip.count // MOST_FRAMES)
     camera = camera_of(clip, progress) if step == 1 else measure(clip, step, progress)
+    if camera.kind == "travels" and step > 1:
+        camera = camera_of(clip, progress)  # it is followed from frame to frame
     report = ClipReport(
         name=clip.name,
         size=clip.size,
@@ -112,9 +114,8 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
         camera_sure=camera.sure,
         noise=_frame_noise(clip),
     )
-    if camera.kind == "travels":
-        reasons = (travel_reason(camera, clip.size),)
-        return dataclasses.replace(report, verdict="does not suit", reasons=reasons)
+    if reason := travel_reason(camera, clip.size):
+        return dataclasses.replace(report, verdict="does not suit", reasons=(reason,))
     view = _view(camera, clip.size)
     report = _with_exposure_and_movers(report, _small_frames(clip, step, camera, progress), step, view)
     verdict = _verdict(report)
@@ -135,6 +136,7 @@ def _frame_noise(clip: Clip) -> float:
 
 def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[..., Any]) -> np.ndarray:
     """Every step-th frame, small and stabilized, uint8 [T, h, w, 3]; where the camera sways, cut to what all show."""
+    clip = StabilizedClip(clip, camera) if camera.kind == "travels" else clip
     scale = min(1.0, MOVER_SIDE / min(clip.size))
     height, width = (max(1, round(side * scale)) for side in clip.size)
     sways = camera.kind == "sways"
@@ -150,7 +152,9 @@ def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[...,
 
 
 def _view(camera: Camera, size: tuple[int, int]) -> Box:
-    """What every frame shows of the reference's view: (left, top, right, bottom) in pixels."""
+    """What the small frames show of the view: (left, top, right, bottom) in pixels."""
+    if camera.kind == "travels":
+        size = View.of(camera, size).size
     if camera.kind != "sways":
         return 0, 0, size[1], size[0]
     visible = ~partly_unseen(camera.poses, size)
@@ -378,6 +382,10 @@ TO_KNOW = (
     _Rule(
         lambda r: r.camera == "sways",
         "the camera sways by up to {camera_pixels:.1f} pixels; that is taken out and put back.",
+    ),
+    _Rule(
+        lambda r: r.camera == "travels",
+        "the camera travels by up to {camera_pixels:.0f} pixels; the background becomes one picture of all it sees.",
     ),
     _Rule(
         lambda r: not r.camera_sure,

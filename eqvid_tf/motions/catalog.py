@@ -180,7 +180,8 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
         "frames": f"{first}:{last + 1}",
         "unsure": int((confidence < UNSURE).sum()),
     }
-    frame_from_own = frame_from_template(clip.size, centroid(layers.layer(first, clip.at(first))))
+    start = centroid(layers.layer(first, clip.at(first)))
+    frame_from_own = frame_from_template(clip.size, start) @ np.diag([1 / clip.heights, 1 / clip.heights, 1])
     steps = np.linalg.inv(frame_from_own) @ homogeneous(motion) @ frame_from_own
     return Template(name=name, fps=clip.fps, steps=steps[:, :2], source=source)
 

@@ -27,13 +27,36 @@ def is_invertible(motion: np.ndarray) -> np.ndarray:
 
 
 def homogeneous(motion: np.ndarray) -> np.ndarray:
-    """Motions as square matrices, which can be multiplied and inverted.
+    """Motions as square matrices, which can be multiplied and inverted; square ones are as they were.
 
     Shapes: [..., 2, 3] or [..., 3, 3] -> [..., 3, 3].
     """
     motion = np.asarray(motion)
+    if motion.shape[-2] == 3:
+        return motion
     last = np.broadcast_to([[0.0, 0, 1]], (*motion.shape[:-2], 1, 3))
     return np.concatenate([motion[..., :2, :], last], -2)
+
+
+def carry(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Carry points by a motion or a homography.
+
+    Shapes: matrix [..., 2, 3] or [..., 3, 3], points [N, 2] -> [..., N, 2].
+    """
+    moved = np.concatenate([points, np.ones((len(points), 1))], -1) @ np.swapaxes(homogeneous(matrix), -1, -2)
+    return moved[..., :2] / moved[..., 2:]
+
+
+def affine_near(matrix: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """The affine map that a homography is near a point, to the first order; an affine one itself.
+
+    Shapes: [..., 3, 3], [..., 2] -> [..., 2, 3].
+    """
+    ahead = np.concatenate([point, np.ones((*np.shape(point)[:-1], 1))], -1)
+    moved = np.einsum("...ij,...j->...i", matrix, ahead)
+    at = moved[..., :2] / moved[..., 2:]
+    linear = (matrix[..., :2, :2] - at[..., None] * matrix[..., 2:, :2]) / moved[..., 2:, None]
+    return np.concatenate([linear, (at - np.einsum("...ij,...j->...i", linear, point))[..., None]], -1)
 
 
 def square_from_frame(size: tuple[int, int]) -> np.ndarray:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from eqvid_tf.pixels.coordinates import source_from_target_pixels
 
+EXACT = 1e-12  # the last row of a matrix that is off by less is an affine map's
 REACH = 4  # pixels around a picture that are empty, so that it fades out over its border: a cubic reaches 2
 
 
@@ -31,7 +32,7 @@ def move(
     """
     size = size or picture.shape[:2]
     source = source_from_target_pixels(motion, picture.shape[:2], size)
-    source[:2, 2] += REACH
+    source[:2] += REACH * source[2:]
     padded = np.pad(picture.astype(np.float32), [(REACH, REACH)] * 2 + [(0, 0)] * (picture.ndim - 2))
     return _transform(padded, source, size, resample)
 
@@ -43,23 +44,26 @@ def move_with_validity(
 
     Why not `move`: a frame of a clip does not fade out over its border, as what it shows goes on there.
 
-    Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] or [3, 3], size (H, W)
-        -> the same type [H, W(, c)], and bool [H, W].
+    Shapes: picture [H + 2 margin, W + 2 margin(, c)] uint8 or float32, motion [2, 3] or [3, 3]
+        -> the same type [*size(, c)], and bool [*size].
     """
-    source = source_from_target_pixels(motion, size, size)
-    source[:2, 2] += margin
+    height, width = picture.shape[:2]
+    source = source_from_target_pixels(motion, (height - 2 * margin, width - 2 * margin), size)
+    source[:2] += margin * source[2:]
     valid = _transform(np.full(picture.shape[:2], 255, np.uint8), source, size, "bicubic") > 0
     return _transform(picture, source, size, "bicubic"), valid
 
 
 def _transform(picture: np.ndarray, source: np.ndarray, size: tuple[int, int], resample: str) -> np.ndarray:
-    """Read a picture at source @ [x, y, 1] for every pixel of the result, by Pillow, a plane at a time unless RGB."""
+    """Read a picture at source @ [x, y, 1], homogeneous, for every pixel of the result, by Pillow, a plane at a time unless RGB."""
     if picture.ndim == 3 and (picture.dtype != np.uint8 or picture.shape[2] != 3):
         planes = [_transform(picture[..., k], source, size, resample) for k in range(picture.shape[2])]
         return np.stack(planes, -1)
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    method = Image.Resampling[resample.upper()]
-    return np.asarray(image.transform(size[::-1], Image.Transform.AFFINE, source[:2].ravel().tolist(), method))
+    image, method = Image.fromarray(np.ascontiguousarray(picture)), Image.Resampling[resample.upper()]
+    if np.abs(source[2] - [0, 0, 1]).max() < EXACT:
+        return np.asarray(image.transform(size[::-1], Image.Transform.AFFINE, source[:2].ravel().tolist(), method))
+    way = (source / source[2, 2]).ravel()[:8].tolist()
+    return np.asarray(image.transform(size[::-1], Image.Transform.PERSPECTIVE, way, method))
 
 
 def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -231,9 +231,9 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     """
     character, index = finder.find_character(shot.character, shot.point)
     background, background_index = finder.find(shot.background)
-    frame, size = character.filmed.at(index), background.clip.size
+    frame, size = character.filmed.at(index), background.clip.filmed.size
     layer = character.layer_as_filmed(index, frame)
-    motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
+    motion = target_from_source(frame.shape[:2], size) @ shot_motion(finder, shot, character, layer)
     if finder.network_only:
         behind = background.first.filmed.at(background_index)
         return render_by_networks(finder.model, frame, behind, motion, character.name)
@@ -242,7 +242,7 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
         return over(move(layer, motion, size), behind)
     moved, support = finder.textures(character).of(index).render(motion, size)
     picture = over(moved, behind)
-    if character.clip.size != size or not character.at_canvas_size:
+    if character.filmed.size != size or not character.at_canvas_size:
         return picture
     by_renderer = _draw_with_renderer(finder.model, frame, layer, behind, motion)
     return ((support * picture + by_renderer) / (support + 1)).round().astype(np.uint8)
@@ -251,12 +251,12 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
 def render_ensemble(finder: FrameFinder, ensemble: Ensemble) -> np.ndarray:
     """Render several characters over one background, uint8 [H, W, 3]."""
     background, index = finder.find(ensemble.background)
-    size, picture = background.clip.size, background.plate(index)
+    size, picture = background.clip.filmed.size, background.plate(index)
     for shot in ensemble.layers:
         character, at = finder.find_character(shot.character, shot.point)
         frame = character.filmed.at(at)
         layer = character.layer_as_filmed(at, frame)
-        motion = target_from_source(character.clip.size, size) @ shot_motion(finder, shot, character, layer)
+        motion = target_from_source(frame.shape[:2], size) @ shot_motion(finder, shot, character, layer)
         picture = _with_shadow(finder, character, at, frame, motion, picture)
         picture = over(_moved(finder, character, at, layer, motion, size), picture)
     return picture
@@ -499,9 +499,10 @@ def _estimate_example(finder: FrameFinder, shot: Shot, character: ClipLayers) ->
         raise ShotError(f"shot {shot.name!r}: the frames of motion_from belong to two clips")
     source, _ = finder.find_character(shot.motion_from[0], shot.motion_point)
     motions = source.align_motions([first, second])
-    start = centroid(source.layer(first, source.clip.at(first)))
-    character_from_source = target_from_source(source.clip.size, character.clip.size)
-    motion = character_from_source @ homogeneous(motions[0]) @ np.linalg.inv(character_from_source)
+    start = centroid(source.layer_as_filmed(first, source.filmed.at(first)))
+    as_first_sees_it = source.clip.between_as_filmed(motions[0], first, first, source.centres[first])
+    character_from_source = target_from_source(source.filmed.size, character.filmed.size)
+    motion = character_from_source @ as_first_sees_it @ np.linalg.inv(character_from_source)
     return _ExampleMotion(motion=motion, centre=character_from_source[:2, :2] @ start)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.motions.template import Template, frame_from_template
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, centroid
+from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, carry, centroid
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_by_networks
@@ -67,11 +67,13 @@ def play(
     """
     check_play(character, at=at, zoom=zoom, pose=pose, playing=playing, transparent=background is None)
     actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
-    start = actor.poses.centres[actor.home]
+    start, clip = actor.poses.centres[actor.home], character.clip
     if size is None:
-        size = character.clip.size if background is None else background.shape[:2]
-    template_from_home = np.diag([zoom, zoom, 1]) @ np.linalg.inv(frame_from_template(character.clip.size, start))
-    target_from_template = frame_from_template(size, start if at is None else at)
+        size = clip.filmed.size if background is None else background.shape[:2]
+    growth = zoom * clip.heights
+    template_from_home = np.diag([growth, growth, 1]) @ np.linalg.inv(frame_from_template(clip.size, start))
+    seen_at = carry(np.linalg.inv(clip.view.from_frame[actor.home]), start[None])[0]
+    target_from_template = frame_from_template(size, seen_at if at is None else at)
     motions = (
         target_from_template @ pose_now @ template_from_home @ actor.home_from_frame[index]
         for index, pose_now in zip(actor.order, template.poses())
@@ -161,7 +163,7 @@ class PoseStore:
         weakref.finalize(self, self._file.close)
         wanted, found = set(map(int, indices)), False
         character.prepare()
-        fine = character.at_canvas_size and not character.clip.sways and not character.network_only
+        fine = character.at_canvas_size and not character.clip.moves and not character.network_only
         textures = Textures(character) if fine else None
         for index, frame in _frames(character, wanted, progress):
             layer = character.layer(index, frame)

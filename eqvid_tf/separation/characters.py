@@ -123,7 +123,7 @@ class ClipCharacters:
 
     def all_cut_outs(self) -> Iterator[dict[int, np.ndarray]]:
         """`cut_outs` of every frame in turn."""
-        if not self.clip.sways:
+        if not self.clip.moves:
             for layers in self.layers.values():
                 layers.prepare()
         frames = zip(*(layers.filmed.native() for layers in self.layers.values()))
@@ -182,7 +182,7 @@ class ClipCharacters:
         Raises:
             NoSuchCharacter: there is none within a twentieth of the frame's height.
         """
-        height, width = self.clip.size
+        height, width = self.clip.filmed.size
         at = np.array([(point[1] + 1) * height, (point[0] + 1) * width]) / 2 - 0.5
         far = {}
         for number, layer in self.cut_outs(index).items():

@@ -21,11 +21,12 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     """Write the layers of a clip, at its own size, into a folder; docs/formats.md names the files.
 
     Masks, characters and motions are those of the frames as they were filmed. The background, where the camera sways,
-    is as the clip's reference frame shows it. Where the estimator is 'known' and the clip has no motions, there is no
+    is as the clip's reference frame shows it; where it travels it is all that the frames see. Where the estimator is 'known' and the clip has no motions, there is no
     motion.json. With `plates` the background alone as each frame sees it, and the camera's motion, are written, too.
     """
+    clip = characters.clip.filmed
     motions = _motions(characters)  # before any file: those that are given may be at fault
-    write_png(folder / "background.png", np.clip(characters.background, 0, 255).round().astype(np.uint8))
+    write_png(folder / "background.png", _background(characters))
     unseen = characters.unseen
     write_png(folder / "unseen.png", unseen)
     text = {"unseen": {"pixels": int(unseen.sum()), "share": float(unseen.mean())}}
@@ -38,15 +39,23 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
         together = np.sum(list(cut_outs.values()), 0)
         _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
     _write_shadows(characters, folder)
-    if plates:
+    if plates or characters.clip.camera.kind == "travels":
         _write_plates(characters, folder)
     for number, motion in motions.items():
-        _write_motion(folder / "characters" / str(number) / "motion.json", characters.clip, motion, seen[number])
+        _write_motion(folder / "characters" / str(number) / "motion.json", clip, motion, seen[number])
     if motions:
         shutil.copyfile(folder / "characters" / str(min(motions)) / "motion.json", folder / "motion.json")
     named = lambda number: {"number": number, "name": characters.names[number]}
-    listed = [{**named(number), **found.summary(characters.clip.size)} for number, found in seen.items()]
+    listed = [{**named(number), **found.summary(clip.size)} for number, found in seen.items()]
     (folder / "characters.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
+
+
+def _background(characters: ClipCharacters) -> np.ndarray:
+    """The background as a picture: RGB, and where the camera travels RGBA, transparent where no frame looks."""
+    picture, clip = np.clip(characters.background, 0, 255).round().astype(np.uint8), characters.clip
+    if clip.camera.kind != "travels":
+        return picture
+    return np.dstack([picture, 255 * clip.shown.astype(np.uint8)]) * clip.shown[..., None]
 
 
 def _write_shadows(characters: ClipCharacters, folder: Path) -> None:
@@ -62,7 +71,7 @@ def _write_plates(characters: ClipCharacters, folder: Path) -> None:
         write_png(folder / "plates" / f"{index:05d}.png", plate)
     clip = characters.clip
     motion = clip.motion_as_filmed(np.tile(np.eye(2, 3), (clip.count - 1, 1, 1)))
-    text = {"size": list(clip.size), "motion": motion.tolist()}
+    text = {"size": list(clip.filmed.size), "motion": motion.tolist()}
     (folder / "camera.json").write_text(json.dumps(text), encoding="utf-8")
 
 
@@ -71,7 +80,7 @@ def _motions(characters: ClipCharacters) -> dict[int, np.ndarray]:
     clip = characters.clip
     if not characters.first.model.T.learned and not clip.has_motion:
         return {}
-    return {number: clip.motion_as_filmed(layers.motion) for number, layers in characters.layers.items()}
+    return {number: layers.motion_as_filmed for number, layers in characters.layers.items()}
 
 
 def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: Sightings) -> None:

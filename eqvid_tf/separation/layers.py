@@ -17,7 +17,8 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.pixels.canvas import fit, unfit
+from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
+from eqvid_tf.pixels.coordinates import carry
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
 from eqvid_tf.progress import no_progress
@@ -55,8 +56,8 @@ class ClipLayers:
     the frame's own edges against the background, which is the median of the frames in which a place is visible. Memory
     is bounded: frames are read one at a time, and the background is made from a limited number of them.
 
-    Convention: `clip` is the stabilized clip: where the camera sways, frames, layers, background and motions are in the
-        coordinates of one of its frames (see `eqvid_tf.camera.stabilization`). `layer_as_filmed` and
+    Convention: `clip` is the stabilized clip: where the camera moves, frames, layers, background and motions are in the
+        coordinates of one view (see `eqvid_tf.camera.stabilization`). `layer_as_filmed` and
         `background_as_filmed` are in those of a frame as it was filmed.
 
     Args:
@@ -187,7 +188,7 @@ class ClipLayers:
     @property
     def at_canvas_size(self) -> bool:
         """Whether the networks see the clip pixel by pixel, and f's map can take a cut-out."""
-        return self.clip.size == self.canvas and self.model.f.takes_layer
+        return self.clip.size == self.canvas == self.filmed.size and self.model.f.takes_layer
 
     def prepare(self) -> None:
         """Run all stages before the cut-out. They show their own progress, so call it outside of a loop that does."""
@@ -202,7 +203,7 @@ class ClipLayers:
 
     def layer_as_filmed(self, index: int, frame: np.ndarray) -> np.ndarray:
         """As `layer`, of a frame as it was filmed and from that frame's own pixels."""
-        if not self.clip.sways:
+        if not self.clip.moves:
             return self.layer(index, frame)
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
@@ -269,6 +270,20 @@ class ClipLayers:
         motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name)
         return MotionEstimates(motion_from_canvas(motions, self.clip.size, self.canvas), confidences)
 
+    @cached_property
+    def centres(self) -> np.ndarray:
+        """The centroid of the character in each frame, by its coverage, in the clip's coordinates: [T, 2]."""
+        height, width = self.canvas
+        x, y = (np.arange(n) * 2 + 1 - n for n in (width, height))
+        mass = np.maximum(self.coverage.sum((1, 2)), 1e-6)
+        at = np.stack([self.coverage.sum(1) @ x / width, self.coverage.sum(2) @ y / height], -1) / mass[:, None]
+        return carry(np.linalg.inv(canvas_from_clip(self.clip.size, self.canvas)), at)
+
+    @property
+    def motion_as_filmed(self) -> np.ndarray:
+        """`motion` between the frames as they were filmed, [T - 1, 2, 3]."""
+        return self.clip.motion_as_filmed(self.motion, self.centres[:-1])
+
     def to_clip_size(self, picture: np.ndarray) -> np.ndarray:
         """Bring a picture from the canvas to the clip's own size."""
         return unfit(picture, self.clip.size, self.canvas)
@@ -293,7 +308,7 @@ class ClipLayers:
         if self.network_only:
             return extract_layer(frame, background, coverage)
         cell = max(1.0, self.clip.size[0] / self.canvas[0])
-        layer = cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.sways)
+        layer = cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.moves)
         if not self.casts_shadow:
             return layer
         dark = _shadow_at(frame, background, coverage, noise) > 0

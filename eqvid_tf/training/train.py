@@ -135,8 +135,10 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
     """Stabilize the clips, tell their characters apart, and make their first backgrounds and hints."""
     stable = [stabilize(clip) for clip in clips]
     for clip in stable:
-        if clip.sways:
-            log(f"{clip.name}: the camera sways by up to {clip.camera.pixels:.1f} pixels; that is taken out")
+        if clip.moves:
+            kind, view = clip.camera.kind, f"; the background is {clip.size[1]} x {clip.size[0]}"
+            travels = view if kind == "travels" else "; that is taken out"
+            log(f"{clip.name}: the camera {kind} by up to {clip.camera.pixels:.1f} pixels{travels}")
     solos = [_solos(clip, characters, log) for clip in stable]
     alone = [solo for group in solos for solo in group]
     frames = [clip.arrays(canvas) for clip in alone]
