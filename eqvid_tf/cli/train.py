@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, progress, quietly, say
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
 
 TEXT = "Train one model on all clips."
@@ -73,12 +73,15 @@ def run(args: argparse.Namespace) -> int:
     frames = args.frames or (before.frames if before else None)
     clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
     with quietly():
+        from eqvid_tf.camera.stabilization import stabilize
         from eqvid_tf.training.train import configure, device, train
+    clips = [stabilize(clip, progress) for clip in clips]
     config = (
         _resume_config(args, before, clips) if before else dataclasses.replace(configure(config, clips), frames=frames)
     )
     for clip in clips:
-        say(f"{clip.name}: {clip.count} frames of {clip.size[1]} x {clip.size[0]} at {clip.fps:g}/s")
+        height, width = clip.filmed.size
+        say(f"{clip.name}: {clip.count} frames of {width} x {height} at {clip.fps:g}/s")
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
     with bar(config.train) as progress_bar:
         metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[progress_bar])

@@ -33,6 +33,7 @@ from eqvid_tf.training.optimizer import Muon
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
 EXAMINED = 8  # frames of a clip of several characters that are looked at for how they are told apart
+MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
 Log = Callable[[str], None]
 
@@ -62,10 +63,21 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
         ClipError: the estimator is 'known' and a clip's motion is missing or wrong.
     """
     check_motion(config.model, clips)
-    size = config.train.image_size or min(LARGEST, *(min(clip.size) for clip in clips))
-    heights, widths = zip(*(canvas_for(clip.size, size) for clip in clips))
+    stable = [stabilize(clip) for clip in clips]
+    size = config.train.image_size or min(LARGEST, *(min(clip.filmed.size) for clip in stable))
+    heights, widths = zip(*(_canvas(clip, size) for clip in stable))
     model = dataclasses.replace(config.model, canvas=(max(heights), max(widths))).with_clips(range(len(clips)))
     return dataclasses.replace(config, model=model, clips=tuple(clip.name for clip in clips))
+
+
+def _canvas(clip: StabilizedClip, image_size: int) -> tuple[int, int]:
+    """The canvas (height, width) on which a frame's shorter side is `image_size`; less where a mosaic is too large."""
+    plain = canvas_for(clip.filmed.size, image_size)
+    if clip.camera.kind != "travels":
+        return plain
+    scale = image_size / min(clip.filmed.size) * clip.filmed.size[0] * clip.heights / clip.size[0]
+    scale *= min(1.0, (MOST_CANVAS * np.prod(plain) / (np.prod(clip.size) * scale**2)) ** 0.5)
+    return canvas_for(clip.size, round(min(clip.size) * scale))
 
 
 def check_motion(model: ModelConfig, clips: Sequence[Clip]) -> None:
