@@ -37,11 +37,13 @@ class Followed:
         poses: from the middle frame to each, a homography each.
         unlike: the share of each frame that differs from its key at its pose, [T] in [0, 1].
         residual: the mean squared residual at edges, as a share of their variance, [T].
+        projective: whether the poses are homographies that explain clearly more than similarities.
     """
 
     poses: list[Homography]
     unlike: np.ndarray
     residual: np.ndarray
+    projective: bool
 
     @property
     def lost(self) -> np.ndarray:
@@ -80,6 +82,7 @@ def _chain(frames: Sequence[np.ndarray], projective: bool, progress: Callable[..
         poses=[pose @ of_keys[key] for key, pose, _, _ in every],
         unlike=np.array([unlike for *_, unlike, _ in every]),
         residual=np.array([residual for *_, residual in every]),
+        projective=projective,
     )
 
 

@@ -43,6 +43,7 @@ SHORTEST = 8  # frames that it takes to say so
 SWAY = 0.0015  # of the longer side: a camera that moves by less stands still ...
 LEAST_SWAY, MOST_SWAY = 0.2, 1.0  # pixels between which that limit is held
 NEAR = 4  # times that limit: up to there, a pose that the votes leave open is believed
+PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
 VERSION = 3  # of what is measured; raised whenever the same clip would give another answer
@@ -128,6 +129,8 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
         camera = by_keys  # the keys have nothing in common: their median is plain, but they are not
     if camera.kind == "travels":
         return followed or _follow(clip, step, in_memory, progress)
+    if camera.kind == "sways" and camera.pixels > PERSPECTIVE * max(clip.size):
+        return _follow(clip, step, in_memory, progress, camera)
     return camera
 
 
@@ -136,10 +139,21 @@ def _is_sure_to_travel(followed: Camera, size: tuple[int, int]) -> bool:
     return followed.lost <= SELDOM and followed.pixels > TRAVEL * max(size)
 
 
-def _follow(clip: Clip, step: int, in_memory: list[np.ndarray] | None, progress: Callable[..., Any]) -> Camera:
-    """The camera of a clip, followed from frame to frame. Memory: a tenth of a megabyte a frame."""
+def _follow(
+    clip: Clip,
+    step: int,
+    in_memory: list[np.ndarray] | None,
+    progress: Callable[..., Any],
+    sway: Camera | None = None,
+) -> Camera:
+    """The camera of a clip, followed from frame to frame. Memory: a tenth of a megabyte a frame.
+
+    Where it was found to sway, that stays unless perspective explains clearly more.
+    """
     frames = in_memory or [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
     followed = follow(frames, progress)
+    if sway and not (followed.projective and not followed.lost.any()):
+        return sway
     poses = np.stack([pose.inverse().motion(clip.size) for pose in followed.poses])
     poses /= poses[:, 2:, 2:]
     good, every = np.flatnonzero(~followed.lost), np.arange(len(poses))
@@ -150,7 +164,8 @@ def _follow(clip: Clip, step: int, in_memory: list[np.ndarray] | None, progress:
     corners = poses @ CORNERS
     moved = (corners[:, :2] / corners[:, 2:] - CORNERS[:2]) * np.array([[clip.size[1]], [clip.size[0]]]) / 2
     pixels = float(np.hypot(*moved.swapaxes(0, 1)).max())
-    return Camera(kind="travels", poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
+    kind = "sways" if sway else "travels"
+    return Camera(kind=kind, poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
 
 
 def _key_indices(count: int) -> list[int]:

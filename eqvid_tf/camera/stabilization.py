@@ -372,9 +372,9 @@ def _steadiness(views: np.ndarray, valid: np.ndarray) -> np.ndarray:
 def partly_unseen(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The rim of the reference's view that not every frame saw: all outside of the largest box that all did.
 
-    Shapes: poses [T, 2, 3] -> bool [H, W] of `size`.
+    Shapes: poses [T, 2, 3] or [T, 3, 3] -> bool [H, W] of `size`.
     """
-    x, y = (poses @ np.array([[-1, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])).swapaxes(0, 1)  # each [T, corners]
+    x, y = np.moveaxis(carry(poses, CORNERS[:2].T), -1, 0)  # each [T, corners]
     columns, rows = ((np.arange(n) + 0.5) * 2 / n - 1 for n in size[::-1])
     seen_rows, seen_columns = (
         (at > near.max() + 2 / len(at)) & (at < far.min() - 2 / len(at))  # a pixel less, against rounding

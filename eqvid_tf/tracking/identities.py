@@ -26,6 +26,7 @@ SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
 FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
 TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
 BESIDE = 2.8  # sums of the radii: how far apart the middles of one body's parts may be
+BREAKING = 5  # frames, at most, in which one that breaks into parts is told twice
 CLEARLY_SEEN = 0.4  # share of a template from which its place says how a character moves
 
 
@@ -320,7 +321,8 @@ def _group(characters: Sequence[Character]) -> list[list[Character]]:
     group = list(range(len(characters)))
     for i, a in enumerate(characters):
         for j, b in enumerate(characters):
-            if a.mass > b.mass and group[i] != group[j] and _one_body(a, b):
+            joined = (a.mass > b.mass and _one_body(a, b)) or _goes_on_as(a, b)
+            if group[i] != group[j] and joined:
                 group = [group[i] if k == group[j] else k for k in group]
     return [[characters[k] for k, own in enumerate(group) if own == g] for g in dict.fromkeys(group)]
 
@@ -337,6 +339,15 @@ def _one_body(a: Character, b: Character) -> bool:
     travel = max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max())
     change = np.percentile(np.abs(between - np.median(between, axis=0)).max(1), 90)
     return bool(change < TOGETHER * travel)
+
+
+def _goes_on_as(a: Character, b: Character) -> bool:
+    """Whether one breaks into parts at its end, of which another is the part that lasts."""
+    both = sorted(set(a.parts) & set(b.parts))
+    if not 0 < len(both) <= BREAKING or not max(a.parts) < max(b.parts) or not min(a.parts) < min(b.parts):
+        return False
+    far = [np.hypot(*(a.parts[k].centre - b.parts[k].centre)) for k in both]
+    return bool(max(far) < a.radius + b.radius and abs(np.log(a.radius / b.radius)) < np.log(2))
 
 
 def _shifted(shift: np.ndarray) -> np.ndarray:
