@@ -10,11 +10,12 @@ from PIL import Image
 
 from eqvid_tf import cli
 from eqvid_tf.camera import measure, stabilization
-from eqvid_tf.camera.registration import Pose, Reference
+from eqvid_tf.camera.registration import Homography, KeyFrame, Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation.scorecard import psnr, score_scene
-from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.coordinates import carry, homogeneous
+from eqvid_tf.pixels.resampling import move
 from eqvid_tf.rendering.shots import render_shots
 from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
@@ -202,16 +203,46 @@ def panned(place, step, count=16):
     return folder(place, [wide[:, step * k : step * k + 64] for k in range(count)])
 
 
-@pytest.mark.parametrize("step", [1, 6])
-def test_a_camera_that_travels_is_refused_in_one_line(step, tmp_path, capsys):
-    place = panned(tmp_path / "pan", step)
-    with pytest.raises(measure.CameraTravels, match="camera travels|no one background"):
-        stabilization.stabilize(open_clip(place, cache=tmp_path / "cache"))
+@pytest.mark.parametrize("projective", [False, True])
+def test_a_key_frame_finds_the_pose_of_another(projective):
+    wide, middle = draw_background(3, (192, 192), "pebbles"), np.diag([1.5, 1.5, 1.0])
+    grey = lambda matrix: move(wide, matrix @ middle, (128, 128)).mean(-1)
+    bent = np.array([[1, 0, 0], [0, 1, 0], [0.03, 0.02, 1]]) if projective else np.eye(3)
+    true = homogeneous(Pose(1.05 + 0.03j, 0.06 - 0.04j).motion((128, 128))) @ bent
+    pose, unlike, residual = KeyFrame(grey(np.eye(3)), projective).register(grey(true), [Homography(np.eye(3))])
+    corners = 0.6 * BOX[:2].T
+    assert np.abs(carry(pose.motion((128, 128)), corners) - carry(true, corners)).max() * 64 < 0.1
+    assert unlike < 0.4 and residual < 0.3
+
+
+def test_a_camera_that_travels_is_followed_and_its_background_is_one_picture(tmp_path):
+    clip = open_clip(panned(tmp_path / "pan", 6), cache=None)
+    stable = stabilization.stabilize(clip)
+    shift = (stable.camera.poses[:, 0, 2] - stable.camera.poses[0, 0, 2]) * 32
+    assert stable.camera.kind == "travels" and stable.moves
+    np.testing.assert_allclose(shift, 6 * np.arange(16), atol=0.1)
+    assert stable.size == (64, 154) and stable.shown.mean() > 0.98
+    wide = draw_background(3, (64, 64 + 6 * 16), "pebbles")[:, :154]
+    for index in (0, 8, 15):  # what a frame does not see is what others saw, and it sees the same again
+        assert psnr(stable.at(index), wide) > 30
+        assert psnr(stable.as_filmed(stable.at(index), index), clip.at(index)) > 30
+    camera = stable.motion_as_filmed(np.tile(EYE, (15, 1, 1)))
+    np.testing.assert_allclose(camera[:, :, 2] * 32, np.tile([-6.0, 0], (15, 1)), atol=0.1)
+
+
+def test_what_a_mosaic_does_not_hold_is_to_be_cut_where_it_says(tmp_path, capsys):
+    place = panned(tmp_path / "pan", 24)
     command = f"train {place} --output {tmp_path}/run --steps 1 --cache {tmp_path}/cache"
     assert cli.main(command.split()) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert len(lines) == 1 and "--frames A:B" in lines[0]
+    assert len(lines) == 1 and "--frames 0:14, --frames 14:16" in lines[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_frames_of_other_places_have_no_one_background(tmp_path):
+    places = [draw_background(k, (64, 64), name) for k, name in enumerate(("bricks", "pebbles", "city", "hills") * 3)]
+    with pytest.raises(measure.CameraTravels, match="no one background.*--frames A:B"):
+        stabilization.stabilize(open_clip(folder(tmp_path / "clip", places), cache=None))
 
 
 @pytest.fixture(scope="module")

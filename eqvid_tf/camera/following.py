@@ -1,8 +1,8 @@
 """A camera that travels, followed: each frame registered on a key frame near by, and the key frames on each other.
 
-From the middle of the clip outwards a frame is registered on the last key, from where the camera would be if it went on
-as before; where it shares too little with that key it becomes the next one. Keys that see the same place again tie the
-chain together (a pose graph), so that its errors do not add up.
+From the middle of the clip outwards a frame is registered on one a few frames before, from where the camera would be if
+it went on as before. From there it is registered once more, on a key frame that is as far away as shares enough with it,
+so that hardly any errors add up; and keys that see the same place again tie their chain together (a pose graph).
 
 A pose is a similarity (pan, zoom, roll); a homography where that explains clearly more of the background, as where the
 lens is wide.
@@ -22,10 +22,12 @@ from eqvid_tf.camera.registration import Homography, KeyFrame, square_coordinate
 from eqvid_tf.progress import no_progress
 
 SHARED = 0.7  # of a frame that its key must show, else it becomes a key itself
+WORN, LEAST_STRIDE = 0.5, 4  # residual of a frame that is a key in the chain, so many frames or more from its own
 TIED = 0.4  # of a key that another must show for the two to be registered on each other
 MOST_TIES = 6  # of a key to others
-CLEARLY_BETTER = 0.9  # of the residual of similarities: homographies that leave less are taken
-ASTRAY = 0.85  # of the frame that may differ at a pose; where more does, it shows another place
+COMPARED = 0.5  # of the middle frame that another must show, to say whether perspective explains more
+CLEARLY_BETTER = 0.95  # of the residual of similarities: homographies that leave less are taken
+ASTRAY = 0.6  # of the frame that may differ from its neighbours' key; where more does, it shows another place
 IDENTITY = Homography(np.eye(3))
 
 
@@ -35,55 +37,64 @@ class Followed:
 
     Attributes:
         poses: from the middle frame to each, a homography each.
-        unlike: the share of each frame that differs from its key at its pose, [T] in [0, 1].
-        residual: the mean squared residual at edges, as a share of their variance, [T].
+        lost: the frames that show another place than those before them, bool [T].
         projective: whether the poses are homographies that explain clearly more than similarities.
     """
 
     poses: list[Homography]
-    unlike: np.ndarray
-    residual: np.ndarray
+    lost: np.ndarray
     projective: bool
-
-    @property
-    def lost(self) -> np.ndarray:
-        """The frames that show another place than their key, bool [T]."""
-        return self.unlike > ASTRAY
 
 
 def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progress) -> Followed:
     """Follow the camera over frames of grey levels [h, w], all of one shape."""
-    similar = _chain(frames, False, progress)
-    projective = _chain(frames, True, progress)
-    better = projective.residual.mean() < CLEARLY_BETTER * similar.residual.mean()
-    return projective if better and projective.unlike.mean() < similar.unlike.mean() else similar
+    similar, projective = (_follow(frames, kind, progress) for kind in (False, True))
+    better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
+    return projective if better and not projective.lost.sum() > similar.lost.sum() else similar
 
 
-def _chain(frames: Sequence[np.ndarray], projective: bool, progress: Callable[..., Any]) -> Followed:
-    """Register each frame on the key before it, and the keys on each other."""
+def _mean_residual(frames: Sequence[np.ndarray], poses: list[Homography]) -> float:
+    """How little the middle frame explains those that show the same place, at their poses: in [0, 1]."""
+    middle = KeyFrame(frames[len(frames) // 2], True)
+    near = [k for k, pose in enumerate(poses) if _share(pose, frames[0].shape) > COMPARED]
+    return float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
+
+
+def _follow(frames: Sequence[np.ndarray], projective: bool, progress: Callable[..., Any]) -> Followed:
+    """Chain the frames, and register each on a key that is far away."""
     count, middle = len(frames), len(frames) // 2
+    chained, lost = _chain(frames, projective, progress)
     keys = {middle: KeyFrame(frames[middle], projective)}
-    found = {middle: (middle, IDENTITY, 0.0, 0.0)}  # of each frame: its key, its pose from there, unlike, residual
+    found = {middle: (middle, IDENTITY)}  # of each frame: its key, and its pose from there
+    for outwards in (range(middle + 1, count), range(middle - 1, -1, -1)):
+        key = middle
+        for index in outwards:
+            start = chained[index] @ chained[key].inverse()
+            found[index] = (key, keys[key].refine(frames[index], start))
+            if _share(found[index][1], frames[0].shape) < SHARED:
+                key, keys[index] = index, KeyFrame(frames[index], projective)
+    of_keys = _tied(keys, {k: found[k] for k in keys}, frames)
+    poses = [found[k][1] @ of_keys[found[k][0]] for k in range(count)]
+    return Followed(poses=poses, lost=lost, projective=projective)
+
+
+def _chain(
+    frames: Sequence[np.ndarray], projective: bool, progress: Callable[..., Any]
+) -> tuple[list[Homography], np.ndarray]:
+    """Poses from the middle frame, registered each on a frame not far before it; and which show another place."""
+    count, middle = len(frames), len(frames) // 2
+    poses, lost = {middle: IDENTITY}, np.zeros(count, bool)
     outwards = [*range(middle + 1, count), *range(middle - 1, -1, -1)]
-    key, pose, before = middle, IDENTITY, IDENTITY
     for index in progress(outwards, "following the camera", count - 1):
-        if index == middle - 1:
-            key, pose, before = middle, IDENTITY, IDENTITY
-        step = pose @ before.inverse()
-        start, before = step @ pose, pose
-        pose, unlike, residual = keys[key].register(frames[index], [start, before])
-        found[index] = (key, pose, unlike, residual)
-        if _share(pose, frames[0].shape) < SHARED:
-            keys[index] = KeyFrame(frames[index], projective)
-            before, key, pose = before @ pose.inverse(), index, IDENTITY
-    of_keys = _tied(keys, {k: found[k][:2] for k in keys}, frames)
-    every = [found[k] for k in range(count)]
-    return Followed(
-        poses=[pose @ of_keys[key] for key, pose, _, _ in every],
-        unlike=np.array([unlike for *_, unlike, _ in every]),
-        residual=np.array([residual for *_, residual in every]),
-        projective=projective,
-    )
+        if abs(index - middle) == 1:
+            key, there, pose, before = middle, KeyFrame(frames[middle], projective), IDENTITY, IDENTITY
+        start, before = pose @ before.inverse() @ pose, pose
+        pose, unlike, residual = there.register(frames[index], [start, before])
+        poses[index], lost[index] = pose @ poses[key], unlike > ASTRAY
+        worn = residual > WORN and abs(index - key) >= LEAST_STRIDE
+        if worn or _share(pose, frames[0].shape) < SHARED:
+            before, key, there, pose = before @ pose.inverse(), index, KeyFrame(frames[index], projective), IDENTITY
+    return [poses[k] for k in range(count)], lost
 
 
 def _share(pose: Homography, shape: tuple[int, ...]) -> float:
@@ -112,8 +123,8 @@ def _tied(
         for k in sorted((k for k in others if shares[k] > TIED), key=lambda k: -shares[k])[:MOST_TIES]:
             done.add(frozenset((k, key)))
             start = poses[k] @ poses[key].inverse()
-            pose, unlike, _ = there.register(frames[k], [start])
-            if unlike < ASTRAY and _share(pose @ start.inverse(), frames[0].shape) > SHARED:
+            pose = there.refine(frames[k], start)
+            if _share(pose @ start.inverse(), frames[0].shape) > SHARED:
                 edges.append((key, k, pose.matrix))
     return _solve(list(poses), edges) if len(edges) >= len(keys) else poses
 

@@ -28,7 +28,6 @@ COARSEST = 48  # pixels: the shorter side is halved while it is longer than twic
 FEWEST_POINTS = 8  # that a tile must have for its residual to mean something
 ENOUGH = 0.01  # pixels: after a smaller step the search ends
 COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
-CLOSE = 1.0  # pixels: the same for a frame whose pose is foretold from those before
 NEARBY = 0.5  # pixels: where the first step is longer, the search begins again at the coarsest level
 MOST_ZOOM = 2.0  # a search that zooms by more has lost its way
 LEAST_NOISE = 0.5  # grey levels: that of rounding
@@ -38,6 +37,7 @@ DISTINCT = 0.75  # a match counts where it is nearer than this share of the seco
 NEAR_MATCH = 1.5  # pixels from where a pose carries a feature up to which its match agrees with the pose
 FEWEST_MATCHES = 12  # that agree; by chance fewer do
 EVERY = 4  # pixels: the step at which all of a frame is compared, its plain places too
+LIKE = 0.6  # of a frame that differs where a search ends near its start: with less it is not looked for elsewhere
 UNLIKE = 6.0  # grey levels of difference at which a place counts half as another
 MATCHING = 8.0  # grey levels of noise, by which the candidates of the coarsest level are compared
 
@@ -275,6 +275,7 @@ class KeyFrame:
         picture = np.asarray(picture, np.float32)
         kind, ones = _ProjectiveLevel if projective else _SimilarLevel, np.ones(picture.shape, np.float32)
         pictures, self._reference = _pyramid(picture), Reference(picture)
+        self._coarsest = pictures[-1]
         self._levels = [
             kind(part, share, MOST_POINTS >> k) for k, (part, share) in enumerate(zip(pictures, _pyramid(ones)))
         ]
@@ -289,17 +290,28 @@ class KeyFrame:
         smooth, finest = _blur(pictures[0]), self._levels[0]
         if len(finest.points) < FEWEST_POINTS:
             return starts[0], 0.0, 1.0
-        first = finest.step(smooth, starts[0], finest.residual(smooth, starts[0]).values)
-        if first.pixels <= CLOSE:
-            pose = finest.search(smooth, first.pose, STEPS)
-        else:
-            found = [self._coarse_to_fine(pictures, smooth, start) for start in starts]
-            pose = min(found, key=lambda each: finest.mismatch(smooth, each))
-        if finest.misfit(smooth, pose) > SAME_PLACE and first.pixels > CLOSE:
-            start = Homography.of(self._reference.register(frame, [STILL]).pose)
-            other = finest.search(smooth, start, STEPS)
-            pose = min(pose, other, key=lambda each: finest.mismatch(smooth, each))
-        return pose, self._reference.unlike(smooth, pose), finest.misfit(smooth, pose)
+        near = finest.search(smooth, starts[0], STEPS)
+        if (misfit := finest.misfit(smooth, near)) < SAME_PLACE:
+            return near, self._reference.unlike(smooth, near), misfit
+        shifted = Homography.of(Pose(shift=_correlation_shift(self._coarsest, pictures[-1])))
+        found = [near, *(self._coarse_to_fine(pictures, smooth, start) for start in (*starts, shifted))]
+        best = min(found, key=lambda each: finest.mismatch(smooth, each))
+        if self._reference.unlike(smooth, best) > LIKE:
+            by_features = Homography.of(self._reference.register(frame, [STILL]).pose)
+            found = [best, finest.search(smooth, by_features, STEPS)]
+            best = min(found, key=lambda each: finest.mismatch(smooth, each))
+        return best, self._reference.unlike(smooth, best), finest.misfit(smooth, best)
+
+    def refine(self, frame: np.ndarray, start: Homography) -> Homography:
+        """The pose of a frame [h, w] near a start; the start itself where a search leads to nothing better."""
+        smooth, finest = _blur(np.asarray(frame, np.float32)), self._levels[0]
+        if len(finest.points) < FEWEST_POINTS:
+            return start
+        return min(start, finest.search(smooth, start, STEPS), key=lambda each: finest.mismatch(smooth, each))
+
+    def misfit(self, frame: np.ndarray, pose: Homography) -> float:
+        """The mean residual of a frame at a pose, see `Registration`."""
+        return self._levels[0].misfit(_blur(np.asarray(frame, np.float32)), pose)
 
     def _coarse_to_fine(self, pictures: list[np.ndarray], smooth: np.ndarray, start: Homography) -> Homography:
         for level, picture in reversed(list(zip(self._levels[1:], pictures[1:]))):

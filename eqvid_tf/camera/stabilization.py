@@ -25,6 +25,7 @@ MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd num
 FEWEST_MOSAIC_VIEWS, MOST_MOSAIC_VIEWS = 15, 61  # the same of a mosaic, of which each place is seen by some alone
 MOSAIC_MEMORY = 384 << 20  # bytes of the frames that a mosaic is made from
 MOSAIC = 6.0  # frame areas that a mosaic may have
+SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CHANGE = 8.0  # grey levels: a value that changes by as much to the next frame counts a quarter
 REFINEMENTS = 4  # of a mosaic
@@ -109,8 +110,8 @@ class View:
             return View(size=size, from_frame=poses)
         to_pixels = np.linalg.inv(frame_from_pixels(size))
         corners = carry(to_pixels, _corners(poses))
-        left, top = np.floor(corners.min(0))
-        right, bottom = np.ceil(corners.max(0))
+        left, top = np.floor(corners.min(0) + SLIVER)
+        right, bottom = np.ceil(corners.max(0) - SLIVER)
         height, width = bottom - top, right - left
         finest = max(1.0, np.quantile(_magnification(poses, size) ** -1, FINEST))
         scale = min(finest, (MOSAIC * size[0] * size[1] / (height * width)) ** 0.5)

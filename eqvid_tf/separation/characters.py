@@ -17,7 +17,7 @@ from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
-from eqvid_tf.separation.solo import SoloClip, TrackedClip, track
+from eqvid_tf.separation.solo import SoloClip, track
 
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
@@ -143,37 +143,39 @@ class ClipCharacters:
     def plate(self, index: int) -> np.ndarray:
         """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
 
-        Where masks mean nothing, as the model never saw the background, or frames may not be used, it is the
-        background of all frames.
+        Where the camera travels it is the frame but for what a character hides, as a mosaic is less sharp. Where masks
+        mean nothing, as the model never saw the background, or frames may not be used, it is the background of all.
         """
-        if self._tracked is None:
+        if not self._uses_frames:
             return self._empty(index)
         return self._plate(index, self.clip.filmed.at(index), self.cut_outs(index))
 
     def all_plates(self) -> Iterator[np.ndarray]:
         """`plate` of every frame in turn."""
-        if self._tracked is None:
+        if not self._uses_frames:
             yield from map(self._empty, range(self.clip.count))
             return
         for index, (frame, cut_outs) in enumerate(zip(self.clip.filmed.native(), self.all_cut_outs())):
             yield self._plate(index, frame, cut_outs)
 
     @property
-    def _tracked(self) -> TrackedClip | None:
-        """What tells restless parts from characters, for plates to keep them; None where nothing does."""
-        solo, trusted = self.first.clip, self.first.background_stored and not self.first.network_only
-        return solo.tracked if trusted and isinstance(solo, SoloClip) else None
+    def _uses_frames(self) -> bool:
+        """Whether plates take anything from their frames."""
+        trusted = self.first.background_stored and not self.first.network_only
+        return trusted and (self.clip.camera.kind == "travels" or isinstance(self.first.clip, SoloClip))
 
     def _empty(self, index: int) -> np.ndarray:
         """The background of all frames as a frame as filmed sees it, uint8 [H, W, 3]."""
         return np.clip(self.first.background_as_filmed(index), 0, 255).round().astype(np.uint8)
 
     def _plate(self, index: int, frame: np.ndarray, cut_outs: dict[int, np.ndarray]) -> np.ndarray:
-        assert self._tracked is not None
-        restless = self._tracked.restless(index)
-        restless = self.clip.as_filmed(restless.astype(np.float32), index) > 0.5
         removed = [*cut_outs.values(), *self.shadows(index, cut_outs)]
         shown = uncover(frame, removed, self.first.background_as_filmed(index))
+        if self.clip.camera.kind == "travels":
+            return shown
+        assert isinstance(self.first.clip, SoloClip)
+        restless = self.first.clip.tracked.restless(index)
+        restless = self.clip.as_filmed(restless.astype(np.float32), index) > 0.5
         return np.where(restless[..., None], shown, self._empty(index))
 
     def at_point(self, index: int, point: Sequence[float]) -> int:
