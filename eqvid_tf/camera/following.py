@@ -1,8 +1,8 @@
 """A camera that travels, followed: each frame registered on a key frame near by, and the key frames on each other.
 
 From the middle of the clip outwards a frame is registered on one a few frames before, from where the camera would be if
-it went on as before. From there it is registered once more, on a key frame that is as far away as shares enough with it,
-so that hardly any errors add up; and keys that see the same place again tie their chain together (a pose graph).
+it went on as before. From there it is registered once more, on a key frame as far away as shares enough with it, so
+that hardly any errors add up; and keys that see the same place again tie their chain together (a pose graph).
 
 A pose is a similarity (pan, zoom, roll); a homography where that explains clearly more of the background, as where the
 lens is wide.

@@ -140,11 +140,7 @@ def _is_sure_to_travel(followed: Camera, size: tuple[int, int]) -> bool:
 
 
 def _follow(
-    clip: Clip,
-    step: int,
-    in_memory: list[np.ndarray] | None,
-    progress: Callable[..., Any],
-    sway: Camera | None = None,
+    clip: Clip, step: int, in_memory: list[np.ndarray] | None, progress: Callable[..., Any], sway: Camera | None = None
 ) -> Camera:
     """The camera of a clip, followed from frame to frame. Memory: a tenth of a megabyte a frame.
 

@@ -28,6 +28,7 @@ COARSEST = 48  # pixels: the shorter side is halved while it is longer than twic
 FEWEST_POINTS = 8  # that a tile must have for its residual to mean something
 ENOUGH = 0.01  # pixels: after a smaller step the search ends
 COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
+KEY_STEPS = 30  # the same where perspective is looked for, too
 NEARBY = 0.5  # pixels: where the first step is longer, the search begins again at the coarsest level
 MOST_ZOOM = 2.0  # a search that zooms by more has lost its way
 LEAST_NOISE = 0.5  # grey levels: that of rounding
@@ -290,7 +291,7 @@ class KeyFrame:
         smooth, finest = _blur(pictures[0]), self._levels[0]
         if len(finest.points) < FEWEST_POINTS:
             return starts[0], 0.0, 1.0
-        near = finest.search(smooth, starts[0], STEPS)
+        near = finest.search(smooth, starts[0], KEY_STEPS)
         if (misfit := finest.misfit(smooth, near)) < SAME_PLACE:
             return near, self._reference.unlike(smooth, near), misfit
         shifted = Homography.of(Pose(shift=_correlation_shift(self._coarsest, pictures[-1])))
@@ -298,7 +299,7 @@ class KeyFrame:
         best = min(found, key=lambda each: finest.mismatch(smooth, each))
         if self._reference.unlike(smooth, best) > LIKE:
             by_features = Homography.of(self._reference.register(frame, [STILL]).pose)
-            found = [best, finest.search(smooth, by_features, STEPS)]
+            found = [best, finest.search(smooth, by_features, KEY_STEPS)]
             best = min(found, key=lambda each: finest.mismatch(smooth, each))
         return best, self._reference.unlike(smooth, best), finest.misfit(smooth, best)
 
@@ -307,7 +308,7 @@ class KeyFrame:
         smooth, finest = _blur(np.asarray(frame, np.float32)), self._levels[0]
         if len(finest.points) < FEWEST_POINTS:
             return start
-        return min(start, finest.search(smooth, start, STEPS), key=lambda each: finest.mismatch(smooth, each))
+        return min(start, finest.search(smooth, start, KEY_STEPS), key=lambda each: finest.mismatch(smooth, each))
 
     def misfit(self, frame: np.ndarray, pose: Homography) -> float:
         """The mean residual of a frame at a pose, see `Registration`."""
@@ -315,8 +316,8 @@ class KeyFrame:
 
     def _coarse_to_fine(self, pictures: list[np.ndarray], smooth: np.ndarray, start: Homography) -> Homography:
         for level, picture in reversed(list(zip(self._levels[1:], pictures[1:]))):
-            start = level.search(_blur(picture), start, STEPS)
-        return self._levels[0].search(smooth, start, STEPS)
+            start = level.search(_blur(picture), start, KEY_STEPS)
+        return self._levels[0].search(smooth, start, KEY_STEPS)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -331,13 +332,15 @@ class _Residual:
 class _Step:
     """A step of Gauss-Newton: the pose after it, the residual to take weights from next, and its length in pixels."""
 
-    pose: Pose
+    pose: Any
     residual: np.ndarray
     pixels: float
 
 
 class _Level:
     """The reference at one size: points on its edges, the values there, and how they change as the pose does.
+
+    A pose is a `Pose`, or of levels that say so a `Homography`.
 
     Columns of `slopes` [N, 6]: of the exposure gain and offset, then the pose: scale (real, imaginary), shift (x, y).
     """
@@ -365,7 +368,7 @@ class _Level:
         pixels = (abs(scale) * np.abs(self.points).max(initial=1) + abs(shift)) / self.pixel
         return pose @ Pose(1 + scale, shift).inverse(), pixels
 
-    def residual(self, smooth: np.ndarray, pose: Pose | Homography) -> _Residual:
+    def residual(self, smooth: np.ndarray, pose: Any) -> _Residual:
         """The residual of a frame at a pose."""
         value, within = read_at(smooth, pose.apply(self.points))
         difference, weight = value - self.values, self.weight * within
@@ -375,7 +378,7 @@ class _Level:
             left = difference - exposure @ least_squares(exposure, difference, counts)
         return _Residual(left, weight)
 
-    def step(self, smooth: np.ndarray, pose: Pose, residual: np.ndarray) -> _Step:
+    def step(self, smooth: np.ndarray, pose: Any, residual: np.ndarray) -> _Step:
         """One step of Gauss-Newton from a pose, weighted by the residual of the step before."""
         value, within = read_at(smooth, pose.apply(self.points))
         difference = value - self.values
@@ -384,7 +387,7 @@ class _Level:
         pose, pixels = self._moved(pose, found[2:])
         return _Step(pose, difference - self.slopes[:, :2] @ found[:2], pixels)
 
-    def search(self, smooth: np.ndarray, pose: Pose, steps: int) -> Pose:
+    def search(self, smooth: np.ndarray, pose: Any, steps: int) -> Any:
         """The pose after some steps, as many as it takes."""
         residual = self.residual(smooth, pose).values
         for _ in range(steps):
@@ -394,18 +397,18 @@ class _Level:
                 break
         return pose
 
-    def mismatch(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
+    def mismatch(self, smooth: np.ndarray, pose: Any) -> float:
         """The share of the points' weight that does not fit at a pose, in [0, 1]."""
         residual = self.residual(smooth, pose)
         fits = (residual.weight * _geman_mcclure(residual.values, MATCHING)).sum()
         return 1 - float(fits / max(self.weight.sum(), 1e-6))
 
-    def misfit(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
+    def misfit(self, smooth: np.ndarray, pose: Any) -> float:
         """The mean residual of the tiles that have edges, at a pose."""
         residual = self.tile_residuals(smooth, pose)
         return float(residual[~np.isnan(residual)].mean()) if not np.isnan(residual).all() else 1.0
 
-    def tile_residuals(self, smooth: np.ndarray, pose: Pose | Homography) -> np.ndarray:
+    def tile_residuals(self, smooth: np.ndarray, pose: Any) -> np.ndarray:
         """For each tile, the squared residual at a pose over the variance of the reference; see `Registration`."""
         residual, count = self.residual(smooth, pose), TILES[0] * TILES[1]
         total = lambda values: np.bincount(self.tile, residual.weight * values, count)
@@ -419,7 +422,7 @@ class _Level:
 class _SimilarLevel(_Level):
     """A level whose poses are similarities, written as homographies."""
 
-    def _moved(self, pose: Homography, step: np.ndarray) -> tuple[Homography, float]:
+    def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
         change, pixels = super()._moved(STILL, step)
         return pose @ Homography.of(change), pixels
 
@@ -432,7 +435,7 @@ class _ProjectiveLevel(_Level):
         away = -(right * x + down * y)
         return [right * x, right * y, right, down * x, down * y, down, away * x, away * y]
 
-    def _moved(self, pose: Homography, step: np.ndarray) -> tuple[Homography, float]:
+    def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
         change = Homography(_unit(np.eye(3) + np.append(step, 0).reshape(3, 3)))
         pixels = np.abs(change.apply(self.points) - self.points).max(initial=0) / self.pixel
         return pose @ change.inverse(), float(pixels)

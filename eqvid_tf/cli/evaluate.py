@@ -12,7 +12,8 @@ from eqvid_tf.model_folder import find_model_folder
 
 TEXT = (
     "Measure a model beside the scissors on scenes with ground truth; those with a truth for each character "
-    "(characters/N/) beside scissors that track."
+    "(characters/N/) beside scissors that track, those with a truth for a moving camera (camera.json, plates/) beside "
+    "scissors on stabilized frames."
 )
 EXAMPLE = "eqvid evaluate runs/walk scenes/one scenes/two --json figures.json"
 

@@ -75,16 +75,18 @@ def run(args: argparse.Namespace) -> int:
     with quietly():
         from eqvid_tf.camera.stabilization import stabilize
         from eqvid_tf.training.train import configure, device, train
-    clips = [stabilize(clip, progress) for clip in clips]
+    stable = [stabilize(clip, progress) for clip in clips]
     config = (
-        _resume_config(args, before, clips) if before else dataclasses.replace(configure(config, clips), frames=frames)
+        _resume_config(args, before, stable)
+        if before
+        else dataclasses.replace(configure(config, stable), frames=frames)
     )
-    for clip in clips:
+    for clip in stable:
         height, width = clip.filmed.size
         say(f"{clip.name}: {clip.count} frames of {width} x {height} at {clip.fps:g}/s")
     say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
     with bar(config.train) as progress_bar:
-        metrics = train(config, clips, args.output, resume=args.resume, log=say, callbacks=[progress_bar])
+        metrics = train(config, stable, args.output, resume=args.resume, log=say, callbacks=[progress_bar])
     print(summary(args.output, metrics))
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from eqvid_tf.camera.measure import Camera, camera_of, measure
-from eqvid_tf.camera.stabilization import StabilizedClip, View, partly_unseen, travel_reason
+from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.morphology import dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
@@ -154,7 +154,7 @@ def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[...,
 def _view(camera: Camera, size: tuple[int, int]) -> Box:
     """What the small frames show of the view: (left, top, right, bottom) in pixels."""
     if camera.kind == "travels":
-        size = View.of(camera, size).size
+        size = StableView.of(camera, size).size
     if camera.kind != "sways":
         return 0, 0, size[1], size[0]
     visible = ~partly_unseen(camera.poses, size)

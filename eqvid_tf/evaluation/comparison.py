@@ -12,8 +12,9 @@ from PIL import Image
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
-from eqvid_tf.evaluation import baseline, scorecard, set_scorecard
+from eqvid_tf.evaluation import baseline, moving_scorecard, scorecard, set_scorecard
 from eqvid_tf.evaluation.scorecard import Scorecard
+from eqvid_tf.evaluation.stabilized_baseline import write_stabilized_predictions
 from eqvid_tf.evaluation.tracked_baseline import write_tracked_predictions
 from eqvid_tf.pixels.sheets import contact_sheet, error_map
 from eqvid_tf.progress import no_progress
@@ -44,6 +45,11 @@ class _Kind:
 ONE = _Kind(score=scorecard.score, write_baseline=baseline.write_predictions, shots=scorecard.SHOTS)
 SET = _Kind(score=set_scorecard.score_sets, write_baseline=write_tracked_predictions, shots=set_scorecard.SHOTS)
 
+MOVING = _Kind(
+    score=moving_scorecard.score_moving, write_baseline=write_stabilized_predictions, shots=moving_scorecard.SHOTS
+)
+KINDS = {"one for all together": ONE, "a truth for each character": SET, "a truth for its moving camera": MOVING}
+
 
 def evaluate(
     model: EquivariantVideoModel,
@@ -58,7 +64,8 @@ def evaluate(
     """Score the model and the scissors on scenes, and draw a contact sheet.
 
     Scenes with a truth for each character have figures of their own, and scissors that track
-    (`eqvid_tf.evaluation.set_scorecard`, `eqvid_tf.evaluation.tracked_baseline`).
+    (`eqvid_tf.evaluation.set_scorecard`, `eqvid_tf.evaluation.tracked_baseline`), as have scenes that a moving camera
+    sees (`moving_scorecard`, `stabilized_baseline`).
 
     Args:
         model: that is measured.
@@ -73,7 +80,7 @@ def evaluate(
         The scorecards "eqvid" and "scissors", and the sheet, uint8 [H, W, 3].
 
     Raises:
-        ClipError: a scene has no ground truth, two have one name, or only some have a truth for each character.
+        ClipError: a scene has no ground truth, two have one name, or scenes are of several kinds.
     """
     folders = [Path(scene).resolve() for scene in scenes]
     for scene in folders:
@@ -89,14 +96,19 @@ def evaluate(
 
 
 def _kind_of(scenes: Sequence[Path]) -> _Kind:
-    several = [scene for scene in scenes if set_scorecard.has_characters(scene)]
-    if several and len(several) < len(scenes):
-        other = next(scene for scene in scenes if scene not in several)
-        raise ClipError(
-            f"{several[0].name} has a truth for each character, {other.name} has one for all together: their figures "
-            "differ. Evaluate them one by one."
-        )
-    return SET if several else ONE
+    kinds = {scene.name: _truth_of(scene) for scene in scenes}
+    (name, truth), *others = kinds.items()
+    for other, its_truth in others:
+        if its_truth != truth:
+            raise ClipError(f"{name} has {truth}, {other} has {its_truth}: their figures differ. Evaluate them apart.")
+    return KINDS[truth]
+
+
+def _truth_of(scene: Path) -> str:
+    """What a scene has a truth for, in words."""
+    several, moving = "a truth for each character", "a truth for its moving camera"
+    found = several if set_scorecard.has_characters(scene) else "one for all together"
+    return moving if moving_scorecard.has_moving_camera(scene) else found
 
 
 def score_model(
@@ -134,7 +146,8 @@ def _write_predictions(
 ) -> None:
     """Write all that the scorecard reads of a scene: layers, motion and shots."""
     options: dict[str, Any] = {"cast": cast, "network_only": network_only}
-    write_layers(ClipCharacters(model, open_clip(scene, cache=cache), **options), folder)
+    plates = moving_scorecard.has_moving_camera(scene)
+    write_layers(ClipCharacters(model, open_clip(scene, cache=cache), **options), folder, plates=plates)
     shots = scene / "shots.json"
     if shots.is_file():
         render_shots(model, shots, folder / "shots", given_only=not model.T.learned, cache=cache, **options)

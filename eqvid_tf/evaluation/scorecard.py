@@ -97,7 +97,7 @@ def read_picture(path: Path, mode: str) -> np.ndarray:
         return np.asarray(image.convert(mode), np.float64) / 255
 
 
-def _read_pairs(expected: Iterable[Path], folder: Path, mode: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def read_pairs(expected: Iterable[Path], folder: Path, mode: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each expected picture with the one of the same name in a folder of predictions."""
     for path in expected:
         true, prediction = read_picture(path, mode), folder / path.name
@@ -113,28 +113,40 @@ def background_figure(scene: Path, prediction: Path) -> dict[str, float]:
     """The figure of the background, where the scene has one."""
     if not (scene / "background.png").is_file():
         return {}
-    ((true, got),) = _read_pairs([scene / "background.png"], prediction, "RGB")
+    ((true, got),) = read_pairs([scene / "background.png"], prediction, "RGB")
     return {"bg_psnr": psnr(true, got)}
 
 
-def _masks(scene: Path, prediction: Path) -> dict[str, float]:
+def mask_figure(scene: Path, prediction: Path) -> dict[str, float]:
+    """The figure of the masks."""
     expected = sorted((scene / "masks").glob("*.png"))
-    pairs = [(true > 0.5, got > 0.5) for true, got in _read_pairs(expected, prediction / "masks", "L")]
+    pairs = [(true > 0.5, got > 0.5) for true, got in read_pairs(expected, prediction / "masks", "L")]
     return {"iou": mask_iou(*zip(*pairs))} if pairs else {}
 
 
-def _motion(scene: Path, prediction: Path) -> dict[str, float]:
+def motion_figure(scene: Path, prediction: Path) -> dict[str, float]:
+    """The figure of the motion, where the scene has one."""
     if not (scene / "motion.json").is_file():
         return {}
     truth = json.loads((scene / "motion.json").read_text())
     true = np.asarray(truth["motion"], np.float64)
-    try:
-        got = np.asarray(json.loads((prediction / "motion.json").read_text())["motion"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise Incomplete(f"no motion.json with a motion in {prediction}") from None
-    if got.shape != true.shape or not np.isfinite(got).all():
-        raise Incomplete(f"motion in motion.json is {got.shape}, or not finite; expected {true.shape}")
+    got = read_steps(prediction / "motion.json", true.shape)
     return {"corner_px": motion_error(true, got, np.asarray(truth["pose_centre"]), truth["size"])}
+
+
+def read_steps(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read the steps of a motion.json or camera.json of a prediction, float64 [T - 1, 2, 3].
+
+    Raises:
+        Incomplete: there are none, or they are not finite or of another shape.
+    """
+    try:
+        got = np.asarray(json.loads(path.read_text(encoding="utf-8"))["motion"], np.float64)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Incomplete(f"no {path.name} with a motion in {path.parent}") from None
+    if got.shape != shape or not np.isfinite(got).all():
+        raise Incomplete(f"motion in {path.name} is {got.shape}, or not finite; expected {shape}")
+    return got
 
 
 def shot_figures(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
@@ -142,7 +154,7 @@ def shot_figures(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
     shots = json.loads((scene / "shots.json").read_text()) if (scene / "shots.json").is_file() else []
     expected = [scene / "expected" / f"{shot['name']}.png" for shot in shots if shot["name"].startswith(kind)]
     whole, inside = [], []
-    for path, (true, got) in zip(expected, _read_pairs(expected, prediction / "shots", "RGB")):
+    for path, (true, got) in zip(expected, read_pairs(expected, prediction / "shots", "RGB")):
         whole.append(psnr(true, got))
         if box := character_box(read_picture(scene / "expected_masks" / path.name, "L")):
             inside.append(psnr(true[box], got[box]))
@@ -152,8 +164,8 @@ def shot_figures(kind: str, scene: Path, prediction: Path) -> dict[str, float]:
 
 _FIGURES: dict[str, Callable[[Path, Path], dict[str, float]]] = {
     "bg_psnr": background_figure,
-    "iou": _masks,
-    "corner_px": _motion,
+    "iou": mask_figure,
+    "corner_px": motion_figure,
     **{kind: functools.partial(shot_figures, kind) for kind in SHOTS},
 }
 

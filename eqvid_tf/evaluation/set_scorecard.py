@@ -140,19 +140,9 @@ def _corner_error(found: _Matched) -> float:
 def _step_errors(truth: dict, path: Path | None) -> list[float]:
     """The mean error over the steps of a character that count; a character without a match stands still."""
     true, still = np.asarray(truth["motion"], np.float64), np.eye(2, 3)
-    got = np.broadcast_to(still, true.shape) if path is None else _read_motion(path, true.shape)
+    got = np.broadcast_to(still, true.shape) if path is None else scorecard.read_steps(path, true.shape)
     error = lambda a, b, c: corner_error(a, b, c, truth["size"], truth.get("half_side", 0.5))
     shown = np.minimum(truth["visible"][:-1], truth["visible"][1:])
     steps = [step for step in zip(true, got, truth["pose_centre"], shown) if step[3] >= LEAST_SHOWN]
     errors = [error(a, b, c) for a, b, c, _ in steps if error(a, still, c) > STILL]
     return [float(np.mean(errors))] if errors else []
-
-
-def _read_motion(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        motion = np.asarray(json.loads(path.read_text(encoding="utf-8"))["motion"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError):
-        motion = np.empty(0)
-    if motion.shape != shape or not np.isfinite(motion).all():
-        raise Incomplete(f"characters/{path.parent.name}/motion.json is missing, not finite or not {shape}")
-    return motion

@@ -55,7 +55,10 @@ def move_with_validity(
 
 
 def _transform(picture: np.ndarray, source: np.ndarray, size: tuple[int, int], resample: str) -> np.ndarray:
-    """Read a picture at source @ [x, y, 1], homogeneous, for every pixel of the result, by Pillow, a plane at a time unless RGB."""
+    """Read a picture at source @ [x, y, 1] for every pixel of the result, by Pillow, a plane at a time unless RGB.
+
+    Convention: source [3, 3] acts on homogeneous pixel coordinates.
+    """
     if picture.ndim == 3 and (picture.dtype != np.uint8 or picture.shape[2] != 3):
         planes = [_transform(picture[..., k], source, size, resample) for k in range(picture.shape[2])]
         return np.stack(planes, -1)

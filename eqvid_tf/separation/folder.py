@@ -21,8 +21,9 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     """Write the layers of a clip, at its own size, into a folder; docs/formats.md names the files.
 
     Masks, characters and motions are those of the frames as they were filmed. The background, where the camera sways,
-    is as the clip's reference frame shows it; where it travels it is all that the frames see. Where the estimator is 'known' and the clip has no motions, there is no
-    motion.json. With `plates` the background alone as each frame sees it, and the camera's motion, are written, too.
+    is as the clip's reference frame shows it; where it travels it is all that the frames see. Where the estimator is
+    'known' and the clip has no motions, there is no motion.json. With `plates`, and where the camera travels, the
+    background alone as each frame sees it, and the camera's motion, are written, too.
     """
     clip = characters.clip.filmed
     motions = _motions(characters)  # before any file: those that are given may be at fault

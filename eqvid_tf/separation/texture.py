@@ -131,7 +131,9 @@ class Textures:
         views = []
         for k, (motion, confidence) in zip(others, estimates):
             view = self.views[k]
-            box_from_own = view.box_from_frame @ self.layers.clip.between_as_filmed(motion, index, k, self.layers.centres[index])
+            box_from_own = view.box_from_frame @ self.layers.clip.between_as_filmed(
+                motion, index, k, self.layers.centres[index]
+            )
             views.append(dataclasses.replace(view, box_from_frame=box_from_own, trust=view.trust * confidence))
         own = dataclasses.replace(self.views[index], trust=1.0) if index in self.views else self._view(index)
         return super_resolve(own, [view for view in views if view.trust > LEAST_TRUST])
