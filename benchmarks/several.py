@@ -1,11 +1,12 @@
-"""Scenes with several characters: one model, trained on their frames alone, against exact ground truth.
+"""Scenes with several characters, or a moving camera: one model, trained on their frames alone, against exact truth.
 
     python benchmarks/several.py SCENES SCORER --work DIR [--minutes M] [--layers-only] [--network-only]
+    python benchmarks/several.py SCENES SCORER --work DIR --image-size 0 --result moving
 
-SCENES holds scene folders with characters/N/masks and shots.json; SCORER is the script that scores a folder of
+SCENES holds scene folders with frames/ and shots.json; SCORER is the script that scores a folder of
 predictions (it takes SCENES, the predictions, --json FILE). The model is trained once, each scene is done once, in
 --work: a run that was stopped goes on where it was. --layers-only leaves out the shots, which take minutes a scene. The
-figures go to benchmarks/results/several.json.
+figures go to benchmarks/results/several.json, or that of another name.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--layers-only", action="store_true")
     parser.add_argument("--network-only", action="store_true")
+    parser.add_argument("--result", default="several", help="name of the file of figures (default: several)")
     args = parser.parse_args()
-    scenes = sorted(path for path in args.scenes.resolve().iterdir() if (path / "characters").is_dir())
+    scenes = sorted(path for path in args.scenes.resolve().iterdir() if (path / "frames").is_dir())
     run = args.work / "run"
     if not (run / "model.keras").is_file():
         size, minutes = str(args.image_size), str(args.minutes)
@@ -60,7 +62,7 @@ def main() -> None:
     found = json.loads(file.read_text(encoding="utf-8"))
     trained = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     settings = {"minutes": args.minutes, "steps": trained["steps"], "image_size": args.image_size}
-    name = "several-network-only.json" if args.network_only else "several.json"
+    name = f"{args.result}-network-only.json" if args.network_only else f"{args.result}.json"
     write(ROOT / "benchmarks/results" / name, {"settings": settings, "figures": rounded(found)})
 
 
