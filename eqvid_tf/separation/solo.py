@@ -61,16 +61,20 @@ class TrackedClip:
 
     @property
     def hides(self) -> bool:
-        """Whether there is anything to hide from a character: another, or restless background."""
-        return self.owners.count > 1 or _is_restless(self.moving, self.owners)
+        """Whether there is anything to hide from a character: another, restless background, or parallax."""
+        travels = self.owners.count > 0 and self.clip.camera.kind == "travels"
+        return travels or self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
     def others(self, number: int, index: int) -> np.ndarray:
-        """Where a frame shows what is not this character's, bool [H, W] at the clip's own size."""
+        """Where a frame shows what is not this character's, bool [H, W] at the clip's own size.
+
+        Where the camera travels that is all but the character and its fringe: parallax differs from the mosaic, too.
+        """
         owner = self.owners.owner[index]
         own = owner == number + 1
         hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
-        restless = self.moving[index] & (owner == 0) & ~dilate(own, FRINGE)
-        return self.to_clip_size(hidden | restless) > 0.5
+        other = ~own if self.clip.camera.kind == "travels" else self.moving[index] & (owner == 0)
+        return self.to_clip_size(hidden | (other & ~dilate(own, FRINGE))) > 0.5
 
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
