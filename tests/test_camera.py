@@ -14,9 +14,11 @@ from eqvid_tf.camera.registration import Homography, KeyFrame, Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation.scorecard import psnr, score_scene
+from eqvid_tf.motions.template import Template
 from eqvid_tf.pixels.coordinates import carry, homogeneous
 from eqvid_tf.pixels.resampling import move
 from eqvid_tf.rendering.shots import render_shots
+from eqvid_tf.rendering.videos import MovingBackground, play
 from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.synthetic.backgrounds import draw_background
@@ -376,3 +378,15 @@ def test_a_shot_is_in_the_coordinates_of_the_frames_that_it_names(jolted, traine
     drawn = read_image(tmp_path / "same.png")[inner] / 255
     level = [psnr(frame[inner] / 255, drawn) for frame in clip]
     assert level[index] > 24 and level[index] == max(level)
+
+
+def test_a_video_goes_along_with_the_camera_of_its_background(jolted, trained):
+    layers = ClipCharacters(trained, open_clip(jolted, cache=None)).first
+    stay = Template(name="stay", fps=layers.clip.fps, steps=np.tile(EYE, (5, 1, 1)), source={})
+    still = list(play(layers, stay, layers.background_as_filmed(layers.clip.camera.reference), pose=4))
+    path = np.tile(EYE + [[0, 0, 1 / 12], [0, 0, 0]], (2, 1, 1))  # two pixels to the right, twice
+    for background in (MovingBackground.as_filmed(layers, 6, 1.0), MovingBackground.along(layers, path, 6)):
+        moving, inner = list(play(layers, stay, background, pose=4)), np.s_[6:-6, 6:-6]
+        assert np.ptp(background.from_still[:, :, 2], axis=0).max() > 0.05 and len(moving) == 6
+        for frame, first, matrix in zip(moving, still, background.from_still):
+            assert psnr(frame[inner] / 255, move(first, matrix)[inner] / 255) > 30

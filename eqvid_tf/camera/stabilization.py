@@ -181,8 +181,15 @@ class StabilizedClip(Clip):
         if not self.moves or np.array_equal(self.view.from_frame[index], np.eye(3)):
             return picture
         margin = BORDER + (int(np.ceil(self.camera.pixels)) if self.camera.kind == "sways" else 0)
+        return self.seen_by(np.linalg.inv(self.view.from_frame[index]), picture, margin)
+
+    def seen_by(self, frame_from_view: np.ndarray, picture: np.ndarray, margin: int) -> np.ndarray:
+        """Move a picture of the view into a frame as filmed; its edge goes on for a margin of pixels, then it is black.
+
+        Shapes: frame_from_view [3, 3], picture [H, W(, c)] float32 or uint8 -> the same at the size as filmed.
+        """
         wide = np.pad(picture, [(margin, margin)] * 2 + [(0, 0)] * (picture.ndim - 2), mode="edge")
-        return move_with_validity(wide, np.linalg.inv(self.view.from_frame[index]), self.filmed.size, margin)[0]
+        return move_with_validity(wide, frame_from_view, self.filmed.size, margin)[0]
 
     def motion_as_filmed(self, motion: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
         """Motions of every step, in the view's coordinates, as motions between the frames as filmed.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from eqvid_tf.data.clips import Clip
+    from eqvid_tf.rendering.videos import MovingBackground
     from eqvid_tf.separation.layers import ClipLayers
 
 TEXT = (
@@ -26,7 +27,7 @@ EXAMPLE = (
     "eqvid render runs/walk --shots shots.json --output pictures; or: "
     "eqvid render runs/walk --character walk.mp4 --background park.jpg --motion jump --play --output jump.mp4"
 )
-VIDEO = ("character", "background", "motion", "at", "zoom", "of", "pose", "play", "transparent", "catalog")
+VIDEO = ("character", "background", "motion", "at", "zoom", "of", "pose", "play", "transparent", "catalog", "camera")
 REMOVAL = ("clip", "remove")
 
 
@@ -78,6 +79,11 @@ def _video_arguments(video: argparse._ArgumentGroup) -> None:
         "--transparent",
         action="store_true",
         help="no background; --background, where given, says how large the frames are",
+    )
+    video.add_argument(
+        "--camera",
+        metavar="keep|still|FILE",
+        help="of --background: as it was filmed, still (default), or along the steps of a camera.json",
     )
     video.add_argument("--catalog", type=Path, metavar="DIR", help="folder of motions (default: motions/ in RUN)")
 
@@ -173,7 +179,8 @@ def _run_video(args: argparse.Namespace) -> int:
     check_play(character, **place, pose=args.pose, transparent=args.transparent)
     backdrop = _backdrop(args, character, layers_of)
     pose = best_pose(character) if not args.play and args.pose is None else args.pose
-    frames = play(character, template, backdrop.picture, size=backdrop.size, **place, pose=pose, progress=progress)
+    background = backdrop.moving(args.camera, count, template.fps) or backdrop.picture
+    frames = play(character, template, background, size=backdrop.size, **place, pose=pose, progress=progress)
     _write(args, progress(frames, "drawing", count), template.fps, sources)
     how = "with its own walk cycle" if args.play else f"in the pose of frame {pose}"
     height, width = backdrop.size
@@ -186,10 +193,24 @@ def _run_video(args: argparse.Namespace) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Backdrop:
-    """The background as a picture [H, W, 3], None for a transparent video; and the size of the video's frames."""
+    """The background as a picture [H, W, 3], None where transparent; the size of the frames; its clip's layers."""
 
     picture: np.ndarray | None
     size: tuple[int, int]
+    layers: ClipLayers | None = None
+
+    def moving(self, camera: str | None, count: int, fps: float) -> MovingBackground | None:
+        """The background of `count` pictures under a camera as --camera says; None where that stands still."""
+        from eqvid_tf.data.clips import read_steps
+        from eqvid_tf.rendering.videos import MovingBackground
+
+        if camera in (None, "still"):
+            return None
+        if self.layers is None:
+            raise ValueError("--camera moves over the background of a clip; give one as --background.")
+        if camera == "keep":
+            return MovingBackground.as_filmed(self.layers, count, self.layers.clip.fps / fps)
+        return MovingBackground.along(self.layers, read_steps(Path(camera)), count)
 
 
 def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callable[[Clip], ClipLayers]) -> _Backdrop:
@@ -212,7 +233,7 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
     if args.transparent:
         return _Backdrop(picture=None, size=size)
     picture = layers.clip.at(0) if args.network_only else layers.background
-    return _Backdrop(picture=layers.clip.as_filmed(picture, view), size=size)
+    return _Backdrop(picture=layers.clip.as_filmed(picture, view), size=size, layers=layers)
 
 
 def _is_still(path: Path) -> bool:

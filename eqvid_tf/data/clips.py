@@ -225,12 +225,25 @@ class Clip:
         return _read_motion(path, self._reader.count - 1)[self._start : self._stop - 1]
 
 
-def _read_motion(path: Path, steps: int) -> np.ndarray:
-    """The motions of a motion.json, checked: [steps, 2, 3] float64."""
+def read_steps(path: Path) -> np.ndarray:
+    """Read the steps of a camera.json or motion.json of any length, checked: [N, 2, 3] float64.
+
+    Raises:
+        ClipError: there are none, or one cannot be inverted.
+    """
+    if not path.is_file():
+        raise ClipError(f"{path}: there is no such file. Check the path.")
+    return _read_motion(path, None)
+
+
+def _read_motion(path: Path, steps: int | None) -> np.ndarray:
+    """The motions of a motion.json, checked: [steps, 2, 3] float64; None: as many as there are."""
     try:
         motion = np.array(_read_json(path).get("motion"), np.float64)
     except (TypeError, ValueError):
         motion = np.array(np.nan)
+    if steps is None:
+        steps = len(motion) if motion.ndim else 1
     if motion.shape != (steps, 2, 3):
         received = str(list(motion.shape)) if motion.ndim else "none that can be read"
         raise ClipError(

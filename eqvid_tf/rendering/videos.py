@@ -12,7 +12,7 @@ import numpy as np
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.motions.template import Template, frame_from_template
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, carry, centroid
+from eqvid_tf.pixels.coordinates import affine_near, bounding_box, box_from_frame, carry, centroid, homogeneous
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.rendering.shots import render_by_networks
@@ -29,10 +29,47 @@ class PlayError(ValueError):
     """A video that cannot be made: one line, with the remedy."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class MovingBackground:
+    """A background as a moving camera sees it.
+
+    Attributes:
+        picture: gives that of each picture of the video, [H, W, 3] in [0, 255], by its index.
+        from_still: [T, 3, 3], for each picture the motion of still content from where a still camera sees it.
+        size: (height, width).
+    """
+
+    picture: Callable[[int], np.ndarray]
+    from_still: np.ndarray
+    size: tuple[int, int]
+
+    @staticmethod
+    def as_filmed(layers: ClipLayers, count: int, rate: float) -> MovingBackground:
+        """The background of a clip as its camera saw it, for `count` pictures, `rate` frames each, to and fro."""
+        clip, order = layers.clip, frame_order(count, layers.clip.count, rate, False)
+        from_still = np.linalg.inv(clip.view.from_frame[order]) @ clip.view.from_frame[clip.camera.reference]
+        picture = lambda index: layers.background_as_filmed(int(order[index]))
+        return MovingBackground(picture=picture, from_still=from_still, size=clip.filmed.size)
+
+    @staticmethod
+    def along(layers: ClipLayers, steps: np.ndarray, count: int) -> MovingBackground:
+        """The background of a clip as a camera sees it that starts at the reference frame and then takes its own steps.
+
+        Shapes: steps [N, 2, 3], how still content moves in the frame; after the last one the camera stands still.
+        """
+        clip, from_still = layers.clip, [np.eye(3)]
+        for index in range(count - 1):
+            from_still.append((homogeneous(steps[index]) if index < len(steps) else np.eye(3)) @ from_still[-1])
+        frames = np.stack(from_still) @ np.linalg.inv(clip.view.from_frame[clip.camera.reference])
+        margin = max(clip.filmed.size)
+        picture = lambda index: clip.seen_by(frames[index], layers.background, margin)
+        return MovingBackground(picture=picture, from_still=np.stack(from_still), size=clip.filmed.size)
+
+
 def play(
     character: ClipLayers,
     template: Template,
-    background: np.ndarray | None = None,
+    background: np.ndarray | MovingBackground | None = None,
     *,
     size: tuple[int, int] | None = None,
     at: tuple[float, float] | None = None,
@@ -53,7 +90,8 @@ def play(
     Args:
         character: the layers of its clip; with `network_only` the networks draw everything.
         template: the motion.
-        background: a picture [H, W, 3] in [0, 255]; None for transparent frames.
+        background: a picture [H, W, 3] in [0, 255], or one that a camera moves over, on which the character stays in
+            its place; None for transparent frames.
         size: (height, width) of transparent frames; by default that of the character's clip.
         at: where the character's centre starts; by default the same x, y as in its own clip.
         zoom: how large it is by how large it was in its own clip, both relative to the frame's height.
@@ -69,7 +107,7 @@ def play(
     actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
     start, clip = actor.poses.centres[actor.home], character.clip
     if size is None:
-        size = clip.filmed.size if background is None else background.shape[:2]
+        size = clip.filmed.size if background is None else _size_of(background)
     growth = zoom * clip.heights
     template_from_home = np.diag([growth, growth, 1]) @ np.linalg.inv(frame_from_template(clip.size, start))
     seen_at = carry(np.linalg.inv(clip.view.from_frame[actor.home]), start[None])[0]
@@ -79,9 +117,22 @@ def play(
         for index, pose_now in zip(actor.order, template.poses())
     )
     pictures = map(actor.poses.read, actor.order)
-    if character.network_only and background is not None:
-        return _draw_by_networks(character.model, pictures, motions, background)
-    return _draw_cutouts(pictures, motions, size, background)
+    if background is None:
+        return _draw_transparent(pictures, motions, size)
+    behind: Iterable[np.ndarray]
+    if isinstance(background, MovingBackground):
+        behind = map(background.picture, range(len(actor.order)))
+        pairs = zip(background.from_still, motions)
+        motions = (homogeneous(affine_near(camera @ motion, np.zeros(2))) for camera, motion in pairs)
+    else:
+        behind = itertools.repeat(background)
+    if character.network_only:
+        return _draw_by_networks(character.model, pictures, motions, behind)
+    return _draw_cutouts(pictures, motions, behind)
+
+
+def _size_of(background: np.ndarray | MovingBackground) -> tuple[int, int]:
+    return background.size if isinstance(background, MovingBackground) else background.shape[:2]
 
 
 def check_play(
@@ -262,18 +313,25 @@ def _frames(character: ClipLayers, wanted: set[int], progress: Callable) -> Iter
 
 
 def _draw_cutouts(
-    pictures: Iterable[StoredPicture],
-    motions: Iterable[np.ndarray],
-    size: tuple[int, int],
-    background: np.ndarray | None,
+    pictures: Iterable[StoredPicture], motions: Iterable[np.ndarray], backgrounds: Iterable[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Move each cut-out and composite it over the background, or over nothing."""
-    empty = np.zeros((*size, 4), np.uint8)
-    plain = empty if background is None else over(empty.astype(np.float32), background)
+    """Move each cut-out and composite it over its background."""
+    for stored, motion, background in zip(pictures, motions, backgrounds):
+        size = background.shape[:2]
+        moved, place = move_into(stored.picture, motion @ np.linalg.inv(stored.picture_from_frame), size)
+        frame = np.clip(background, 0, 255).round().astype(np.uint8)
+        frame[place] = over(moved, background[place])
+        yield frame
+
+
+def _draw_transparent(
+    pictures: Iterable[StoredPicture], motions: Iterable[np.ndarray], size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """Move each cut-out over nothing."""
     for stored, motion in zip(pictures, motions):
         moved, place = move_into(stored.picture, motion @ np.linalg.inv(stored.picture_from_frame), size)
-        frame = plain.copy()
-        frame[place] = straight_alpha(moved) if background is None else over(moved, background[place])
+        frame = np.zeros((*size, 4), np.uint8)
+        frame[place] = straight_alpha(moved)
         yield frame
 
 
@@ -281,9 +339,9 @@ def _draw_by_networks(
     model: EquivariantVideoModel,
     pictures: Iterable[StoredPicture],
     motions: Iterable[np.ndarray],
-    background: np.ndarray,
+    backgrounds: Iterable[np.ndarray],
 ) -> Iterator[np.ndarray]:
     """What the networks alone draw of each frame."""
-    background = np.clip(background, 0, 255).round().astype(np.uint8)
-    for stored, motion in zip(pictures, motions):
-        yield render_by_networks(model, stored.picture, background, motion)
+    for stored, motion, background in zip(pictures, motions, backgrounds):
+        behind = np.clip(background, 0, 255).round().astype(np.uint8)
+        yield render_by_networks(model, stored.picture, behind, motion)
