@@ -201,7 +201,7 @@ class _Backdrop:
 
     def moving(self, camera: str | None, count: int, fps: float) -> MovingBackground | None:
         """The background of `count` pictures under a camera as --camera says; None where that stands still."""
-        from eqvid_tf.data.clips import read_steps
+        from eqvid_tf.data.clips import read_camera_steps
         from eqvid_tf.rendering.videos import MovingBackground
 
         if camera in (None, "still"):
@@ -210,7 +210,7 @@ class _Backdrop:
             raise ValueError("--camera moves over the background of a clip; give one as --background.")
         if camera == "keep":
             return MovingBackground.as_filmed(self.layers, count, self.layers.clip.fps / fps)
-        return MovingBackground.along(self.layers, read_steps(Path(camera)), count)
+        return MovingBackground.along(self.layers, read_camera_steps(Path(camera)), count)
 
 
 def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callable[[Clip], ClipLayers]) -> _Backdrop:

@@ -225,7 +225,7 @@ class Clip:
         return _read_motion(path, self._reader.count - 1)[self._start : self._stop - 1]
 
 
-def read_steps(path: Path) -> np.ndarray:
+def read_camera_steps(path: Path) -> np.ndarray:
     """Read the steps of a camera.json or motion.json of any length, checked: [N, 2, 3] float64.
 
     Raises:
