@@ -65,8 +65,9 @@ class ClipCharacters:
             self.layers = {number: make(name) for number, name in names.items()}
         else:
             apart = model.T.learned or len(clip.given_characters) > 1
-            several = apart and len(entries) != 1 and clip.count >= FEWEST_FRAMES
-            solos = _solos(self.clip, entries) if several else {0: self.clip}
+            parallax = self.clip.camera.kind == "travels"
+            told = apart and (len(entries) != 1 or parallax) and clip.count >= FEWEST_FRAMES
+            solos = _solos(self.clip, entries) if told else {0: self.clip}
             make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
             self.layers = {number: make(solo) for number, solo in solos.items()}
         given = {entry.number: entry.name for entry in entries}
