@@ -366,7 +366,7 @@ def drawn_layers(aspect, learned=True, confidence=0.9):
     x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
     layer = np.zeros((height, width, 4), np.float32)
     layer[..., 3] = np.clip(8 * (0.25 - np.hypot((x - start[0]) * aspect, (y - start[1])[:, None])), 0, 1)
-    clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, heights=1.0, at=lambda index: None)
+    clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, heights=1.0, at=lambda _: None)
     return SimpleNamespace(
         clip=clip,
         coverage=np.ones((count, height, width), np.float32),
