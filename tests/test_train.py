@@ -1,5 +1,6 @@
 """Training a model folder: the schedule, checkpoints and going on from them, seeds, NaN, a full disk, TensorBoard."""
 
+import dataclasses
 import errno
 import json
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from eqvid_tf.camera.measure import Camera
+from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import open_clip
@@ -260,9 +263,25 @@ def test_time_goes_on_from_run_to_run(monkeypatch):
 # -- what the clips decide, and what is written ---------------------------------------------------------------------
 
 
+def stable(name, size, camera=None):
+    clip = SimpleNamespace(path=name, name=name, size=size, fps=25, count=9)
+    return StabilizedClip(clip, camera or Camera.still(9))
+
+
+def test_the_canvas_of_a_mosaic_shows_a_frame_as_large_as_the_canvas_of_a_frame():
+    poses = np.tile(np.eye(3), (9, 1, 1))
+    poses[:, 0, 2] = np.linspace(0, 1.5, 9)  # a pan by three quarters of a frame
+    pan = Camera(kind="travels", poses=poses, reference=4, pixels=480.0, lost=0.0, sure=True)
+    assert stable("pan", (480, 640), pan).size == (480, 1120)
+    found = training.configure(Config(), [stable("pan", (480, 640), pan)])
+    assert found.model.canvas == (64, 152)
+    far = dataclasses.replace(pan, poses=np.concatenate([poses[:1], poses[1:] + [[0, 0, 6], [0, 0, 0], [0, 0, 0]]]))
+    found = training.configure(Config(), [stable("far", (480, 640), far)])
+    assert np.prod(found.model.canvas) < 1.2 * training.MOST_CANVAS * 64 * 88
+
+
 def test_configure():
-    walk = SimpleNamespace(name="walk", size=(480, 640), fps=25, count=9)
-    wide = SimpleNamespace(name="wide", size=(60, 120), fps=25, count=9)
+    walk, wide = stable("walk", (480, 640)), stable("wide", (60, 120))
     config = training.configure(Config(), [walk])
     height, width = config.model.canvas
     assert height == training.LARGEST and width / height == pytest.approx(4 / 3, rel=0.05)

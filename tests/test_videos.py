@@ -38,7 +38,10 @@ class Layers:
             fps=fps,
             size=self.canvas,
             count=len(layers),
-            sways=False,
+            moves=False,
+            heights=1.0,
+            filmed=SimpleNamespace(size=self.canvas),
+            view=SimpleNamespace(from_frame=np.tile(np.eye(3), (len(layers), 1, 1))),
             native=lambda: iter(self.canvas_frames),
             at=lambda index: self.canvas_frames[index],
         )
