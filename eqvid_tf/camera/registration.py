@@ -38,7 +38,7 @@ DISTINCT = 0.75  # a match counts where it is nearer than this share of the seco
 NEAR_MATCH = 1.5  # pixels from where a pose carries a feature up to which its match agrees with the pose
 FEWEST_MATCHES = 12  # that agree; by chance fewer do
 EVERY = 4  # pixels: the step at which all of a frame is compared, its plain places too
-LIKE = 0.6  # of a frame that differs where a search ends near its start: with less it is not looked for elsewhere
+ELSEWHERE = 0.6  # of a frame that differs from its key at the best pose: with more, features are matched
 UNLIKE = 6.0  # grey levels of difference at which a place counts half as another
 MATCHING = 8.0  # grey levels of noise, by which the candidates of the coarsest level are compared
 
@@ -102,10 +102,8 @@ class Homography:
     matrix: np.ndarray
 
     @staticmethod
-    def of(pose: Pose | Homography) -> Homography:
+    def of(pose: Pose) -> Homography:
         """The same map."""
-        if isinstance(pose, Homography):
-            return pose
         s, t = pose.scale, pose.shift
         return Homography(_unit(np.array([[s.real, -s.imag, t.real], [s.imag, s.real, t.imag], [0, 0, 1]])))
 
@@ -282,7 +280,7 @@ class KeyFrame:
         ]
 
     def register(self, frame: np.ndarray, starts: Sequence[Homography]) -> tuple[Homography, float, float]:
-        """Find the pose of a frame [h, w]: from the first start if it is near, else from the one that leads furthest.
+        """Find the pose of a frame [h, w]: from the first start, or from that which leads to the best fit.
 
         Returns:
             The pose, the share of the frame that differs there, and the mean residual, see `Registration`.
@@ -297,7 +295,7 @@ class KeyFrame:
         shifted = Homography.of(Pose(shift=_correlation_shift(self._coarsest, pictures[-1])))
         found = [near, *(self._coarse_to_fine(pictures, smooth, start) for start in (*starts, shifted))]
         best = min(found, key=lambda each: finest.mismatch(smooth, each))
-        if self._reference.unlike(smooth, best) > LIKE:
+        if self._reference.unlike(smooth, best) > ELSEWHERE:
             by_features = Homography.of(self._reference.register(frame, [STILL]).pose)
             found = [best, finest.search(smooth, by_features, KEY_STEPS)]
             best = min(found, key=lambda each: finest.mismatch(smooth, each))
