@@ -100,8 +100,8 @@ def see(model, path: Path) -> Seen:
     if own:
         masks = [read_image(file)[..., 0] for file in sorted((path / "masks").iterdir())]
         if layers.clip.moves:  # layers has the clip without that
-            poses = layers.clip.camera.poses
-            masks = [move_with_validity(mask, pose, clip.size)[0] for mask, pose in zip(masks, poses)]
+            poses = layers.clip.view.from_frame
+            masks = [move_with_validity(mask, pose, layers.clip.size)[0] for mask, pose in zip(masks, poses)]
         masks = np.stack([fit(mask, layers.canvas) for mask in masks])
     else:
         masks = layers.coverage

@@ -39,6 +39,7 @@ class Layers:
             size=self.canvas,
             count=len(layers),
             moves=False,
+            travels=False,
             heights=1.0,
             filmed=SimpleNamespace(size=self.canvas),
             view=SimpleNamespace(from_frame=np.tile(np.eye(3), (len(layers), 1, 1))),

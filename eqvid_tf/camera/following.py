@@ -138,5 +138,4 @@ def _solve(keys: list[int], edges: list[tuple[int, int, np.ndarray]]) -> dict[in
         equations[3 * row : 3 * row + 3, place[second] : place[second] + 3] += np.eye(3)
         equations[3 * row : 3 * row + 3, place[first] : place[first] + 3] -= matrix
     solved = np.linalg.lstsq(equations, values, rcond=None)[0].reshape(-1, 3, 3)
-    solved /= np.cbrt(np.linalg.det(solved))[:, None, None]
-    return {key: Homography(matrix) for key, matrix in zip(keys, solved)}
+    return {key: Homography.normalized(matrix) for key, matrix in zip(keys, solved)}

@@ -21,6 +21,7 @@ from eqvid_tf.camera.registration import (
     tiles_with_edges,
 )
 from eqvid_tf.data.clips import Clip, ClipError
+from eqvid_tf.pixels.coordinates import carry
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.progress import no_progress
 
@@ -47,7 +48,7 @@ PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspect
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
 VERSION = 3  # of what is measured; raised whenever the same clip would give another answer
-CORNERS = np.array([[-1.0, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])  # of a frame
+CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
 
@@ -61,7 +62,7 @@ class Camera:
 
     Convention: `poses` [T, 2, 3] are forward motions in normalized coordinates: the background at p in frame t is at
         poses[t] @ [p, 1] in frame `reference`, whose own pose is the identity. If the camera stands still, all are. Of
-        a camera that travels they are homographies [T, 3, 3].
+        a camera that travels, or sways with perspective, they are homographies [T, 3, 3].
 
     Attributes:
         kind: "still", "sways" or "travels".
@@ -157,9 +158,8 @@ def _follow(
     if len(good):
         between = [np.interp(every, good, poses[good].reshape(len(good), 9)[:, k]) for k in range(9)]
         poses = np.stack(between, -1).reshape(-1, 3, 3)
-    corners = poses @ CORNERS
-    moved = (corners[:, :2] / corners[:, 2:] - CORNERS[:2]) * np.array([[clip.size[1]], [clip.size[0]]]) / 2
-    pixels = float(np.hypot(*moved.swapaxes(0, 1)).max())
+    moved = (carry(poses, CORNERS) - CORNERS) * np.array(clip.size[::-1]) / 2
+    pixels = float(np.hypot(*np.moveaxis(moved, -1, 0)).max())
     kind = "sways" if sway else "travels"
     return Camera(kind=kind, poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
 

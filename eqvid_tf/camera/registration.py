@@ -105,7 +105,12 @@ class Homography:
     def of(pose: Pose) -> Homography:
         """The same map."""
         s, t = pose.scale, pose.shift
-        return Homography(_unit(np.array([[s.real, -s.imag, t.real], [s.imag, s.real, t.imag], [0, 0, 1]])))
+        return Homography.normalized(np.array([[s.real, -s.imag, t.real], [s.imag, s.real, t.imag], [0, 0, 1]]))
+
+    @staticmethod
+    def normalized(matrix: np.ndarray) -> Homography:
+        """The map of a matrix [3, 3] of any determinant but 0."""
+        return Homography(matrix / np.cbrt(np.linalg.det(matrix)))
 
     def __matmul__(self, first: Homography) -> Homography:
         return Homography(self.matrix @ first.matrix)
@@ -128,10 +133,6 @@ class Homography:
         """The same as a matrix [3, 3] in normalized coordinates of a frame of `size` (height, width)."""
         square = np.diag([size[1] / size[0], 1.0, 1.0])
         return np.linalg.inv(square) @ self.matrix @ square
-
-
-def _unit(matrix: np.ndarray) -> np.ndarray:
-    return matrix / np.cbrt(np.linalg.det(matrix))
 
 
 def square_coordinates(shape: tuple[int, int]) -> np.ndarray:
@@ -273,7 +274,7 @@ class KeyFrame:
     def __init__(self, picture: np.ndarray, projective: bool):
         picture = np.asarray(picture, np.float32)
         kind, ones = _ProjectiveLevel if projective else _SimilarLevel, np.ones(picture.shape, np.float32)
-        pictures, self._reference = _pyramid(picture), Reference(picture)
+        pictures, self._picture = _pyramid(picture), picture
         self._coarsest = pictures[-1]
         self._levels = [
             kind(part, share, MOST_POINTS >> k) for k, (part, share) in enumerate(zip(pictures, _pyramid(ones)))
@@ -300,6 +301,11 @@ class KeyFrame:
             found = [best, finest.search(smooth, by_features, KEY_STEPS)]
             best = min(found, key=lambda each: finest.mismatch(smooth, each))
         return best, self._reference.unlike(smooth, best), finest.misfit(smooth, best)
+
+    @functools.cached_property
+    def _reference(self) -> Reference:
+        """The picture for all that knows no homography; what is only refined on it does without."""
+        return Reference(self._picture)
 
     def refine(self, frame: np.ndarray, start: Homography) -> Homography:
         """The pose of a frame [h, w] near a start; the start itself where a search leads to nothing better."""
@@ -434,7 +440,7 @@ class _ProjectiveLevel(_Level):
         return [right * x, right * y, right, down * x, down * y, down, away * x, away * y]
 
     def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
-        change = Homography(_unit(np.eye(3) + np.append(step, 0).reshape(3, 3)))
+        change = Homography.normalized(np.eye(3) + np.append(step, 0).reshape(3, 3))
         pixels = np.abs(change.apply(self.points) - self.points).max(initial=0) / self.pixel
         return pose @ change.inverse(), float(pixels)
 

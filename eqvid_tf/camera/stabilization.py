@@ -26,6 +26,7 @@ MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd num
 MOSAIC = 6.0  # frame areas that a mosaic may have
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
+CENTRE = np.zeros((1, 2))  # of a frame
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 MARK = f"steady{VERSION}"  # of stabilized frames in the cache
 
@@ -80,7 +81,7 @@ def _area(poses: np.ndarray, size: tuple[int, int]) -> float:
 
 def _corners(poses: np.ndarray) -> np.ndarray:
     """Where poses [T, 3, 3] carry the corners of a frame, [4 T, 2]."""
-    return carry(poses, CORNERS[:2].T).reshape(-1, 2)
+    return carry(poses, CORNERS).reshape(-1, 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,11 +132,13 @@ class StabilizedClip(Clip):
         filmed: the clip as filmed.
         camera: of that clip.
         moves: whether the camera does.
+        travels: whether it goes so far that the view is a mosaic.
         view: what the frames show; `size` is its size.
     """
 
     def __init__(self, filmed: Clip, camera: Camera):
         self.filmed, self.camera, self.moves = filmed, camera, camera.kind != "still"
+        self.travels = camera.kind == "travels"
         self.view = StableView.of(camera, filmed.size)
         self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
@@ -171,7 +174,7 @@ class StabilizedClip(Clip):
     def motion(self, number: int = 0) -> np.ndarray:
         """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
         motion = self.filmed.motion(number)
-        return _change_coordinates(motion, self.view.from_frame) if self.moves else motion
+        return _change_coordinates(motion, self.view.from_frame, CENTRE) if self.moves else motion
 
     def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
         """Move a picture of the view to where frame `index` sees it; its edge goes on where that sees more.
@@ -180,7 +183,7 @@ class StabilizedClip(Clip):
         """
         if not self.moves or np.array_equal(self.view.from_frame[index], np.eye(3)):
             return picture
-        margin = BORDER + (int(np.ceil(self.camera.pixels)) if self.camera.kind == "sways" else 0)
+        margin = BORDER + (0 if self.travels else int(np.ceil(self.camera.pixels)))
         return self.seen_by(np.linalg.inv(self.view.from_frame[index]), picture, margin)
 
     def seen_by(self, frame_from_view: np.ndarray, picture: np.ndarray, margin: int) -> np.ndarray:
@@ -202,9 +205,8 @@ class StabilizedClip(Clip):
         """
         if not self.moves:
             return motion
-        frame_from_view = np.linalg.inv(self.view.from_frame)
-        at = np.zeros((len(motion), 2)) if at is None else _carry_each(frame_from_view[:-1], at)
-        return affine_near(frame_from_view[1:] @ homogeneous(motion) @ self.view.from_frame[:-1], at)
+        at = carry(self.view.from_frame[:-1], CENTRE)[:, 0] if at is None else at
+        return _change_coordinates(motion, np.linalg.inv(self.view.from_frame), at)
 
     def between_as_filmed(self, motion: np.ndarray, first: int, second: int, at: np.ndarray) -> np.ndarray:
         """A motion from one frame to another, in the view's coordinates, as one between these frames as filmed.
@@ -233,7 +235,7 @@ class StabilizedClip(Clip):
         """What any frame shows of the view, bool [H, W]."""
         shown, to_pixels = np.zeros(self.size, np.uint8), np.linalg.inv(frame_from_pixels(self.size))
         for matrix in self.view.from_frame:
-            corners = carry(to_pixels @ matrix, CORNERS[:2, [0, 1, 3, 2]].T)
+            corners = carry(to_pixels @ matrix, CORNERS[[0, 1, 3, 2]])
             cv2.fillConvexPoly(shown, (corners - 0.5).round().astype(np.int32), 1)
         return shown > 0
 
@@ -265,25 +267,23 @@ class StabilizedClip(Clip):
     @functools.cached_property
     def _unseen(self) -> np.ndarray:
         """What some frames did not see of the view, uint8 [H, W, 3]."""
-        sways = self.camera.kind == "sways"
-        fill = lambda: (
-            fill_unseen(self.filmed, self.camera)
-            if sways
-            else make_mosaic(self.filmed, self.size, self.view.from_frame)
-        )
-        frames = lambda: iter([fill()])
+
+        def frames() -> Iterator[np.ndarray]:
+            if self.travels:
+                yield make_mosaic(self.filmed, self.size, self.view.from_frame)
+            else:
+                yield fill_unseen(self.filmed, self.camera)
+
         return self.filmed.cached(f"unseen-{MARK}", (1, *self.size, 3), frames)[0]
 
 
-def _change_coordinates(motion: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """Motions of every step [T - 1, 2, 3] between frames that are each carried on by a matrix [T, 3, 3] of its own."""
+def _change_coordinates(motion: np.ndarray, matrices: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Motions of every step [T - 1, 2, 3] between frames that are each carried on by a matrix [T, 3, 3] of its own.
+
+    They are meant at points [T - 1, 2] or [1, 2] of the frames before that.
+    """
     whole = matrices[1:] @ homogeneous(motion) @ np.linalg.inv(matrices[:-1])
-    return affine_near(whole, carry(matrices[:-1], np.zeros((1, 2)))[:, 0])
-
-
-def _carry_each(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Carry each of N points [N, 2] by its own matrix [N, 3, 3]."""
-    return np.stack([carry(matrix, point[None])[0] for matrix, point in zip(matrices, points)])
+    return affine_near(whole, carry(matrices[:-1], at[:, None])[:, 0])
 
 
 def fill_unseen(clip: Clip, camera: Camera) -> np.ndarray:
@@ -307,7 +307,7 @@ def partly_unseen(poses: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Shapes: poses [T, 2, 3] or [T, 3, 3] -> bool [H, W] of `size`.
     """
-    x, y = np.moveaxis(carry(poses, CORNERS[:2].T), -1, 0)  # each [T, corners]
+    x, y = np.moveaxis(carry(poses, CORNERS), -1, 0)  # each [T, corners]
     columns, rows = ((np.arange(n) + 0.5) * 2 / n - 1 for n in size[::-1])
     seen_rows, seen_columns = (
         (at > near.max() + 2 / len(at)) & (at < far.min() - 2 / len(at))  # a pixel less, against rounding

@@ -66,11 +66,11 @@ def estimate_motion(
     moved = np.column_stack([np.eye(2), next_centre - centre])
     if refine:
         moved = _refined(moved, centre, _masked_grey(frame, mask), _masked_grey(next_frame, next_mask))
-    frame_from_index = _frame_from_index(mask.shape)
-    return (frame_from_index @ homogeneous(moved) @ np.linalg.inv(frame_from_index))[:2]
+    matrix = frame_from_index(mask.shape)
+    return (matrix @ homogeneous(moved) @ np.linalg.inv(matrix))[:2]
 
 
-def _frame_from_index(size: tuple[int, int]) -> np.ndarray:
+def frame_from_index(size: tuple[int, int]) -> np.ndarray:
     """From pixel indices as in OpenCV (the first pixel's centre at 0) to normalized coordinates, [3, 3]."""
     return frame_from_pixels(size) @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 

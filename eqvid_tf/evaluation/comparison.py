@@ -35,20 +35,34 @@ class _Kind:
         score: scenes and folders of predictions.
         write_baseline: what the scissors make of scenes.
         shots: kinds of shots, with which their names begin.
+        truth: what they have one for, in words.
     """
 
+    truth: str
     score: Callable[..., Scorecard]
     write_baseline: Callable[..., object]
     shots: tuple[str, ...]
 
 
-ONE = _Kind(score=scorecard.score, write_baseline=baseline.write_predictions, shots=scorecard.SHOTS)
-SET = _Kind(score=set_scorecard.score_sets, write_baseline=write_tracked_predictions, shots=set_scorecard.SHOTS)
+ONE = _Kind(
+    truth="one for all together",
+    score=scorecard.score,
+    write_baseline=baseline.write_predictions,
+    shots=scorecard.SHOTS,
+)
+SET = _Kind(
+    truth="a truth for each character",
+    score=set_scorecard.score_sets,
+    write_baseline=write_tracked_predictions,
+    shots=set_scorecard.SHOTS,
+)
 
 MOVING = _Kind(
-    score=moving_scorecard.score_moving, write_baseline=write_stabilized_predictions, shots=moving_scorecard.SHOTS
+    truth="a truth for its moving camera",
+    score=moving_scorecard.score_moving,
+    write_baseline=write_stabilized_predictions,
+    shots=moving_scorecard.SHOTS,
 )
-KINDS = {"one for all together": ONE, "a truth for each character": SET, "a truth for its moving camera": MOVING}
 
 
 def evaluate(
@@ -96,19 +110,21 @@ def evaluate(
 
 
 def _kind_of(scenes: Sequence[Path]) -> _Kind:
-    kinds = {scene.name: _truth_of(scene) for scene in scenes}
-    (name, truth), *others = kinds.items()
-    for other, its_truth in others:
-        if its_truth != truth:
-            raise ClipError(f"{name} has {truth}, {other} has {its_truth}: their figures differ. Evaluate them apart.")
-    return KINDS[truth]
+    """The kind of all scenes."""
+    kind = _kind_of_one(scenes[0])
+    for scene in scenes[1:]:
+        if (other := _kind_of_one(scene)) is not kind:
+            raise ClipError(
+                f"{scenes[0].name} has {kind.truth}, {scene.name} has {other.truth}: their figures differ. "
+                "Evaluate them apart."
+            )
+    return kind
 
 
-def _truth_of(scene: Path) -> str:
-    """What a scene has a truth for, in words."""
-    several, moving = "a truth for each character", "a truth for its moving camera"
-    found = several if set_scorecard.has_characters(scene) else "one for all together"
-    return moving if moving_scorecard.has_moving_camera(scene) else found
+def _kind_of_one(scene: Path) -> _Kind:
+    if moving_scorecard.has_moving_camera(scene):
+        return MOVING
+    return SET if set_scorecard.has_characters(scene) else ONE
 
 
 def score_model(

@@ -16,8 +16,7 @@ import numpy as np
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.writers import write_png
-from eqvid_tf.evaluation.baseline import character_mask, estimate_motion, paste
-from eqvid_tf.pixels.coordinates import frame_from_pixels
+from eqvid_tf.evaluation.baseline import character_mask, estimate_motion, frame_from_index, paste
 from eqvid_tf.pixels.medians import nan_median
 
 AROUND = 12  # frames before and after, whose median is a frame's background
@@ -82,5 +81,5 @@ def _plates(frames: np.ndarray, steps: list[np.ndarray]) -> list[np.ndarray]:
 
 def _normalized(steps: list[np.ndarray], size: tuple[int, int]) -> list[np.ndarray]:
     """Steps between pixel indices as motions [2, 3] in normalized coordinates."""
-    frame_from_index = frame_from_pixels(size) @ np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return [(frame_from_index @ step @ np.linalg.inv(frame_from_index))[:2] for step in steps]
+    matrix = frame_from_index(size)
+    return [(matrix @ step @ np.linalg.inv(matrix))[:2] for step in steps]

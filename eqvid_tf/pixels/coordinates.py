@@ -41,9 +41,9 @@ def homogeneous(motion: np.ndarray) -> np.ndarray:
 def carry(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Carry points by a motion or a homography.
 
-    Shapes: matrix [..., 2, 3] or [..., 3, 3], points [N, 2] -> [..., N, 2].
+    Shapes: matrix [..., 2, 3] or [..., 3, 3], points [..., N, 2] -> [..., N, 2].
     """
-    moved = np.concatenate([points, np.ones((len(points), 1))], -1) @ np.swapaxes(homogeneous(matrix), -1, -2)
+    moved = np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1) @ np.swapaxes(homogeneous(matrix), -1, -2)
     return moved[..., :2] / moved[..., 2:]
 
 
@@ -144,7 +144,15 @@ def centroid(layer: np.ndarray) -> np.ndarray:
 
     Shapes: RGBA [H, W, 4] -> [2].
     """
-    alpha = layer[..., 3]
-    height, width = alpha.shape
+    return mask_centroid(layer[..., 3])
+
+
+def mask_centroid(mask: np.ndarray) -> np.ndarray:
+    """The centroid (x, y) of masks in normalized coordinates; (0, 0) where one is empty.
+
+    Shapes: [..., H, W] -> [..., 2].
+    """
+    height, width = mask.shape[-2:]
     x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
-    return np.array([(alpha.sum(0) * x).sum(), (alpha.sum(1) * y).sum()]) / max(alpha.sum(), 1e-6)
+    mass = np.maximum(mask.sum((-2, -1)), 1e-6)[..., None]
+    return np.stack([(mask.sum(-2) * x).sum(-1), (mask.sum(-1) * y).sum(-1)], -1) / mass

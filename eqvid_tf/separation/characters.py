@@ -65,8 +65,7 @@ class ClipCharacters:
             self.layers = {number: make(name) for number, name in names.items()}
         else:
             apart = model.T.learned or len(clip.given_characters) > 1
-            parallax = self.clip.camera.kind == "travels"
-            told = apart and (len(entries) != 1 or parallax) and clip.count >= FEWEST_FRAMES
+            told = apart and (len(entries) != 1 or self.clip.travels) and clip.count >= FEWEST_FRAMES
             solos = _solos(self.clip, entries) if told else {0: self.clip}
             make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
             self.layers = {number: make(solo) for number, solo in solos.items()}
@@ -163,7 +162,7 @@ class ClipCharacters:
     def _uses_frames(self) -> bool:
         """Whether plates take anything from their frames."""
         trusted = self.first.background_stored and not self.first.network_only
-        return trusted and (self.clip.camera.kind == "travels" or isinstance(self.first.clip, SoloClip))
+        return trusted and (self.clip.travels or isinstance(self.first.clip, SoloClip))
 
     def _empty(self, index: int) -> np.ndarray:
         """The background of all frames as a frame as filmed sees it, uint8 [H, W, 3]."""
@@ -172,7 +171,7 @@ class ClipCharacters:
     def _plate(self, index: int, frame: np.ndarray, cut_outs: dict[int, np.ndarray]) -> np.ndarray:
         removed = [*cut_outs.values(), *self.shadows(index, cut_outs)]
         shown = uncover(frame, removed, self.first.background_as_filmed(index))
-        if self.clip.camera.kind == "travels":
+        if self.clip.travels:
             return shown
         assert isinstance(self.first.clip, SoloClip)
         restless = self.first.clip.tracked.restless(index)

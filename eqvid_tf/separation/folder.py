@@ -40,7 +40,7 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
         together = np.sum(list(cut_outs.values()), 0)
         _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
     _write_shadows(characters, folder)
-    if plates or characters.clip.camera.kind == "travels":
+    if plates or characters.clip.travels:
         _write_plates(characters, folder)
     for number, motion in motions.items():
         _write_motion(folder / "characters" / str(number) / "motion.json", clip, motion, seen[number])
@@ -54,7 +54,7 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
 def _background(characters: ClipCharacters) -> np.ndarray:
     """The background as a picture: RGB, and where the camera travels RGBA, transparent where no frame looks."""
     picture, clip = np.clip(characters.background, 0, 255).round().astype(np.uint8), characters.clip
-    if clip.camera.kind != "travels":
+    if not clip.travels:
         return picture
     return np.dstack([picture, 255 * clip.shown.astype(np.uint8)]) * clip.shown[..., None]
 

@@ -18,7 +18,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
-from eqvid_tf.pixels.coordinates import carry
+from eqvid_tf.pixels.coordinates import carry, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
 from eqvid_tf.progress import no_progress
@@ -273,11 +273,8 @@ class ClipLayers:
     @cached_property
     def centres(self) -> np.ndarray:
         """The centroid of the character in each frame, by its coverage, in the clip's coordinates: [T, 2]."""
-        height, width = self.canvas
-        x, y = (np.arange(n) * 2 + 1 - n for n in (width, height))
-        mass = np.maximum(self.coverage.sum((1, 2)), 1e-6)
-        at = np.stack([self.coverage.sum(1) @ x / width, self.coverage.sum(2) @ y / height], -1) / mass[:, None]
-        return carry(np.linalg.inv(canvas_from_clip(self.clip.size, self.canvas)), at)
+        clip_from_canvas = np.linalg.inv(canvas_from_clip(self.clip.size, self.canvas))
+        return carry(clip_from_canvas, mask_centroid(self.coverage))
 
     @property
     def motion_as_filmed(self) -> np.ndarray:

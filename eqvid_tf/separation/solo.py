@@ -62,7 +62,7 @@ class TrackedClip:
     @property
     def hides(self) -> bool:
         """Whether there is anything to hide from a character: another, restless background, or parallax."""
-        travels = self.owners.count > 0 and self.clip.camera.kind == "travels"
+        travels = self.owners.count > 0 and self.clip.travels
         return travels or self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
     def others(self, number: int, index: int) -> np.ndarray:
@@ -73,7 +73,7 @@ class TrackedClip:
         owner = self.owners.owner[index]
         own = owner == number + 1
         hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
-        other = ~own if self.clip.camera.kind == "travels" else self.moving[index] & (owner == 0)
+        other = ~own if self.clip.travels else self.moving[index] & (owner == 0)
         return self.to_clip_size(hidden | (other & ~dilate(own, FRINGE))) > 0.5
 
     def restless(self, index: int) -> np.ndarray:

@@ -73,7 +73,7 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
 def _canvas(clip: StabilizedClip, image_size: int) -> tuple[int, int]:
     """The canvas (height, width) on which a frame's shorter side is `image_size`; less where a mosaic is too large."""
     plain = canvas_for(clip.filmed.size, image_size)
-    if clip.camera.kind != "travels":
+    if not clip.travels:
         return plain
     scale = image_size / min(clip.filmed.size) * clip.filmed.size[0] * clip.heights / clip.size[0]
     scale *= min(1.0, (MOST_CANVAS * np.prod(plain) / (np.prod(clip.size) * scale**2)) ** 0.5)
@@ -148,9 +148,8 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
     stable = [stabilize(clip) for clip in clips]
     for clip in stable:
         if clip.moves:
-            kind, view = clip.camera.kind, f"; the background is {clip.size[1]} x {clip.size[0]}"
-            travels = view if kind == "travels" else "; that is taken out"
-            log(f"{clip.name}: the camera {kind} by up to {clip.camera.pixels:.1f} pixels{travels}")
+            then = f"the background is {clip.size[1]} x {clip.size[0]}" if clip.travels else "that is taken out"
+            log(f"{clip.name}: the camera {clip.camera.kind} by up to {clip.camera.pixels:.1f} pixels; {then}")
     solos = [_solos(clip, characters, log) for clip in stable]
     alone = [solo for group in solos for solo in group]
     frames = [clip.arrays(canvas) for clip in alone]
