@@ -34,6 +34,9 @@ class ModelConfig:
     canvas: tuple[int, int] = _option(
         (64, 64), "height and width of the frames the networks are trained on", hidden=True
     )
+    mosaic: float = _option(
+        6.0, "frame areas that the background of a travelling camera may have; a clip that needs more has to be cut"
+    )
     memory: int = _option(1, "backgrounds that h can hold; training sets it to the number of clips", hidden=True)
     cubic: bool = _option(
         True, "the sampler reads between a map's pixels by a cubic, which blurs less than bilinearly", hidden=True
@@ -51,7 +54,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         object.__setattr__(self, "canvas", tuple(int(v) for v in self.canvas))
-        _check_least(self, width=1, memory=1, channels=0)
+        _check_least(self, width=1, memory=1, channels=0, mosaic=1)
         if self.clip_of and self.structure != "partition":
             raise ValueError("several characters in a clip need the structure 'partition'")
         if not len(self.clip_of) == len(self.name_of) == (self.memory if self.clip_of else 0):

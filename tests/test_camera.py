@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from eqvid_tf import cli
-from eqvid_tf.camera import measure, stabilization
+from eqvid_tf.camera import cuts, measure, stabilization
 from eqvid_tf.camera.registration import Homography, KeyFrame, Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
@@ -17,8 +17,9 @@ from eqvid_tf.evaluation.scorecard import psnr, score_scene
 from eqvid_tf.motions.template import Template
 from eqvid_tf.pixels.coordinates import carry, homogeneous
 from eqvid_tf.pixels.resampling import move
-from eqvid_tf.rendering.shots import render_shots
+from eqvid_tf.rendering.shots import FrameFinder, render_shots
 from eqvid_tf.rendering.videos import MovingBackground, play
+from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.synthetic.backgrounds import draw_background
@@ -248,6 +249,42 @@ def test_frames_of_other_places_have_no_one_background(tmp_path):
 
 
 @pytest.fixture(scope="module")
+def with_a_cut(tmp_path_factory):
+    """Twelve frames of a scene, then ten of another."""
+    scenes = draw_scene(1, size=(32, 48), frames=12), draw_scene(2, size=(32, 48), frames=10)
+    return folder(tmp_path_factory.mktemp("film") / "film", [frame for scene in scenes for frame in scene.frames])
+
+
+def test_a_cut_is_found_and_light_flashes_pans_and_jumps_in_time_are_none(with_a_cut, tmp_path):
+    film = open_clip(with_a_cut, cache=None)
+    assert cuts.find_cuts(film) == [12]
+    frames = np.stack(list(film))[:12]
+    light = np.concatenate([frames[:6] // 3, frames[6:]])
+    flash = np.concatenate([frames[:6], np.full_like(frames[:1], 255), frames[6:]])
+    for name, shown in (("light", light), ("flash", flash), ("jump", frames[[0, 1, 2, 3, 4, 11, 10, 9, 8]])):
+        assert cuts.find_cuts(open_clip(folder(tmp_path / name, shown), cache=None)) == []
+    assert cuts.find_cuts(open_clip(panned(tmp_path / "pan", 20), cache=None)) == []
+
+
+def test_parts_between_cuts_are_clips_of_their_own(with_a_cut, trained, tmp_path, capsys):
+    film = open_clip(with_a_cut, cache=None)
+    parts = cuts.split_at_cuts([film])
+    assert [(part.name, part.start, part.count) for part in parts] == [("film@0-12", 0, 12), ("film@12-22", 12, 10)]
+    np.testing.assert_array_equal(parts[1].at(3), film.at(15))
+    with pytest.raises(measure.CameraTravels, match="at frame 12 .*--frames 0:12, --frames 12:22"):
+        stabilization.stabilize(film)
+    assert cli.main(f"inspect {with_a_cut} --cache none --json {tmp_path / 'film.json'}".split()) == 0
+    assert "film@12-22: 10 frames" in capsys.readouterr().out
+    found = json.loads((tmp_path / "film.json").read_text())
+    assert found["cuts"] == [12] and [part["frames"] for part in found["parts"]] == [12, 10]
+    cast = Cast((CastEntry(clip="film@12-22", number=0, name="hero", frames=10),))
+    part = open_clip(with_a_cut, frames=(12, None), cache=None)  # what --frames 12: gives is that part
+    assert ClipCharacters(trained, part, cast=cast).names == {0: "hero"}
+    there, index = FrameFinder(trained, cast=cast, cache=None).find(with_a_cut / "00014.png")
+    assert (there.names, there.clip.count, index) == ({0: "hero"}, 10, 2)
+
+
+@pytest.fixture(scope="module")
 def handheld(tmp_path_factory):
     """A swaying clip with a cache, and its true poses."""
     place, poses = shaken(tmp_path_factory.mktemp("handheld") / "clip", pixels=2.0)
@@ -353,7 +390,7 @@ def jolted(scene, tmp_path_factory):
 
 
 def test_layers_of_a_swaying_clip_are_those_of_its_own_frames(jolted, trained, tmp_path, monkeypatch):
-    found, still = {}, lambda clip, progress: stabilization.StabilizedClip(clip, measure.Camera.still(clip.count))
+    found, still = {}, lambda clip, progress, **_: stabilization.StabilizedClip(clip, measure.Camera.still(clip.count))
     for name in ("stabilized", "as filmed"):
         with monkeypatch.context() as patch:
             if name == "as filmed":

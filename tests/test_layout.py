@@ -15,13 +15,13 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "data": ("pixels", "core", "progress"),
     "synthetic": ("data", "pixels"),
     "tracking": ("pixels",),
-    "camera": ("data", "pixels", "progress"),
+    "camera": ("config", "data", "pixels", "progress"),
     "serving": ("blocks", "core", "data", "pixels"),
     "model_folder": ("config", "core", "data", "serving"),
     "separation": ("blocks", "camera", "core", "data", "pixels", "progress", "tracking"),
     "training": ("camera", "config", "core", "data", "model_folder", "pixels", "progress", "separation"),
     "motions": ("core", "data", "pixels", "separation"),
-    "rendering": ("core", "data", "motions", "pixels", "progress", "separation"),
+    "rendering": ("camera", "core", "data", "motions", "pixels", "progress", "separation"),
     "testing": ("core", "pixels"),
 }
 WINGS["evaluation"] = tuple(WINGS)

@@ -13,8 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from eqvid_tf.camera.cuts import cut_reason
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
 from eqvid_tf.camera.mosaic import make_mosaic
+from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import fit
 from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
@@ -23,29 +25,36 @@ from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 
 MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd number, spread over the clip
-MOSAIC = 6.0  # frame areas that a mosaic may have
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
 BORDER = 4  # pixels: more than the bicubic resampling reaches
-MARK = f"steady{VERSION}"  # of stabilized frames in the cache
 
 
-def stabilize(clip: Clip, progress: Callable[..., Any] = no_progress) -> StabilizedClip:
+def stabilize(
+    clip: Clip, progress: Callable[..., Any] = no_progress, *, mosaic: float = ModelConfig.mosaic
+) -> StabilizedClip:
     """Measure a clip's camera and take out its motion; where it stands still, every frame is as it was filmed.
 
+    Args:
+        clip: an open clip; one that is stabilized stays as it is.
+        progress: called as progress(frames, label, total); returns the frames.
+        mosaic: frame areas that the background of a camera that travels may have.
+
     Raises:
-        CameraTravels: there is no one background, or it would be larger than a mosaic may be.
+        CameraTravels: there is no one background, or it would be larger than `mosaic`.
     """
     if isinstance(clip, StabilizedClip):
         return clip
+    if clip.count > 1 and (cut := cut_reason(clip)):
+        raise CameraTravels(f"{clip.path}: {cut}")
     camera = camera_of(clip, progress) if clip.count > 1 else Camera.still(clip.count)
-    if reason := travel_reason(camera, clip.size):
+    if reason := travel_reason(camera, clip.size, mosaic):
         raise CameraTravels(f"{clip.path}: {reason} eqvid inspect says more.")
-    return StabilizedClip(clip, camera)
+    return StabilizedClip(clip, camera, mosaic)
 
 
-def travel_reason(camera: Camera, size: tuple[int, int]) -> str | None:
+def travel_reason(camera: Camera, size: tuple[int, int], mosaic: float = ModelConfig.mosaic) -> str | None:
     """Say why the frames of a travelling camera, of `size` (height, width), make no one background; None: they do."""
     if camera.kind != "travels":
         return None
@@ -54,20 +63,21 @@ def travel_reason(camera: Camera, size: tuple[int, int]) -> str | None:
             f"there is no one background: {camera.lost:.0%} of the frames show another place than the rest. "
             "Cut a part of one place with --frames A:B."
         )
-    parts = mosaic_parts(camera.poses, size)
+    parts = mosaic_parts(camera.poses, size, mosaic)
     if len(parts) == 1:
         return None
     return (
-        f"the camera travels over more than {MOSAIC:g} frame areas. "
-        f"Cut the clip into parts: {', '.join(f'--frames {first}:{end}' for first, end in parts)}."
+        f"the camera travels over more than {mosaic:g} frame areas. "
+        f"Cut the clip into parts: {', '.join(f'--frames {first}:{end}' for first, end in parts)}; "
+        "or train with a larger --mosaic."
     )
 
 
-def mosaic_parts(poses: np.ndarray, size: tuple[int, int]) -> list[tuple[int, int]]:
+def mosaic_parts(poses: np.ndarray, size: tuple[int, int], mosaic: float) -> list[tuple[int, int]]:
     """Ranges of frames (first, end), the longest from the start on, each seen by a mosaic that is not too large."""
     parts, first = [], 0
     for end in range(1, len(poses) + 1):
-        if end - first > 1 and _area(poses[first:end], size) > MOSAIC:
+        if end - first > 1 and _area(poses[first:end], size) > mosaic:
             parts.append((first, end - 1))
             first = end - 1
     return [*parts, (first, len(poses))]
@@ -97,8 +107,11 @@ class StableView:
     from_frame: np.ndarray
 
     @staticmethod
-    def of(camera: Camera, size: tuple[int, int]) -> StableView:
-        """The view of a camera whose frames have a size: that of a frame, or where it travels all that they see."""
+    def of(camera: Camera, size: tuple[int, int], mosaic: float = ModelConfig.mosaic) -> StableView:
+        """The view of a camera whose frames have a size: that of a frame, or where it travels all that they see.
+
+        Of frames that come nearer it is as fine as the nearest, but at most `mosaic` frame areas large.
+        """
         poses = homogeneous(camera.poses)
         if camera.kind != "travels":
             return StableView(size=size, from_frame=poses)
@@ -108,7 +121,7 @@ class StableView:
         right, bottom = np.ceil(corners.max(0) - SLIVER)
         height, width = bottom - top, right - left
         finest = max(1.0, np.quantile(_magnification(poses, size) ** -1, FINEST))
-        scale = min(finest, (MOSAIC * size[0] * size[1] / (height * width)) ** 0.5)
+        scale = min(finest, (mosaic * size[0] * size[1] / (height * width)) ** 0.5)
         view_from_reference = box_from_frame(size, top, left, height, width)
         return StableView(size=(round(height * scale), round(width * scale)), from_frame=view_from_reference @ poses)
 
@@ -136,10 +149,10 @@ class StabilizedClip(Clip):
         view: what the frames show; `size` is its size.
     """
 
-    def __init__(self, filmed: Clip, camera: Camera):
+    def __init__(self, filmed: Clip, camera: Camera, mosaic: float = ModelConfig.mosaic):
         self.filmed, self.camera, self.moves = filmed, camera, camera.kind != "still"
         self.travels = camera.kind == "travels"
-        self.view = StableView.of(camera, filmed.size)
+        self.view = StableView.of(camera, filmed.size, mosaic)
         self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
 
@@ -159,7 +172,7 @@ class StabilizedClip(Clip):
         if not self.moves:
             return self.filmed.arrays(canvas)
         frames = lambda: (fit(frame, canvas) for frame in self.native())
-        return self.filmed.cached(f"{canvas[0]}x{canvas[1]}-{MARK}", (self.count, *canvas, 3), frames)
+        return self.filmed.cached(f"{canvas[0]}x{canvas[1]}-{self._mark}", (self.count, *canvas, 3), frames)
 
     @property
     def has_motion(self) -> bool:
@@ -256,6 +269,11 @@ class StabilizedClip(Clip):
         """Not of these frames: what is noted of a clip is noted of its frames as filmed."""
         return self.filmed.noted(name, make)
 
+    @property
+    def _mark(self) -> str:
+        """Of what is made from these frames, in the cache."""
+        return f"steady{VERSION}-{self.size[0]}x{self.size[1]}"
+
     def _stabilized(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame as filmed on the view; where it saw nothing, what others saw."""
         pose = self.view.from_frame[index]
@@ -274,7 +292,7 @@ class StabilizedClip(Clip):
             else:
                 yield fill_unseen(self.filmed, self.camera)
 
-        return self.filmed.cached(f"unseen-{MARK}", (1, *self.size, 3), frames)[0]
+        return self.filmed.cached(f"unseen-{self._mark}", (1, *self.size, 3), frames)[0]
 
 
 def _change_coordinates(motion: np.ndarray, matrices: np.ndarray, at: np.ndarray) -> np.ndarray:

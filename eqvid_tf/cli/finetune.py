@@ -44,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
             raise OutputError(
                 f"{args.output}: is the model folder to start from. Pass --in-place for its next version."
             )
-    clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
+    opened = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
     with quietly():
+        from eqvid_tf.camera.cuts import split_at_cuts
         from eqvid_tf.training.finetuning import finetune
     train = TrainConfig(**{"minutes": 2.0, **given_fields(args, TrainConfig)}, keep_frames=args.keep_frames)
     with bar(train) as progress_bar:
-        metrics = finetune(args.run, clips, args.output, train=train, callbacks=[progress_bar], log=say)
+        metrics = finetune(args.run, split_at_cuts(opened), args.output, train=train, callbacks=[progress_bar], log=say)
     print(summary(args.output or args.run, metrics))
     return 0

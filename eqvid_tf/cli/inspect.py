@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, progress
+from eqvid_tf.config import ModelConfig
 
 if TYPE_CHECKING:
+    from eqvid_tf.data.clips import Clip
     from eqvid_tf.evaluation.clip_check import ClipReport
     from eqvid_tf.evaluation.movers import Mover, Movers
 
@@ -28,6 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_frames(parser)
     parser.add_argument("clip", type=Path, metavar="CLIP", help="video, animated GIF, folder of images, or scene")
     parser.add_argument(
+        "--mosaic",
+        type=float,
+        default=ModelConfig.mosaic,
+        metavar="N",
+        help="as of eqvid train: frame areas that the background of a travelling camera may have",
+    )
+    parser.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
@@ -36,24 +46,43 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `eqvid inspect`."""
-    from eqvid_tf.camera.measure import Camera
-    from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
+    """Run `eqvid inspect`: of each part on its own where the clip has hard cuts."""
+    from eqvid_tf.camera.cuts import parts_between_cuts, split_at_cuts
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import check_output
-    from eqvid_tf.evaluation.clip_check import check_clip
-    from eqvid_tf.evaluation.movers import Movers, find_movers
 
     for place in (args.json, _folder(args.json)) if args.json else ():
         check_output(place, args.overwrite)
     clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
-    report = check_clip(clip, progress)
-    still = StabilizedClip(clip, Camera.still(clip.count)) if report.camera == "still" else None
-    movers = find_movers(still or stabilize(clip)) if report.movers else Movers()
-    print("\n".join(_lines(report, movers)))
+    cuts = [first for first, _ in parts_between_cuts(clip)[1:]]
+    if cuts:
+        print(_line_of_cuts(clip, cuts))
+    found = [_look(part, args.mosaic) for part in split_at_cuts([clip])]
+    print("\n".join(line for report, movers in found for line in _lines(report, movers)))
     if args.json:
-        _write(args.json, report, movers)
+        _write(args.json, clip, cuts, found)
     return 0
+
+
+def _look(clip: Clip, mosaic: float) -> tuple[ClipReport, Movers]:
+    """What a clip without cuts shows, and its characters."""
+    from eqvid_tf.camera.measure import Camera
+    from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
+    from eqvid_tf.evaluation.clip_check import check_clip
+    from eqvid_tf.evaluation.movers import Movers, find_movers
+
+    report = check_clip(clip, progress, mosaic=mosaic)
+    still = StabilizedClip(clip, Camera.still(clip.count)) if report.camera == "still" else None
+    return report, find_movers(still or stabilize(clip, mosaic=mosaic)) if report.movers else Movers()
+
+
+def _line_of_cuts(clip: Clip, cuts: Sequence[int]) -> str:
+    """Where a clip has hard cuts, and what becomes of it."""
+    where = ", ".join(str(clip.start + cut) for cut in cuts)
+    return (
+        f"{clip.name}: another scene begins at frame {where} (a hard cut); eqvid train takes each part as a clip of "
+        "its own, named as below; a part alone is given by --frames A:B"
+    )
 
 
 def _folder(path: Path) -> Path:
@@ -61,19 +90,31 @@ def _folder(path: Path) -> Path:
     return path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-characters")
 
 
-def _write(path: Path, report: ClipReport, movers: Movers) -> None:
-    """Write the report as JSON, and beside it a folder with a picture of each character, where it is no device."""
+def _write(path: Path, clip: Clip, cuts: Sequence[int], found: Sequence[tuple[ClipReport, Movers]]) -> None:
+    """Write the report as JSON, and beside it a folder with a picture of each character, where it is no device.
+
+    Where there are cuts, it is a list of the parts' reports.
+    """
     from eqvid_tf.data.output import new_folder, write_text
     from eqvid_tf.data.writers import write_png
 
-    listed = [dataclasses.asdict(character) for character in movers.characters]
-    if listed and (path.is_file() or not path.exists()):
+    entries = [_entry(report, movers) for report, movers in found]
+    if any(movers.characters for _, movers in found) and (path.is_file() or not path.exists()):
         with new_folder(_folder(path), overwrite=True) as draft:
-            for entry, picture in zip(listed, movers.pictures):
-                write_png(draft / f"{entry['number']}.png", picture)
-                entry["picture"] = f"{_folder(path).name}/{entry['number']}.png"
+            for entry, (_, movers) in zip(entries, found):
+                for listed, picture in zip(entry["characters"], movers.pictures):
+                    name = f"{entry['name']}-{listed['number']}.png" if cuts else f"{listed['number']}.png"
+                    write_png(draft / name, picture)
+                    listed["picture"] = f"{_folder(path).name}/{name}"
+    whole = {"name": clip.name, "frames": clip.count, "cuts": [clip.start + cut for cut in cuts], "parts": entries}
+    write_text(path, json.dumps(whole if cuts else entries[0], indent=1))
+
+
+def _entry(report: ClipReport, movers: Movers) -> dict[str, Any]:
+    """What is written of a clip, or of a part of one."""
+    listed = [dataclasses.asdict(character) for character in movers.characters]
     unowned = {"unowned": movers.unowned, "unowned_box": movers.unowned_box}
-    write_text(path, json.dumps({**dataclasses.asdict(report), "characters": listed, **unowned}, indent=1))
+    return {**dataclasses.asdict(report), "characters": listed, **unowned}
 
 
 def _lines(report: ClipReport, movers: Movers) -> list[str]:

@@ -71,11 +71,14 @@ def run(args: argparse.Namespace) -> int:
         )
     before = _checkpoint_config(args) if args.resume else None
     frames = args.frames or (before.frames if before else None)
-    clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
+    opened = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
     with quietly():
+        from eqvid_tf.camera.cuts import split_at_cuts
         from eqvid_tf.camera.stabilization import stabilize
         from eqvid_tf.training.train import configure, device, train
-    stable = [stabilize(clip, progress) for clip in clips]
+    clips = split_at_cuts(opened)
+    mosaic = before.model.mosaic if before else config.model.mosaic
+    stable = [stabilize(clip, progress, mosaic=mosaic) for clip in clips]
     config = (
         _resume_config(args, before, stable)
         if before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ class Clip:
 
     number = 0
     _motion: Path | None = None
+    _start = 0
     path: Path
     name: str
     size: tuple[int, int]
@@ -123,6 +125,23 @@ class Clip:
             raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
         self._start, self._stop = _range_of(path, frames, reader.count)
         self.count = self._stop - self._start
+
+    @property
+    def start(self) -> int:
+        """The number of its first frame in the file or folder."""
+        return self._start
+
+    @property
+    def range_name(self) -> str:
+        """Its name as a part of the file or folder: NAME@FIRST-END."""
+        return f"{self.name}@{self._start}-{self._start + self.count}"
+
+    def part(self, first: int, end: int) -> Clip:
+        """A range of its frames, half-open, as a clip of its own, named as a part."""
+        part = copy.copy(self)
+        part._start, part._stop, part.count = self._start + first, self._start + end, end - first
+        part.name = part.range_name
+        return part
 
     def __repr__(self) -> str:
         return f"<Clip {self.name}: {self.count} frames of {self.size[1]}x{self.size[0]}, {self.fps:g} per second>"

@@ -15,6 +15,7 @@ import numpy as np
 
 from eqvid_tf.camera.measure import Camera, camera_of, measure
 from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
+from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.morphology import dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
@@ -93,12 +94,15 @@ class ClipReport:
     reasons: tuple[str, ...] = ()
 
 
-def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipReport:
+def check_clip(
+    clip: Clip, progress: Callable[..., Any] = no_progress, *, mosaic: float = ModelConfig.mosaic
+) -> ClipReport:
     """Measure a clip on at most `MOST_FRAMES` of its frames, and judge it.
 
     Args:
         clip: an open clip.
         progress: called as progress(items, label, total) around what takes long; returns the items.
+        mosaic: frame areas that the background of a travelling camera may have.
     """
     step = -(-clip.count // MOST_FRAMES)
     camera = camera_of(clip, progress) if step == 1 else measure(clip, step, progress)
@@ -114,7 +118,7 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
         camera_sure=camera.sure,
         noise=_frame_noise(clip),
     )
-    if reason := travel_reason(camera, clip.size):
+    if reason := travel_reason(camera, clip.size, mosaic):
         return dataclasses.replace(report, verdict="does not suit", reasons=(reason,))
     view = _view(camera, clip.size)
     report = _with_exposure_and_movers(report, _small_frames(clip, step, camera, progress), step, view)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from eqvid_tf.camera.cuts import split_at_cuts
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip, ClipError, open_clip
 from eqvid_tf.data.images import read_image
@@ -148,29 +149,35 @@ class FrameFinder:
         self.model, self.cast, self.network_only, self.cache = model, cast, network_only, cache
         self.shadow = shadow
         self.textures = functools.cache(Textures)
-        self._clip, self._still = functools.cache(self._open_clip), functools.cache(self._open_still)
+        self._parts, self._still = functools.cache(self._open_parts), functools.cache(self._open_still)
+        self._characters = functools.cache(self._characters_of)
 
     def find(self, path: Path) -> tuple[ClipCharacters, int]:
         """The characters of the frame's clip, and its index; of a clip of its own, where its folder is none."""
         path = path.parent.resolve() / path.name  # a link to a frame stays in the clip that it lies in
-        found, names = self._clip(path.parent)
-        return (found, names.index(path.name)) if found and path.name in names else (self._still(path), 0)
+        for clip, names in self._parts(path.parent):
+            if path.name in names:
+                return self._characters(clip), names.index(path.name)
+        return self._still(path), 0
 
     def find_character(self, path: Path, point: Point | None) -> tuple[ClipLayers, int]:
         """The layers of the character at a point of a frame, or of the first of its clip, and the frame's index."""
         found, index = self.find(path)
         return found.numbered(None if point is None else found.at_point(index, point)), index
 
-    def _open_clip(self, folder: Path) -> tuple[ClipCharacters | None, list[str]]:
-        """The characters of a folder of frames, and their names; none where its pictures are no clip."""
+    def _open_parts(self, folder: Path) -> list[tuple[Clip, list[str]]]:
+        """The parts of a folder between hard cuts, with the names of their frames; none where it is no clip."""
         if (folder / "frames").is_dir():  # a scene: the pictures beside its clip are not of it
-            return None, []
+            return []
         try:
             clip = open_clip(folder, cache=self.cache)
         except ClipError:
-            return None, []
+            return []
         names = [file.name for file in in_name_order(folder)]
-        return ClipCharacters(self.model, clip, cast=self.cast, network_only=self.network_only), names
+        return [(part, names[part.start : part.start + part.count]) for part in split_at_cuts([clip])]
+
+    def _characters_of(self, clip: Clip) -> ClipCharacters:
+        return ClipCharacters(self.model, clip, cast=self.cast, network_only=self.network_only)
 
     def _open_still(self, path: Path) -> ClipCharacters:
         return ClipCharacters(self.model, StillClip(path), network_only=self.network_only)

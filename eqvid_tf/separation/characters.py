@@ -57,8 +57,8 @@ class ClipCharacters:
         cast: Cast | None = None,
         progress: Callable = no_progress,
     ):
-        self.clip, self.progress = stabilize(clip, progress), progress
-        entries = (cast or Cast()).of_clip(clip.name, clip.count)
+        self.clip, self.progress = stabilize(clip, progress, mosaic=model.config.mosaic), progress
+        entries = _entries(cast or Cast(), self.clip.filmed)
         if network_only and model.identity:
             make = lambda name: ClipLayers(model, self.clip, network_only=True, progress=progress, name=name)
             names = names_in(model, self.clip.arrays(model.config.canvas))
@@ -208,6 +208,11 @@ def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> dict[int, int]
     likely = np.median(np.asarray(model.present(unit_frames(few))), 0)
     of_clip = [name for name, there in zip(model.config.name_of, likely >= likely.max() / 2) if there]
     return {of_clip.index(name): name for name in dict.fromkeys(of_clip) if name >= 0}
+
+
+def _entries(cast: Cast, clip: Clip) -> tuple[CastEntry, ...]:
+    """What a cast says of a clip, by its name or as a part of a file that was cut."""
+    return cast.of_clip(clip.name, clip.count) or cast.of_clip(clip.range_name, clip.count)
 
 
 def _solos(clip: StabilizedClip, entries: Sequence[CastEntry]) -> dict[int, StabilizedClip]:

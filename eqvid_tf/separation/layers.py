@@ -81,7 +81,7 @@ class ClipLayers:
         name: int | None = None,
     ):
         self.model, self.network_only, self.progress, self.name = model, network_only, progress, name
-        self.clip, self.canvas = stabilize(clip, progress), model.config.canvas
+        self.clip, self.canvas = stabilize(clip, progress, mosaic=model.config.mosaic), model.config.canvas
         self.canvas_frames = self.clip.arrays(self.canvas)
 
     # ---- the stages

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
@@ -53,6 +54,7 @@ def finetune(
     train = train or TrainConfig(minutes=2.0)
     keras.utils.set_random_seed(train.seed)
     check_motion(before.model, clips)
+    clips = [stabilize(clip, mosaic=before.model.mosaic) for clip in clips]
     new = prepare(clips, before.model.canvas, log, characters_of(dataclasses.replace(before, train=train)))
     config = grow_config(before, clips, new, train)
     old = read_material(source, before.model.canvas)

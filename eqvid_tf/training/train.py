@@ -63,7 +63,7 @@ def configure(config: Config, clips: Sequence[Clip]) -> Config:
         ClipError: the estimator is 'known' and a clip's motion is missing or wrong.
     """
     check_motion(config.model, clips)
-    stable = [stabilize(clip) for clip in clips]
+    stable = [stabilize(clip, mosaic=config.model.mosaic) for clip in clips]
     size = config.train.image_size or min(LARGEST, *(min(clip.filmed.size) for clip in stable))
     heights, widths = zip(*(_canvas(clip, size) for clip in stable))
     model = dataclasses.replace(config.model, canvas=(max(heights), max(widths))).with_clips(range(len(clips)))
@@ -123,6 +123,7 @@ def train(
     """
     folder = Path(folder)
     keras.utils.set_random_seed(config.train.seed)
+    clips = [stabilize(clip, mosaic=config.model.mosaic) for clip in clips]
     material = prepare(clips, config.model.canvas, log, characters_of(config))
     config = dataclasses.replace(config, model=config.model.with_clips(material.clip_of))
     model = load_checkpoint(folder) if resume else new_model(config, material.backgrounds)
