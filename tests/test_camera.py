@@ -233,6 +233,25 @@ def test_a_camera_that_travels_is_followed_and_its_background_is_one_picture(tmp
     np.testing.assert_allclose(camera[:, :, 2] * 32, np.tile([-6.0, 0], (15, 1)), atol=0.1)
 
 
+def test_exposure_and_vignetting_of_a_travelling_camera_are_taken_out_and_put_back(tmp_path):
+    """Much less light in the corners, exposures from -10 % to 10 %, and a tone curve that is flat where bright."""
+    wide, step, shade = draw_background(3, (64, 64 + 6 * 16), "pebbles"), 6, np.linspace(-1, 1, 64) ** 2
+    corners = np.log(0.6) * (shade[:, None] + shade)[..., None] / 2
+    slope = np.interp(wide, [0, 128, 255], [1.5, 1.0, 0.5])
+    window = lambda picture, k: picture[:, step * k : step * k + 64].astype(float)
+    light = lambda k: window(slope, k) * (corners + 0.2 * (k / 15 - 0.5))
+    frames = [np.clip(window(wide, k) * np.exp(light(k)), 0, 255).round().astype(np.uint8) for k in range(16)]
+    clip = open_clip(folder(tmp_path / "pan", frames), cache=None)
+    stable = stabilization.stabilize(clip)
+    assert stable.light is not None and stable.light.slope[0] > 1.2 > 0.9 > stable.light.slope[3]
+    for index in (0, 8, 15):  # all show the same picture, and go back to what was filmed
+        assert psnr(stable.at(index) / 255, stable.mosaic / 255) > 30
+        assert psnr(stable.colours_as_filmed(stable.at(index), index) / 255, clip.at(index) / 255) > 30
+        assert psnr(stable.as_filmed(stable.mosaic, index) / 255, clip.at(index) / 255) < 27
+    even = open_clip(panned(tmp_path / "even", 6), cache=None)
+    assert stabilization.stabilize(even).light is None
+
+
 def test_what_a_mosaic_does_not_hold_is_to_be_cut_where_it_says(tmp_path, capsys):
     place = panned(tmp_path / "pan", 24)
     command = f"train {place} --output {tmp_path}/run --steps 1 --cache {tmp_path}/cache"

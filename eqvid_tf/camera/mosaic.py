@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.medians import weighted_median
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 
@@ -15,62 +18,120 @@ REFINEMENTS = 4  # of a mosaic
 HEAT_SIDE = 120  # pixels: shorter side of the frames that are compared with it
 DIFFERS = 24  # grey levels by which they do
 HOT = 0.05  # share of the frames, beyond the usual: a place in the frame where as many more differ counts a quarter
+MOVES = 1.0  # pixels of these small frames: what moves by as much by itself counts a quarter
+SMALLEST_ISLAND, LARGEST_ISLAND = 0.003, 0.2  # frame areas of a body that stays in place
 CHANGE = 8.0  # grey levels: a value that changes by as much to the next frame counts a quarter
 ROWS = 32  # of a mosaic, whose median is taken at a time
 
 
-def make_mosaic(clip: Clip, size: tuple[int, int], view_from_frame: np.ndarray) -> np.ndarray:
+def make_mosaic(
+    clip: Clip,
+    size: tuple[int, int],
+    view_from_frame: np.ndarray,
+    levelled: Callable[[np.ndarray, int], np.ndarray] = lambda frame, index: frame,
+) -> np.ndarray:
     """All that the frames of a travelling camera see, uint8 [H, W, 3]: a median; its edge goes on where none saw.
 
     It is made from frames spread over the clip, as many as `MOSAIC_MEMORY` holds. Some places are seen by few frames,
     and most of these may show a character there, above all if the camera goes along with it. So each value counts by
     how little it changes to the frames before and after, and, once there is a first mosaic, by how seldom frames differ
     from it where in the frame it was seen.
+
+    Args:
+        clip: as filmed.
+        size: (height, width) of the mosaic.
+        view_from_frame: [T, 3, 3], from the coordinates of each frame to those of the mosaic.
+        levelled: gives a frame, by its index, in a light that all have.
     """
     affordable = MOSAIC_MEMORY // (4 * size[0] * size[1])
     count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
     spread = np.linspace(0, clip.count - 1, count).round().astype(int)
     chosen, matrices = set(spread.tolist()), view_from_frame[spread]
-    frames = np.stack([frame for index, frame in enumerate(clip.native()) if index in chosen])
+    frames = np.stack([levelled(frame, index) for index, frame in enumerate(clip.native()) if index in chosen])
     scale = min(1.0, HEAT_SIDE / min(clip.size))
     smaller = lambda size: tuple(max(1, round(side * scale)) for side in size)
     small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])
-    trust = np.full(small.shape[1:3], 255, np.uint8)
+    moved = _moved(small, matrices)
+    still = 1 / np.sqrt(1 + (moved / MOVES) ** 2)
+    trust = (255 * still).round().astype(np.uint8)
     for _ in range(REFINEMENTS):
-        trust = _trust(_steady_median(small, trust, matrices, smaller(size))[0], small, matrices)
-    trust = resize(trust, clip.size, "bilinear")
+        heat = _heat(_steady_median(small, trust, matrices, smaller(size))[0], small, matrices)
+        trust = (255 * still / np.sqrt(1 + (heat / HOT) ** 2)).round().astype(np.uint8)
+    trust = np.stack([resize(one, clip.size, "bilinear") for one in trust])
     picture, seen = _steady_median(frames, trust, matrices, size)
-    return _extend(picture, ~seen)
+    picture, island = _extend(picture, ~seen), _never_still(moved, matrices, smaller(size))
+    hole = resize(255 * island.astype(np.uint8), size, "bilinear") > 127
+    return inpaint(picture, hole).round().astype(np.uint8) if hole.any() else picture
 
 
-def _trust(picture: np.ndarray, frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
-    """How seldom frames [N, h, w, 3] differ from a mosaic, by place in the frame: uint8 [h, w], 255 where never."""
+def _moved(frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
+    """By how many pixels what frames [N, h, w, 3] show moves by itself over an eighth of them: [N, h, w] float32.
+
+    It is the optical flow to the frames before and after, the camera's motion taken out: the larger of the two.
+    """
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    flow, gap = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), max(1, round(len(frames) / 8))
+    moved, square = np.zeros(frames.shape[:3], np.float32), np.ones((5, 5), np.uint8)
+    for index, frame in enumerate(grey):
+        for other in (k for k in (index - gap, index + gap) if 0 <= k < len(grey)):
+            matrix = np.linalg.inv(view_from_frame[index]) @ view_from_frame[other]
+            seen, valid = move_with_validity(grey[other], matrix, frame.shape)
+            found = flow.calc(frame, np.where(valid, seen, frame), None)  # type: ignore[call-overload]
+            distance = np.hypot(found[..., 0], found[..., 1]) * cv2.erode(valid.astype(np.uint8), square)
+            moved[index] = np.maximum(moved[index], distance)
+    return moved
+
+
+def _never_still(moved: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Islands of a mosaic of a size that move in every frame that sees them, bool [*size]: bodies that stay in place.
+
+    The sea moves everywhere, too, but is none: an island has still ground all around, and is smaller.
+    """
+    least, views = np.full(size, np.inf, np.float32), np.zeros(size, np.int32)
+    for one, matrix in zip(moved, view_from_frame):
+        seen, valid = move_with_validity(one, matrix, size)
+        least, views = np.where(valid, np.minimum(least, seen), least), views + valid
+    moves = (least > MOVES) & (views > 0)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(moves.astype(np.uint8))
+    square, found = np.ones((5, 5), np.uint8), np.zeros(size, bool)
+    rim = np.unique(labels[cv2.erode((views > 0).astype(np.uint8), square) == 0])
+    for number in range(1, count):
+        area = boxes[number, cv2.CC_STAT_AREA] / moved[0].size
+        if SMALLEST_ISLAND < area < LARGEST_ISLAND and number not in rim:
+            found |= labels == number
+    return cv2.dilate(found.astype(np.uint8), square) > 0
+
+
+def _heat(picture: np.ndarray, frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
+    """The share of frames [N, h, w, 3] that differ from a mosaic, beyond the usual, by place in the frame: [h, w]."""
     heat = np.zeros(frames.shape[1:3], np.float32)
     for frame, matrix in zip(frames, view_from_frame):
         seen = move_with_validity(picture, np.linalg.inv(matrix), frame.shape[:2])[0]
         heat += np.abs(seen.astype(np.int16) - frame).max(-1) > DIFFERS
     smooth = np.asarray(cv2.GaussianBlur(heat / len(frames), (0, 0), 0.02 * len(heat)))
-    excess = np.maximum(smooth - 1.5 * np.median(smooth), 0)
-    return (255 / (1 + (excess / HOT) ** 2) ** 2).round().astype(np.uint8)
+    return np.maximum(smooth - 1.5 * np.median(smooth), 0)
 
 
 def _steady_median(
     frames: np.ndarray, trust: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The median of frames [N, h, w, 3] laid on a view of a size, weighted by trust [h, w] uint8 and by steadiness.
+    """The median of frames [N, h, w, 3] laid on a view of a size, weighted by trust [N, h, w] uint8 and by steadiness.
+
+    The weight is the fourth power of the trust: of two places that are hardly to be trusted, one is still better.
 
     Returns:
         The picture, uint8 [*size, 3], and what any frame sees of it, bool [*size].
     """
     laid = [
-        move_with_validity(np.dstack([frame, trust]), matrix, size) for frame, matrix in zip(frames, view_from_frame)
+        move_with_validity(np.dstack([frame, one]), matrix, size)
+        for frame, one, matrix in zip(frames, trust, view_from_frame)
     ]
     views, seen = np.stack([each for each, _ in laid]), np.stack([valid for _, valid in laid])
     picture = np.zeros((*size, 3), np.uint8)
     for top in range(0, size[0], ROWS):
         rows = slice(top, top + ROWS)
         part, valid = views[:, rows, :, :3], seen[:, rows]
-        weights = valid * np.maximum(views[:, rows, :, 3], 1) * _steadiness(part, valid)
+        weights = valid * (np.float32(views[:, rows, :, 3]) / 255) ** 4 * _steadiness(part, valid)
         picture[rows] = weighted_median(part, weights).round()
     return picture, np.asarray(seen.any(0))
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.camera.cuts import cut_reason
+from eqvid_tf.camera.light import Light, measure_light
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
 from eqvid_tf.camera.mosaic import make_mosaic
 from eqvid_tf.config import ModelConfig
@@ -24,10 +25,12 @@ from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 
+NOISE, NOISE_FRAMES = 2.5, 8  # medians of the difference that are noise, and frames in which it is measured
 MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd number, spread over the clip
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
+LEVELLED = "e"  # of frames laid on a mosaic; changed whenever the same clip would give others
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 
 
@@ -51,7 +54,7 @@ def stabilize(
     camera = camera_of(clip, progress) if clip.count > 1 else Camera.still(clip.count)
     if reason := travel_reason(camera, clip.size, mosaic):
         raise CameraTravels(f"{clip.path}: {reason} eqvid inspect says more.")
-    return StabilizedClip(clip, camera, mosaic)
+    return StabilizedClip(clip, camera, StableView.of(camera, clip.size, mosaic))
 
 
 def travel_reason(camera: Camera, size: tuple[int, int], mosaic: float = ModelConfig.mosaic) -> str | None:
@@ -141,6 +144,8 @@ class StabilizedClip(Clip):
         What a frame did not see of it shows what other frames saw there (their median), so that nothing in it moves.
         Motions between frames as filmed are affine; where the camera's is a homography they are so at a point.
 
+    Where the camera travels, frames are brought into one light: exposure and vignetting are taken out.
+
     Attributes:
         filmed: the clip as filmed.
         camera: of that clip.
@@ -149,10 +154,10 @@ class StabilizedClip(Clip):
         view: what the frames show; `size` is its size.
     """
 
-    def __init__(self, filmed: Clip, camera: Camera, mosaic: float = ModelConfig.mosaic):
+    def __init__(self, filmed: Clip, camera: Camera, view: StableView | None = None):
         self.filmed, self.camera, self.moves = filmed, camera, camera.kind != "still"
         self.travels = camera.kind == "travels"
-        self.view = StableView.of(camera, filmed.size, mosaic)
+        self.view = view or StableView.of(camera, filmed.size)
         self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
 
@@ -198,6 +203,32 @@ class StabilizedClip(Clip):
             return picture
         margin = BORDER + (0 if self.travels else int(np.ceil(self.camera.pixels)))
         return self.seen_by(np.linalg.inv(self.view.from_frame[index]), picture, margin)
+
+    def colours_as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """As `as_filmed`, of colours in [0, 255]: in the light of that frame, float32 [H, W, 3]."""
+        seen = self.as_filmed(picture, index)
+        return self.light.apply(seen, index) if self.light else seen
+
+    @functools.cached_property
+    def noise(self) -> float:  # type: ignore[override]
+        """Grey levels by which frames of a travelling camera differ from the mosaic where they see it; else 0.
+
+        Why: most of a frame that is laid on a mosaic is that mosaic, without any noise.
+        """
+        if not self.travels:
+            return 0.0
+        spread = np.linspace(0, self.count - 1, min(NOISE_FRAMES, self.count)).round().astype(int)
+        seen = lambda index: np.abs(self.colours_as_filmed(self.mosaic, index) - self.filmed.at(index)).max(-1)
+        return NOISE * float(np.median([np.median(seen(index)) for index in spread]))
+
+    @functools.cached_property
+    def light(self) -> Light | None:
+        """That of the frames as filmed, where the camera travels and it is not even; None: nothing is levelled."""
+        if not self.travels:
+            return None
+        note = self.filmed.noted("light-2", lambda: measure_light(self.filmed, self.view.from_frame).to_note())
+        light = Light.from_note(note, self.filmed.size)
+        return None if light.is_even else light
 
     def seen_by(self, frame_from_view: np.ndarray, picture: np.ndarray, margin: int) -> np.ndarray:
         """Move a picture of the view into a frame as filmed; its edge goes on for a margin of pixels, then it is black.
@@ -272,15 +303,24 @@ class StabilizedClip(Clip):
     @property
     def _mark(self) -> str:
         """Of what is made from these frames, in the cache."""
-        return f"steady{VERSION}-{self.size[0]}x{self.size[1]}"
+        return f"steady{VERSION}{LEVELLED}-{self.size[0]}x{self.size[1]}"
 
     def _stabilized(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame as filmed on the view; where it saw nothing, what others saw."""
         pose = self.view.from_frame[index]
         if self.size == self.filmed.size and np.array_equal(pose, np.eye(3)):
             return frame
-        moved, seen = move_with_validity(frame, pose, self.size)
+        moved, seen = move_with_validity(self._in_its_light(frame, index), pose, self.size)
         return np.where(seen[..., None], moved, self._unseen)
+
+    def _in_its_light(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame as filmed in the light of the view."""
+        return self.light.remove(frame, index) if self.light else frame
+
+    @property
+    def mosaic(self) -> np.ndarray:
+        """Of a camera that travels: all that the frames see, uint8 [H, W, 3]."""
+        return self._unseen
 
     @functools.cached_property
     def _unseen(self) -> np.ndarray:
@@ -288,7 +328,7 @@ class StabilizedClip(Clip):
 
         def frames() -> Iterator[np.ndarray]:
             if self.travels:
-                yield make_mosaic(self.filmed, self.size, self.view.from_frame)
+                yield make_mosaic(self.filmed, self.size, self.view.from_frame, self._in_its_light)
             else:
                 yield fill_unseen(self.filmed, self.camera)
 

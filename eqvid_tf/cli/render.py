@@ -233,7 +233,7 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
     if args.transparent:
         return _Backdrop(picture=None, size=size)
     picture = layers.clip.at(0) if args.network_only else layers.background
-    return _Backdrop(picture=layers.clip.as_filmed(picture, view), size=size, layers=layers)
+    return _Backdrop(picture=layers.clip.colours_as_filmed(picture, view), size=size, layers=layers)
 
 
 def _is_still(path: Path) -> bool:

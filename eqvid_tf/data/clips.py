@@ -97,9 +97,11 @@ class Clip:
         fps: frames per second.
         count: number of frames in the chosen range.
         number: of the character that it shows, where others are taken out of it.
+        noise: grey levels by which its background differs from frame to frame at least, beside what the frames show.
     """
 
     number = 0
+    noise: float = 0.0
     _motion: Path | None = None
     _start = 0
     path: Path

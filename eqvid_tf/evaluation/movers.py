@@ -12,9 +12,8 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.evaluation.clip_check import Box, box_of
 from eqvid_tf.pixels.canvas import unfit
-from eqvid_tf.separation.rest import first_background
 from eqvid_tf.separation.sightings import Sightings
-from eqvid_tf.separation.solo import moving_pixels, tracking_canvas
+from eqvid_tf.separation.solo import moving_pixels, tracking_background, tracking_canvas
 from eqvid_tf.tracking.characters import find_characters
 
 MOST_FRAMES = 256  # of a clip in which characters are told apart, evenly spread: a quarter of a second each
@@ -67,7 +66,7 @@ def find_movers(clip: StabilizedClip) -> Movers:
         return Movers()
     canvas = tracking_canvas(clip)
     frames = clip.arrays(canvas)[::step]
-    moving = moving_pixels(frames, first_background(frames))
+    moving = moving_pixels(frames, tracking_background(clip, canvas), clip.noise)
     owners = find_characters(frames, moving)
     unowned = unfit(np.asarray((moving & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
     characters, pictures = [], []

@@ -152,7 +152,15 @@ def mask_centroid(mask: np.ndarray) -> np.ndarray:
 
     Shapes: [..., H, W] -> [..., 2].
     """
-    height, width = mask.shape[-2:]
-    x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
+    x, y = _centres(mask.shape[-1]), _centres(mask.shape[-2])
     mass = np.maximum(mask.sum((-2, -1)), 1e-6)[..., None]
     return np.stack([(mask.sum(-2) * x).sum(-1), (mask.sum(-1) * y).sum(-1)], -1) / mass
+
+
+def pixel_centres(size: tuple[int, int]) -> np.ndarray:
+    """The centres (x, y) of the pixels of a frame (height, width) in normalized coordinates, [H, W, 2]."""
+    return np.stack(np.meshgrid(_centres(size[1]), _centres(size[0])), -1)
+
+
+def _centres(count: int) -> np.ndarray:
+    return (np.arange(count) + 0.5) * 2 / count - 1

@@ -112,6 +112,7 @@ class ClipLayers:
             return fit_background(frames, None, seen)
         coverage = np.stack([self.to_clip_size(self.coverage[k]) for k in chosen])
         background = fit_background(frames, coverage, seen, self.exposure.trust[chosen])
+        background = dataclasses.replace(background, noise=np.maximum(background.noise, self.clip.noise))
         return self._complete(background) if self.hidden.any() else background
 
     def _complete(self, background: Background) -> Background:
@@ -235,7 +236,7 @@ class ClipLayers:
 
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
-        return self.clip.as_filmed(self.exposure.apply(self.background, index), index)
+        return self.clip.colours_as_filmed(self.exposure.apply(self.background, index), index)
 
     @cached_property
     def motion(self) -> np.ndarray:

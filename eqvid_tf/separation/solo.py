@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
@@ -96,7 +97,7 @@ class SoloClip(StabilizedClip):
     """
 
     def __init__(self, tracked: TrackedClip, number: int):
-        super().__init__(tracked.clip.filmed, tracked.clip.camera)
+        super().__init__(tracked.clip.filmed, tracked.clip.camera, tracked.clip.view)
         self.tracked, self.number = tracked, number
         self.filmed = _FilmedSolo(self)
 
@@ -128,6 +129,16 @@ class SoloClip(StabilizedClip):
     def motion(self, number: int | None = None) -> np.ndarray:
         """The motion of every step that the scene gives of this character, [count - 1, 2, 3]."""
         return self.tracked.clip.motion(self.number if number is None else number)
+
+    @property
+    def light(self) -> Light | None:  # type: ignore[override]
+        """That of the tracked clip."""
+        return self.tracked.clip.light
+
+    @property
+    def noise(self) -> float:  # type: ignore[override]
+        """That of the tracked clip."""
+        return self.tracked.clip.noise
 
     def hidden(self, index: int) -> np.ndarray:
         """Where other characters are, bool [H, W]."""
@@ -169,7 +180,7 @@ class _FilmedSolo(Clip):
     def _alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         stable = self.solo.tracked.clip
         hidden = stable.as_filmed(self.solo.tracked.others(self.solo.number, index).astype(np.float32), index) > 0.5
-        background = stable.as_filmed(self.solo.tracked.background, index).round()
+        background = stable.colours_as_filmed(self.solo.tracked.background, index).round()
         return np.where(hidden[..., None], background, frame).astype(np.uint8)
 
 
@@ -182,13 +193,14 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     """
     canvas = tracking_canvas(clip)
     frames = clip.arrays(canvas)
-    background = first_background(frames)
-    moving = moving_pixels(frames, background)
+    background = tracking_background(clip, canvas)
+    moving = moving_pixels(frames, background, clip.noise)
     owners = find_characters(frames, moving, most)
     tracked = TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
     if not tracked.hides:
         return tracked
-    return dataclasses.replace(tracked, background=_clip_background(clip, moving, canvas, background))
+    whole = clip.mosaic if clip.travels else _clip_background(clip, moving, canvas, background)
+    return dataclasses.replace(tracked, background=whole)
 
 
 def _is_restless(moving: np.ndarray, owners: Owners) -> bool:
@@ -207,9 +219,17 @@ def tracking_canvas(clip: Clip) -> tuple[int, int]:
     return canvas_for(clip.size, min(LARGEST, *clip.size))
 
 
-def moving_pixels(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+def tracking_background(clip: StabilizedClip, canvas: tuple[int, int]) -> np.ndarray:
+    """The background that characters are told apart before, float32 [*canvas, 3]: where the camera travels the mosaic.
+
+    Why: a median of frames laid on a mosaic has in it whom the camera goes along with.
+    """
+    return fit(clip.mosaic, canvas).astype(np.float32) if clip.travels else first_background(clip.arrays(canvas))
+
+
+def moving_pixels(frames: np.ndarray, background: np.ndarray, least_noise: float = 0.0) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
-    noise = background_noise(frames, background)
+    noise = np.maximum(background_noise(frames, background), least_noise)
     if np.mean(noise) < QUIET:
         return difference_coverage(frames, background, noise) > 0.5
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))

@@ -132,7 +132,8 @@ class Refresh(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
-        clips = zip(self.material.frames, self.material.backgrounds, self.material.hidden, strict=True)
+        material, noise = self.material, [clip.noise for clip in self.material.clips]
+        clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
         self.material = self.material.with_hints([refresh_hints(self.model, *clip) for clip in clips])
         if self.model.h.remembers:
             self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)

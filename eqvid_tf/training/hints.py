@@ -29,15 +29,19 @@ class Hints:
     coverage: np.ndarray
 
 
-def first_hints(frames: np.ndarray) -> Hints:
-    """The hints before any training, of frames [T, h, w, 3] uint8."""
+def first_hints(frames: np.ndarray, least_noise: float = 0.0) -> Hints:
+    """The hints before any training, of frames [T, h, w, 3] uint8; for the noise see `Clip`."""
     background = first_background(frames)
-    noise = background_noise(frames, background)
+    noise = np.maximum(background_noise(frames, background), least_noise)
     return Hints(background=background, coverage=_character(frames, background, noise))
 
 
 def refresh_hints(
-    model: EquivariantVideoModel, frames: np.ndarray, former: np.ndarray, hidden: np.ndarray | None = None
+    model: EquivariantVideoModel,
+    frames: np.ndarray,
+    former: np.ndarray,
+    hidden: np.ndarray | None = None,
+    least_noise: float = 0.0,
 ) -> Hints:
     """The hints from the networks' masks as they are now: the median is over the frames that do not hide a place.
 
@@ -45,20 +49,20 @@ def refresh_hints(
     a little too large would replace it by pixels of the character otherwise.
 
     Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255], hidden [T, h, w] bool, where frames do
-        not show what is there.
+        not show what is there; for the noise see `Clip`.
     """
     chosen = evenly_spaced(len(frames))
     few = frames[chosen]
     coverage = network_coverage(model, few)
     if not model.T.learned:
-        return _hints_without_motions(frames, few, coverage, former)
+        return _hints_without_motions(frames, few, coverage, former, least_noise)
     weights = frame_weights(few)
     index = reference_frame(coverage, weights)
     motions, confidences = estimate_motions(model, frames, [(int(chosen[index]), k) for k in range(len(frames))])
     known = ReferenceMotions(index=index, motions=motions[chosen], weights=weights * confidences[chosen])
     coverage = without_static_parts(coverage, known.motions, known.weights)
     background = _visible_background(few, coverage, former)
-    noise = background_noise(few, background, coverage)
+    noise = np.maximum(background_noise(few, background, coverage), least_noise)
     alpha = difference_coverage(few[index][None], background, noise)[0]
     observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
     fit = fit_translucency(observations, background, coverage.min(0) < CLEARLY_SEEN, alpha)
@@ -74,9 +78,11 @@ def _character(frames: np.ndarray, background: np.ndarray, noise: float | np.nda
     return without_shadows(frames, background, difference_coverage(frames, background, noise), noise)
 
 
-def _hints_without_motions(frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> Hints:
+def _hints_without_motions(
+    frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray, least_noise: float
+) -> Hints:
     background = _visible_background(few, coverage, former)
-    noise = background_noise(few, background, coverage)
+    noise = np.maximum(background_noise(few, background, coverage), least_noise)
     return Hints(background=background, coverage=_character(frames, background, noise))
 
 
