@@ -236,7 +236,7 @@ def test_a_camera_that_travels_is_followed_and_its_background_is_one_picture(tmp
 def test_exposure_and_vignetting_of_a_travelling_camera_are_taken_out_and_put_back(tmp_path):
     """Much less light in the corners, exposures from -10 % to 10 %, and a tone curve that is flat where bright."""
     wide, step, shade = draw_background(3, (64, 64 + 6 * 16), "pebbles"), 6, np.linspace(-1, 1, 64) ** 2
-    corners = np.log(0.6) * (shade[:, None] + shade)[..., None] / 2
+    corners = np.log(0.7) * (shade[:, None] + shade)[..., None] / 2
     slope = np.interp(wide, [0, 128, 255], [1.5, 1.0, 0.5])
     window = lambda picture, k: picture[:, step * k : step * k + 64].astype(float)
     light = lambda k: window(slope, k) * (corners + 0.2 * (k / 15 - 0.5))
@@ -247,7 +247,7 @@ def test_exposure_and_vignetting_of_a_travelling_camera_are_taken_out_and_put_ba
     for index in (0, 8, 15):  # all show the same picture, and go back to what was filmed
         assert psnr(stable.at(index) / 255, stable.mosaic / 255) > 30
         assert psnr(stable.colours_as_filmed(stable.at(index), index) / 255, clip.at(index) / 255) > 30
-        assert psnr(stable.as_filmed(stable.mosaic, index) / 255, clip.at(index) / 255) < 27
+        assert psnr(stable.as_filmed(stable.mosaic, index) / 255, clip.at(index) / 255) < 28
     even = open_clip(panned(tmp_path / "even", 6), cache=None)
     assert stabilization.stabilize(even).light is None
 
