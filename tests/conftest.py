@@ -60,10 +60,11 @@ def scene(tmp_path_factory):
 def trace_faces(model):
     """Trace what a model does with frames once, for any number and size of them: each new size would cost seconds."""
     frame, motion = tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 2, 3])
-    model.coverage.get_concrete_function(frame)  # and within it `separate`
-    model.render.get_concrete_function(frame, frame, motion)
+    graph = lambda face: face.__wrapped__.__get__(model, type(model))  # behind the look at its arguments
+    graph(type(model).coverage).get_concrete_function(frame)  # and within it `separate`
+    graph(type(model).render).get_concrete_function(frame, frame, motion)
     if model.T.learned:
-        model.estimate_motion.get_concrete_function(frame, frame)
+        graph(type(model).estimate_motion).get_concrete_function(frame, frame)
     return model
 
 
