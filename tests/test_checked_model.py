@@ -124,12 +124,15 @@ def test_floats_of_any_precision_are_taken(model):
 
 
 def test_frames_of_any_size_are_trained_on():
-    """The size is no multiple of the stride, and known when the step is traced."""
+    """The size is no multiple of the stride, whether it is known when the step is traced or not."""
     trunk = Trunk(4)
     trunk.build((None, None, None, 3))
     frame = np.random.default_rng(0).uniform(size=(1, 30, 28, 3)).astype("float32")
-    traced = tf.function(trunk, autograph=False)(frame)
-    np.testing.assert_allclose(traced, trunk(frame), atol=1e-5)
+    for compiled in (False, True):
+        for known in (frame.shape, (None, None, None, 3)):
+            signature = [tf.TensorSpec(known)]
+            traced = tf.function(trunk, signature, autograph=False, jit_compile=compiled)(frame)
+            np.testing.assert_allclose(traced, trunk(frame), atol=1e-5)
     model = make("known", stride=4)
     model.compile(optimizer="sgd")
     assert np.isfinite(fit(model, batches(a_batch(2, (30, 28))))["loss"]).all()
@@ -225,16 +228,18 @@ def test_losses_and_metrics_of_keras_are_refused(learned, name):
 
 
 def test_callbacks_know_that_a_loss_is_minimized(model, tmp_path):
-    """A checkpoint keeps the least of the losses that the model logs, and the others stop at what gets worse."""
-    for name in ("loss", "scene_loss", "character_loss", "background_loss"):
-        watched = {"monitor": f"val_{name}"}
-        stop = keras.callbacks.EarlyStopping(**watched, patience=0, min_delta=1e3)
-        slow = keras.callbacks.ReduceLROnPlateau(**watched, patience=1)
-        path = tmp_path / f"{name}.keras"
-        keep = keras.callbacks.ModelCheckpoint(path, **watched, save_best_only=True, save_weights_only=False)
-        logged = fit(model, batches(PAIR), validation_data=batches(PAIR), epochs=3, callbacks=[keep, slow, stop])
-        assert len(logged["loss"]) == 2, "the second epoch was no better by 1000"
-        assert keep.best == pytest.approx(min(logged[watched["monitor"]])) and path.is_file()
+    """A checkpoint keeps the least of each loss that the model logs; the others stop at what is no better."""
+    names = [f"val_{name}" for name in ("loss", "scene_loss", "character_loss", "background_loss")]
+    keep = [
+        keras.callbacks.ModelCheckpoint(tmp_path / f"{name}.keras", monitor=name, save_best_only=True) for name in names
+    ]
+    slow = [keras.callbacks.ReduceLROnPlateau(monitor=name, patience=0, min_delta=1e3) for name in names]
+    stop = [keras.callbacks.EarlyStopping(monitor=name, patience=1, min_delta=1e3) for name in names]
+    rate = float(model.optimizer.learning_rate)
+    logged = fit(model, batches(PAIR), validation_data=batches(PAIR), epochs=3, callbacks=[*keep, *slow, *stop])
+    assert len(logged["loss"]) == 2 and float(model.optimizer.learning_rate) < rate, "the second was no better by 1000"
+    for name, callback in zip(names, keep, strict=True):
+        assert callback.best == pytest.approx(min(logged[name])) and (tmp_path / f"{name}.keras").is_file()
 
 
 def test_a_saved_model_comes_back_compiled(model, tmp_path):
