@@ -166,6 +166,7 @@ def test_targets_and_weights_are_refused(model, name):
         refused(call, source((PAIR, weight, weight)), match=none)
     refused(call, *frames, match="^y must be left at None")
     refused(call, PAIR["frame"], match="^a batch must be one dict .* received ndarray")
+    refused(call, None, match="^a batch must be one dict .* received NoneType")
     refused(call, batches(PAIR), sample_weight=weight, match="^sample_weight must be left at None")
     refused(fit, model, batches(PAIR), class_weight={0: 1.0}, match="^class_weight must be left at None")
 
@@ -178,6 +179,11 @@ def test_targets_and_weights_are_refused(model, name):
         ({"motion": None}, "the keys of a batch must be .*; received no motion. The 'known' estimator needs"),
         ({"hints": PAIR["frame"]}, "the keys of a batch must be .*; received hints. Leave the others out"),
         ({"hint": PAIR["frame"][..., :1]}, "hints must be hint and next_hint; received hint alone"),
+        (
+            {"hint": PAIR["frame"]},
+            r"hint must be .* 1\] in \[0, 1\]; received \[4, 16, 24, 3\]. Give one channel, or one",
+        ),
+        ({"places": np.zeros((4, 1))}, r"places must be int32 \[batch, characters\]; received float64 \[4, 1\]"),
         ({"frame": np.pad(PAIR["frame"], [[0, 0]] * 3 + [[0, 1]])}, r"frame must be .* \[4, 16, 24, 4\]. Drop alpha"),
         ({"frame": PAIR["frame"][..., :1]}, r"frame must be .* received \[4, 16, 24, 1\]. Repeat the grey"),
         ({"frame": np.moveaxis(PAIR["frame"], 3, 1)}, r"frame must be .* received \[4, 3, 16, 24\]. Move the channels"),

@@ -38,13 +38,16 @@ def check_pair(data: Any, needs: tuple[str, ...] = _FRAMES[:2]) -> dict:
         _refuse("the keys of a batch", ", ".join(_KEYS), ", ".join(unknown), remedy)
     for name in (*_FRAMES, *_HINTS):
         if name in pair:
-            _check_frames(pair[name], name, channels=3 if name in _FRAMES else None)
+            _check_frames(pair[name], name, 3 if name in _FRAMES else None if "places" in pair else 1)
             _check_like(pair[name], pair["frame"], name, "frame")
     if (hints := [name for name in _HINTS if name in pair]) and len(hints) < 2:
         _refuse("hints", "hint and next_hint", f"{hints[0]} alone", "Give both, or none.")
     if pair.get("motion") is not None:
         _check_motion(pair["motion"], several=True)
         _check_count(pair["motion"], pair["frame"], "motion", "frame")
+    if "places" in pair and not (tf.as_dtype(pair["places"].dtype).is_integer and len(pair["places"].shape) == 2):
+        received = f"{_dtype(pair['places'])} {_shape(pair['places'])}"
+        _refuse("places", "int32 [batch, characters]", received, "Give the place of each character in memory, or -1.")
     return dict(pair)
 
 
@@ -76,7 +79,8 @@ def _check_frames(value: Any, name: str, channels: int | None = 3) -> None:
         few = "Add a batch axis: dataset.batch(8), or frame[None]."
         _refuse(name, expected, _shape(value), few if shape.rank == 3 else "Give a batch of frames.")
     if channels and shape.rank and shape[-1] not in (channels, None):
-        _refuse(name, expected, _shape(value), _channels_remedy(name, shape))
+        remedy = _channels_remedy(name, shape) if channels == 3 else "Give one channel, or one for each of places."
+        _refuse(name, expected, _shape(value), remedy)
     low, high = _range(value)
     if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):
         finite = np.isfinite([low, high]).all()

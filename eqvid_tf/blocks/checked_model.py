@@ -24,8 +24,8 @@ def _at_the_door(method: Callable) -> Callable:
         given = parameters.bind(self, *args, **kwargs)
         _refuse_arguments(given.arguments, ("y", "sample_weight", "class_weight"), "Leave it out.")
         for name in ("x", "validation_data"):
-            if given.arguments.get(name) is not None:
-                given.arguments[name] = _checked_source(given.arguments[name], name, self.needs)
+            if name == "x" or given.arguments.get(name) is not None:
+                given.arguments[name] = _checked_source(given.arguments.get(name), name, self.needs)
         _minimize(given.arguments.get("callbacks"))
         return method(*given.args, **given.kwargs)
 
@@ -145,7 +145,7 @@ def _checked_source(source: Any, name: str, needs: tuple[str, ...]) -> Any:
         check_pair(source.element_spec, needs)
     elif isinstance(source, GeneratorType):
         return ((batch,) if isinstance(batch, Mapping) else batch for batch in source)  # as Keras wants it
-    elif isinstance(source, list | tuple | Mapping) or tf.is_tensor(source) or hasattr(source, "__array__"):
+    elif source is None or isinstance(source, list | tuple | Mapping) or hasattr(source, "__array__"):
         return check_pair(source, needs)
     return source
 
