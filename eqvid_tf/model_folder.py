@@ -14,6 +14,18 @@ from eqvid_tf.data.output import OutputError, atomic, write_text
 if TYPE_CHECKING:  # TensorFlow is imported with the first model: the command line answers --help without it
     from eqvid_tf.core.model import EquivariantVideoModel
 
+_FROM_PYTHON = """\
+## From Python
+
+`eqvid_tf.load("PATH")` loads the model of this folder. With Keras alone, after an import by which it knows the classes:
+
+```python
+import eqvid_tf.training.train  # the classes of the model and of its optimizer
+import keras
+
+model = keras.saving.load_model("model.keras")
+```
+"""
 CHECKOUT = Path(__file__).parents[1] / "saved_models"  # in a clone of the repository; not in an installed package
 
 
@@ -171,5 +183,6 @@ def _model_card(config: Config, metrics: dict) -> str:
         f"- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), {files}.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.",
         "",
+        _FROM_PYTHON,
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # In the tests and in what they start: a second thread takes half as much processor time again for tensors this small.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # what it compiles here runs once
 
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
 import keras
@@ -60,10 +61,11 @@ def scene(tmp_path_factory):
 def trace_faces(model):
     """Trace what a model does with frames once, for any number and size of them: each new size would cost seconds."""
     frame, motion = tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 2, 3])
-    model.coverage.get_concrete_function(frame)  # and within it `separate`
-    model.render.get_concrete_function(frame, frame, motion)
+    graph = lambda face: face.__wrapped__.__get__(model, type(model))  # behind the look at its arguments
+    graph(type(model).coverage).get_concrete_function(frame)  # and within it `separate`
+    graph(type(model).render).get_concrete_function(frame, frame, motion)
     if model.T.learned:
-        model.estimate_motion.get_concrete_function(frame, frame)
+        graph(type(model).estimate_motion).get_concrete_function(frame, frame)
     return model
 
 

@@ -166,13 +166,42 @@ def test_a_hint_teaches_in_training_alone_and_can_fade():
     assert float(model.losses_of({**pair, **hints}, training=True)["hint"]) == pytest.approx(full / 4, rel=1e-5)
 
 
-def test_xla_is_not_chosen_where_there_is_a_gpu(monkeypatch):
-    """It has no kernel for the sampler."""
+def test_xla_is_chosen_where_there_is_a_gpu(monkeypatch):
     devices = tf.config.list_physical_devices() + [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]
     model = make()
+    assert model.supports_jit and model.jit_compile is False  # on a processor it gains nothing
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: devices)
     model.compile(optimizer="sgd")
-    assert model.jit_compile is False
+    assert model.jit_compile is True
+
+
+def drawn(seed=0):
+    """Stands for `keras.random.uniform`: numbers in the same order, of which XLA draws others."""
+    rng = np.random.default_rng(seed)
+    return lambda shape, minval=0.0, maxval=1.0, seed=None: rng.uniform(minval, maxval, shape).astype("float32")
+
+
+def test_xla_trains_with_the_same_losses_and_gradients(monkeypatch):
+    hints = dict(
+        zip(("hint", "next_hint"), np.random.default_rng(3).uniform(size=(2, 4, *CANVAS, 1)).astype("float32"))
+    )
+    pair = {name: value for name, value in a_batch().items() if name != "motion"} | hints
+    losses, gradients = [], []
+    for compiled in (False, True):
+        monkeypatch.setattr(keras.random, "uniform", drawn())
+        model = make("features")
+        model.T.steps = 1  # refinements: to compile three takes a long time
+        before = model.get_weights()
+        model.compile(optimizer=keras.optimizers.SGD(1.0), jit_compile=compiled, run_eagerly=not compiled)
+        assert model.jit_compile is compiled
+        losses.append(model.fit(tf.data.Dataset.from_tensors(pair), verbose=0, shuffle=False).history)
+        gradients.append([old - new for old, new in zip(before, model.get_weights(), strict=True)])
+    assert losses[0].keys() == losses[1].keys() >= {"loss", "label_loss", "hint_loss"}
+    for name, value in losses[0].items():
+        np.testing.assert_allclose(losses[1][name], value, rtol=FLOAT32)
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(other, one, atol=FLOAT32)
+    assert max(np.abs(gradient).max() for gradient in gradients[0]) > 0.1
 
 
 def test_frames_whose_size_is_known_only_at_run_time():
@@ -463,7 +492,7 @@ def test_a_known_model_refuses_to_estimate():
     ):
         with pytest.raises(ValueError, match="cannot estimate a motion"):
             face()
-    with pytest.raises(ValueError, match="needs the motion of each pair"):
+    with pytest.raises(ValueError, match="received no motion. The 'known' estimator needs the motion of each pair"):
         model({"frame": pair["frame"], "next_frame": pair["next_frame"]})
 
 

@@ -1,6 +1,10 @@
 """Models by path and by name."""
 
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +47,13 @@ def test_the_newest_version(shelf):
     assert model_folder.version_of(shelf / "walk") == 1 and model_folder.version_of(shelf) == 0
     (shelf / "walk" / "12").mkdir()
     assert model_folder.version_of(shelf / "walk") == 12
+
+
+def test_the_card_says_how_keras_loads_the_model(run):
+    """In a process that has not imported the package."""
+    (code,) = re.findall(r"```python\n(.*?)```", (run / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    code += "assert type(model).__name__ == 'EquivariantVideoModel' and model.optimizer.iterations > 0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        done = subprocess.run([sys.executable, "-c", code], cwd=run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -180,6 +180,17 @@ def test_outside_gives_no_gradient():
         np.testing.assert_array_equal(gradient, 0.0)
 
 
+@pytest.mark.parametrize(("size", "cubic"), [(None, False), ((4, 11), True)], ids=["bilinear", "cubic, other size"])
+def test_what_xla_compiles_gives_the_same(size, cubic):
+    """It has neither kernel of the fast form: there are gathers and a segment sum instead."""
+    features, theta, _ = random_case(2)
+    upstream = tf.random.stateless_normal(warp(features, theta, size).shape, [0, 1], dtype=tf.float64)
+    both = lambda *case: (warp(*case[:2], size, cubic), *gradients(*case, size, cubic=cubic))
+    compiled = tf.function(both, jit_compile=True, autograph=False)(features, theta, upstream)
+    for value, expected in zip(compiled, both(features, theta, upstream), strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-12)
+
+
 def test_same_inputs_give_the_same_bits():
     case = random_case(1, size=(32, 32), channels=20, dtype="float32")
     for one, other in zip(gradients(*case), gradients(*case)):

@@ -1,4 +1,4 @@
-"""What `core` is built of: a U-Net and bare networks, the sampler's bilinear kernel, the gain of an exposure.
+"""What `core` is built of: U-Net, bare networks, the sampler's bilinear kernel, an exposure's gain, a look at batches.
 
 A reader of the equation needs to know what they do, not how.
 """

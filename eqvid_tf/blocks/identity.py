@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from eqvid_tf.blocks.unet import Trunk, pad_to_multiple, pool, register, unpool
+from eqvid_tf.blocks.unet import NHWC, Trunk, pad_to_multiple, pool, register, unpool
 
 _COARSER = 2  # than the feature map; an outline is f's affair
 _NEVER = -1e4  # logit of a character that is out of the question
@@ -34,7 +34,7 @@ class Identity(layers.Layer):
         super().__init__(**kwargs)
         self.count, self.width = count, width
         self.trunk = Trunk(width, dtype=self.dtype_policy)
-        self.head = layers.Conv2D(count, 3, padding="same", dtype=self.dtype_policy)
+        self.head = layers.Conv2D(count, 3, padding="same", dtype=self.dtype_policy, **NHWC)
 
     def build(self, shape: tuple) -> None:
         self.trunk.build((None, None, None, 6))

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers, ops
 
-from eqvid_tf.blocks.unet import Trunk, pad_to_multiple, pool, register
+from eqvid_tf.blocks.unet import NHWC, Trunk, pad_to_multiple, pool, register
 
 PIXELS = 3  # channels of a frame
 LAYER = 4  # channels of a layer: colour and coverage
@@ -22,7 +22,7 @@ class Network(layers.Layer):
         self.map_channels = LAYER + channels + PIXELS
 
     def conv(self, filters: int, **kwargs: Any) -> layers.Layer:
-        return layers.Conv2D(filters, 3, padding="same", dtype=self.dtype_policy, **kwargs)
+        return layers.Conv2D(filters, 3, padding="same", dtype=self.dtype_policy, **NHWC, **kwargs)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width, "channels": self.channels, "stride": self.stride}

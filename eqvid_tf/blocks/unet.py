@@ -8,6 +8,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from eqvid_tf.blocks.xla import compiled_by_xla
+
+NHWC = {"data_format": "channels_last"}  # whatever `keras.config` says
 register = keras.saving.register_keras_serializable("eqvid_tf")
 
 
@@ -28,7 +31,7 @@ class Trunk(layers.Layer):
         super().__init__(**kwargs)
         self.width, self.levels = width, levels
         sizes = [width * (i + 1) for i in range(levels + 1)]
-        common = {"padding": "same", "kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+        common = {"padding": "same", "kernel_initializer": "he_normal", "dtype": self.dtype_policy, **NHWC}
         conv = lambda n, kernel, activation=None: layers.Conv2D(n, kernel, activation=activation, **common)
         self.down = [conv(n, 3, "relu") for n in sizes]
         self.deep = conv(sizes[-1], 3, "relu")
@@ -71,7 +74,7 @@ def resize_map(x: tf.Tensor, size: tuple) -> tf.Tensor:
 
 def pool(x: tf.Tensor, factor: int) -> tf.Tensor:
     """Average over factor x factor cells."""
-    return x if factor == 1 else ops.average_pool(x, factor, factor, padding="valid")
+    return x if factor == 1 else ops.average_pool(x, factor, factor, padding="valid", **NHWC)
 
 
 def unpool(x: tf.Tensor, factor: int) -> tf.Tensor:
@@ -84,13 +87,16 @@ def pad_to_multiple(x: tf.Tensor, multiple: int) -> tf.Tensor:
     """Pad [B, H, W, c] below and to the right by repeating its edge, up to a multiple in height and width."""
     height, width = ops.shape(x)[1:3]
     below, right = -height % multiple, -width % multiple
-    if multiple == 1 or (isinstance(below, int) and isinstance(right, int) and below == right == 0):
+    known = isinstance(below, int) and isinstance(right, int)
+    if multiple == 1 or (known and below == right == 0):
         return x
 
     def padded() -> tf.Tensor:
         rows = tf.minimum(tf.range(height + below), height - 1)
         return tf.gather(tf.gather(x, rows, axis=1), tf.minimum(tf.range(width + right), width - 1), axis=2)
 
+    if known or compiled_by_xla():  # a branch would hide the size that comes out
+        return padded()
     return tf.cond(tf.equal(below + right, 0), lambda: x, padded)  # mostly nothing is to be padded at run time
 
 

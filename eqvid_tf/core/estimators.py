@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from eqvid_tf.blocks.energy import energy_box, presence
-from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, pool, register
+from eqvid_tf.blocks.unet import NHWC, Trunk, bounded_sigmoid, pool, register
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine
 from eqvid_tf.core.sampler import validity, warp
@@ -71,7 +71,7 @@ class FeatureMotion(MotionEstimator):
     def __init__(self, width: int = 16, steps: int = 3, **kwargs: Any):
         super().__init__(**kwargs)
         self.width, self.steps = width, steps
-        common = {"padding": "same", "kernel_initializer": "he_normal", "dtype": self.dtype_policy}
+        common = {"padding": "same", "kernel_initializer": "he_normal", "dtype": self.dtype_policy, **NHWC}
         self.convs = [layers.Conv2D(n, 3, activation="relu", **common) for n in (width, width * 2, width * 2)]
         self.dense = layers.Dense(64, activation="relu", dtype=self.dtype_policy)
         self.out = layers.Dense(6, kernel_initializer="zeros", dtype="float32")
@@ -134,7 +134,7 @@ class FrameMotion(FeatureMotion):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.trunk = Trunk(self.width, dtype=self.dtype_policy)
-        self.head = layers.Conv2D(1 + 8, 3, padding="same", dtype=self.dtype_policy)
+        self.head = layers.Conv2D(1 + 8, 3, padding="same", dtype=self.dtype_policy, **NHWC)
 
     def build(self, shapes: dict) -> None:
         self.trunk.build((None, None, None, 9))

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from eqvid_tf.blocks.batch import checked, read_pair
+from eqvid_tf.blocks.checked_model import CheckedModel
 from eqvid_tf.blocks.energy import energy_box
 from eqvid_tf.blocks.identity import Identity, clip_likelihood, shares
 from eqvid_tf.blocks.stacking import by_character, each, fold, in_front, others, repeat, stack
@@ -26,7 +28,7 @@ TERMS = ("scene", "character", "background", "label", "hint")
 
 
 @register
-class EquivariantVideoModel(keras.Model):
+class EquivariantVideoModel(CheckedModel):
     """Separate a video into a character (f), a background (h) and a motion (T^z), and render them again (g).
 
     Train it with `compile(optimizer)` and `fit(dataset)`; the dataset gives dicts with `frame` and `next_frame`,
@@ -54,7 +56,6 @@ class EquivariantVideoModel(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.supports_jit = False  # XLA lacks the sampler's kernels; compile would choose it where there is a GPU
         self.config = from_dict(ModelConfig, config) if isinstance(config, dict) else config or ModelConfig()
         self.weights_of = from_dict(LossConfig, loss) if isinstance(loss, dict) else loss or LossConfig()
         self.seed = seed
@@ -222,14 +223,13 @@ class EquivariantVideoModel(keras.Model):
 
     # ---- training
 
-    def make_train_function(self, force: bool = False) -> Any:
-        if not self.optimizer.built:  # variables made within a step would have it traced twice: seconds
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-        return super().make_train_function(force)
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("frame", "next_frame") if self.T.learned else ("frame", "next_frame", "motion")
 
     @tf.autograph.experimental.do_not_convert
-    def train_step(self, pair: dict) -> dict:
+    def train_step(self, data: Any) -> dict:
+        pair = read_pair(data, self.needs)
         with tf.GradientTape() as tape:
             terms = self.losses_of(pair, training=True)
             loss = self.weighted(terms)
@@ -238,8 +238,8 @@ class EquivariantVideoModel(keras.Model):
         return self._record(terms, loss)
 
     @tf.autograph.experimental.do_not_convert
-    def test_step(self, pair: dict) -> dict:
-        terms = self.losses_of(pair, training=False)
+    def test_step(self, data: Any) -> dict:
+        terms = self.losses_of(read_pair(data, self.needs), training=False)
         return self._record(terms, self.weighted(terms))
 
     def weighted(self, terms: dict) -> tf.Tensor:
@@ -254,6 +254,7 @@ class EquivariantVideoModel(keras.Model):
 
     # ---- faces: what a trained model does with frames
 
+    @checked
     @graph
     def render(
         self, character_frame: tf.Tensor, background_frame: tf.Tensor, motion: tf.Tensor, name: tf.Tensor | None = None
@@ -271,6 +272,7 @@ class EquivariantVideoModel(keras.Model):
         frame = self.render_features(self.encode(character_frame, name), self.h(background_frame), motion)
         return self._crop(frame, background_frame)
 
+    @checked
     def encode(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tf.Tensor:
         """f(x) of frames [B, H, W, 3], or the share in it of the character whose name has this number."""
         features = self.f(frame)
@@ -281,6 +283,7 @@ class EquivariantVideoModel(keras.Model):
         moved = warp(character, affine.invert(ops.cast(motion, "float32")), cubic=self.config.cubic)
         return ops.clip(ops.cast(self.g(moved + background), "float32"), 0, 1)
 
+    @checked
     @graph
     def estimate_motion(
         self, frame: tf.Tensor, next_frame: tf.Tensor, name: tf.Tensor | None = None
@@ -317,6 +320,7 @@ class EquivariantVideoModel(keras.Model):
         motion, motion_back = ops.split(motions, 2, axis=0)
         return motion, confidence(first, second, motion, motion_back)
 
+    @checked
     def transfer(self, frame: tf.Tensor, next_frame: tf.Tensor, target_frame: tf.Tensor) -> tuple:
         """g(T^z(f(x), f(x')) f(x'') + h(x'')): target_frame moved as frame moved to next_frame, in frame coordinates.
 
@@ -325,6 +329,7 @@ class EquivariantVideoModel(keras.Model):
         motion, certainty = self.estimate_motion(frame, next_frame)
         return self.render(target_frame, target_frame, motion), motion, certainty
 
+    @checked
     @graph
     def separate(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The layers of frames [B, H, W, 3]: character (on nothing) and background [B, H, W, 3], mask [B, H, W, 1]."""
@@ -332,11 +337,13 @@ class EquivariantVideoModel(keras.Model):
         outs = self.g(fx), self.g(hx), self.g.mask(fx, hx)
         return tuple(self._crop(ops.clip(ops.cast(out, "float32"), 0, 1), frame) for out in outs)
 
+    @checked
     @graph
     def coverage(self, frame: tf.Tensor, name: tf.Tensor | None = None) -> tf.Tensor:
         """The mask of `separate` alone [B, H, W, 1]: in a graph, layers that it does not need are not computed."""
         return self.separate(frame, name)[2]
 
+    @checked
     def remembers(self, frame: tf.Tensor) -> tf.Tensor:
         """The probability that the background of each frame is stored, [B]; 1 where h has no memory."""
         return self.h.match(frame)[1] if self.h.remembers else ops.ones(ops.shape(frame)[:1])

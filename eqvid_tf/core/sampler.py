@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.bilinear import read_bilinear
+from eqvid_tf.blocks.bilinear import read_bilinear, with_halves
 
 
 def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = None, cubic: bool = False) -> tf.Tensor:
@@ -44,7 +44,7 @@ def warp(features: tf.Tensor, theta: tf.Tensor, size: tuple[int, int] | None = N
     source_from_target, points = _in_pixels(tf.cast(theta, exact), (height, width), target)
     source = tf.cast(features, exact)
     if cubic:
-        source, source_from_target = _with_halves(source), 2 * source_from_target
+        source, source_from_target = with_halves(source), 2 * source_from_target
     warped = read_bilinear(source, source_from_target, points)
     return tf.cast(tf.reshape(warped, [batch, *target, channels]), features.dtype)
 
@@ -88,29 +88,6 @@ def _in_pixels(theta: tf.Tensor, size: tuple, target: tuple) -> tuple[tf.Tensor,
     return scaled + tf.pad((extent + 1) / 2, [[0, 0], [2, 0]]), tf.reshape(tf.stack([x, y, tf.ones_like(x)]), [3, -1])
 
 
-def _with_halves(features: tf.Tensor) -> tf.Tensor:
-    """The map [b, h, w, c] with the points between its pixels, half a pixel beyond the first and last ones too.
-
-    Shapes: [b, 2 h + 1, 2 w + 1, c]. As products with a matrix, which take half as long as a resize.
-    """
-    batch, height, width, channels = ops.shape(features)
-    rows, columns = _halfway(height, features.dtype), _halfway(width, features.dtype)
-    tall = tf.matmul(rows, tf.reshape(features, [batch, height, width * channels]))
-    both = tf.matmul(columns, tf.reshape(tall, [batch * (2 * height + 1), width, channels]))
-    return tf.reshape(both, [batch, 2 * height + 1, 2 * width + 1, channels])
-
-
-def _halfway(count: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """The matrix [2 count + 1, count] from `count` pixels to points half a pixel apart.
-
-    Source: Keys, Cubic convolution interpolation for digital image processing (1981), equation 15.
-    """
-    points, pixels = tf.range(2 * count + 1), tf.range(count)
-    d = tf.abs((tf.cast(points, dtype)[:, None] - 1) / 2 - tf.cast(pixels, dtype))
-    near, far = 1 + d * d * (1.5 * d - 2.5), 2 + d * (d * (2.5 - 0.5 * d) - 4)
-    return tf.where(d < 1, near, tf.where(d < 2, far, 0))
-
-
 @keras.saving.register_keras_serializable(package="eqvid_tf")
 class SpatialTransformer(keras.layers.Layer):
     """Warp a feature map by a backward affine transform: ``layer(features, theta)``. See `warp`.
@@ -131,7 +108,6 @@ class SpatialTransformer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size, self.cubic = None if size is None else (size[0], size[1]), cubic
         self.autocast = False
-        self.supports_jit = False  # XLA has neither kernel, of the crops and of the sparse product
 
     def call(self, features: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         return warp(ops.cast(features, self.compute_dtype), theta, self.size, self.cubic)
