@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -20,7 +21,7 @@ import platformdirs
 
 from eqvid_tf.data.output import atomic
 
-FORMAT = "1"  # part of every key; raise it whenever the same file would be decoded to other frames
+FORMAT = "2"  # part of every key; raise it whenever the same file would be decoded to other frames
 MAX_BYTES = 4 * 10**9  # of all entries together; the environment variable EQVID_CACHE_BYTES sets another limit
 DRAFT_SECONDS = 86400  # age from which a draft is one that a crash left: nothing is a day in the writing
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
@@ -88,9 +89,16 @@ def cached_note(
 
 
 def _content_key(paths: Iterable[Path]) -> str:
-    """SHA-256 of the files' names and bytes, read in blocks."""
+    """SHA-256 of the files' names and bytes; a process reads them once, as long as they do not change."""
+    stated = ((path, path.stat()) for path in paths)
+    return _digest_of(tuple((path, state.st_size, state.st_mtime_ns) for path, state in stated))
+
+
+@functools.lru_cache
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """The key of files, by path, size and time of change; read in blocks."""
     digest = hashlib.sha256(FORMAT.encode())
-    for path in paths:
+    for path, _, _ in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -13,6 +13,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from PIL import Image
 
+from eqvid_tf.data.decoding import url_of
 from eqvid_tf.data.output import atomic
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
@@ -112,7 +113,7 @@ def _coloured(picture: np.ndarray) -> np.ndarray:
 
 def _encode(draft: Path, kind: str, stream_for: StreamMaker, frames: Iterator[av.VideoFrame], **options: str) -> None:
     """Encode the frames; `stream_for(container, frame)` sets the stream up from the first one."""
-    with av.open(str(draft), "w", format=kind, options=options) as container:
+    with av.open(url_of(draft), "w", format=kind, options=options) as container:
         stream = None
         for frame in frames:
             stream = stream or stream_for(container, frame)
