@@ -17,7 +17,7 @@ from eqvid_tf.camera.measure import Camera, camera_of, measure
 from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.repeats import find_repeats
-from eqvid_tf.pixels.morphology import dilate, label
+from eqvid_tf.pixels.morphology import close, dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import background_noise, changed_share, median_background
@@ -27,7 +27,6 @@ from eqvid_tf.separation.levelling import level_switched
 MOST_FRAMES = 128  # of a clip that are looked at, spread evenly over it
 MOVER_SIDE = 96  # pixels: the shorter side of the frames in which movers are found
 NOISE_PAIRS = 4  # pairs of neighbouring frames on which the noise is measured
-REPEATS = 250  # frames from the first that are searched for repeated ones
 NOISE_BLOCK = 16  # pixels: the side of the blocks in which the noise is measured
 QUIET_BLOCKS = 25  # percent of the blocks: where the camera sways, edges raise the noise of the others
 LEAST_NOISE = 8.0  # grey levels: compression changes the background by as much and is no mover
@@ -120,7 +119,7 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
         camera_pixels=camera.pixels,
         camera_sure=camera.sure,
         noise=_frame_noise(clip),
-        held=find_repeats(clip, 0, min(clip.count, REPEATS)).usual,
+        held=find_repeats(clip, 0, min(clip.count, MOST_FRAMES)).usual,
         remarks=tuple(clip.remarks),
     )
     if reason := travel_reason(camera, clip.size):
@@ -200,7 +199,7 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
         rest_seconds=rest * step / report.fps,
         rest=rest / len(frames),
         restless=float(np.mean(restless)),
-        restless_box=box_of(restless, view),
+        restless_box=box_of(close(restless), view),
     )
 
 
