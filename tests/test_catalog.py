@@ -357,23 +357,29 @@ def test_the_shipped_files_are_what_their_formulas_say():
     assert centres(find("jump"))[:, 1].min() < -0.8 and find("grow").poses()[-1][0, 0] == pytest.approx(1.6, abs=1e-6)
 
 
-def drawn_layers(aspect, learned=True, confidence=0.9):
-    """What a model makes of a drawn clip: its character shifts, and turns about its centre, at (0.4, -0.3) at first."""
-    height, width, count = 40, int(40 * aspect), 6
+def drawn_layers(aspect, learned=True, confidence=0.9, count=6, hold=1):
+    """What a model makes of a drawn clip: its character shifts, and turns about its centre, at (0.4, -0.3) at first.
+
+    Each picture is displayed for `hold` frames.
+    """
+    height, width = 40, int(40 * aspect)
     start = np.array([0.4 / aspect, -0.3])
     step = affine.build(shift=(0.1 / aspect, 0.05), turn=0.2, zoom=1.1, aspect=aspect, centre=start)
-    motion = np.array([step] * (count - 1), np.float64)
+    motion = np.array([np.eye(2, 3) if (k + 1) % hold else step for k in range(count - 1)], np.float64)
+    shown = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)[np.arange(count) // hold]
+    filmed = SimpleNamespace(size=(height, width), count=count, resized=lambda size: iter(shown))
     x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
     layer = np.zeros((height, width, 4), np.float32)
     layer[..., 3] = np.clip(8 * (0.25 - np.hypot((x - start[0]) * aspect, (y - start[1])[:, None])), 0, 1)
     clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, heights=1.0, at=lambda _: None)
+    clip.filmed = filmed
     return SimpleNamespace(
         clip=clip,
         coverage=np.ones((count, height, width), np.float32),
         motion=motion,
         layer=lambda index, frame: layer,
         model=SimpleNamespace(T=SimpleNamespace(learned=learned)),
-        estimate_motions=lambda pairs: (motion[[first for first, _ in pairs]], np.full(len(pairs), confidence)),
+        estimate_motions=lambda pairs: (motion[[last - 1 for _, last in pairs]], np.full(len(pairs), confidence)),
     )
 
 
@@ -386,6 +392,14 @@ def test_extract_gives_the_same_template_at_any_aspect(learned):
     for other in found[1:]:
         assert other.steps == pytest.approx(found[0].steps, abs=2e-3) and other.fps == 10
     assert found[0].source["clip"] == "drawn" and found[0].source["model"] == "m" and found[0].source["unsure"] == 0
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_film_of_half_as_many_pictures_gives_no_motion_that_stutters(learned):
+    plain, film = drawn_layers(1.5, learned, count=12), drawn_layers(1.5, learned, count=24, hold=2)
+    found = extract(film, "a")
+    assert found.steps == pytest.approx(extract(plain, "a").steps, abs=1e-6)
+    assert (found.fps, found.source["frames"]) == (5, "0:24")
 
 
 def test_extract_takes_the_frames_that_show_a_character_and_counts_guesses():

@@ -1,6 +1,7 @@
 """`eqvid inspect`: what it measures on clips of which the truth is known, and that it needs no TensorFlow."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation import clip_check
 from eqvid_tf.evaluation.movers import find_movers
+from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -86,6 +88,28 @@ def test_what_is_restless_is_boxed(tmp_path):
     assert report.restless_box == pytest.approx((60, 4, 84, 16), abs=2)
 
 
+def test_a_light_that_is_switched_is_no_character(tmp_path):
+    switched = FRAMES.astype(np.float32)
+    switched[:12] *= 0.55
+    clip = open_clip(write_clip(tmp_path / "clip", switched.round().astype(np.uint8)), cache=None)
+    report, found = clip_check.check_clip(clip), find_movers(stabilize(clip))
+    assert (report.movers, len(found.characters)) == (1, 1) and report.drift > 20
+    assert report.largest_area < 2 * MASKS.mean((1, 2)).max() and found.unowned < 0.01
+    np.testing.assert_array_equal(level_switched(FRAMES), FRAMES)
+
+
+def test_a_clock_is_named_and_no_character(tmp_path, capsys):
+    """Digits that change in a fixed place: strokes, one pixel apart."""
+    clock, rng = FRAMES.copy(), np.random.default_rng(0)
+    digits = rng.integers(0, 2, (24, 5, 6)).astype(np.uint8).repeat(2, 1).repeat(2, 2)
+    clock[:, 4:14, 70:82] = 255 * digits[..., None]
+    clip = open_clip(write_clip(tmp_path / "clip", clock), cache=None)
+    found = find_movers(stabilize(clip))
+    assert len(found.characters) == 1 and found.unowned_box == pytest.approx((70, 4, 82, 14), abs=2)
+    assert cli.main(["inspect", str(tmp_path / "clip"), "--cache", "none"]) == 0
+    assert re.search(r"within \d+..\d+ across and \d+..\d+ down: a clock", capsys.readouterr().out)
+
+
 def test_where_nothing_moves_there_is_nothing_to_learn(check):
     found = check(np.tile(draw_background(2, (64, 96), "room"), (12, 1, 1, 1)))
     assert found.verdict == "does not suit" and "nothing moves" in found.reasons[0]
@@ -107,7 +131,7 @@ def test_a_long_clip_is_sampled(tmp_path, monkeypatch):
     )
     found = clip_check.check_clip(clip)
     assert found.frames == 24 and found.movers == 1 and found.step == 0
-    assert len(read) <= 2 * 8 + clip_check.NOISE_PAIRS + 1
+    assert len(read) <= 3 * 8 + clip_check.NOISE_PAIRS + 1
 
 
 def test_the_command_says_it_in_lines_and_in_json(tmp_path, capsys):

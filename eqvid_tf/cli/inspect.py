@@ -128,6 +128,7 @@ def _lines(report: ClipReport, movers: Movers) -> list[str]:
     unsure = "" if report.camera_sure else ", as far as a plain background tells"
     return [
         f"{report.name}: {report.frames} frames of {width} x {height} at {report.fps:g}/s",
+        *(f"reading     {remark}" for remark in report.remarks),
         f"camera      {camera[report.camera]}{unsure}",
         *(_lines_of_one_place(report, movers) if report.movers or report.camera != "travels" else ()),
         f"verdict     {report.verdict}{'' if report.reasons else ': expect a clean background and character.'}",
@@ -147,7 +148,8 @@ def _lines_of_one_place(report: ClipReport, movers: Movers) -> list[str]:
         *(_line_of(character) for character in movers.characters),
         f"background  {report.seen_often:.0%} shows in a fifth of the frames or more, {report.seen_ever:.0%} in some",
         f"restless    {report.restless:.1%} never keeps still{_within(report.restless_box)}; "
-        f"{movers.unowned:.1%} moves at times and is no character's{_within(movers.unowned_box)}",
+        f"{movers.unowned:.1%} moves at times and is no character's{_within(movers.unowned_box)}"
+        f"{': a clock, a caption, a screen, leaves' if movers.unowned_box else ''}",
         f"rest        {report.rest_seconds:.1f} s at the longest, {report.rest:.0%} of the clip",
         f"light       drifts by {report.drift:.1f} grey levels, flickers by {report.flicker:.1f}; "
         f"noise {report.noise:.1f}",

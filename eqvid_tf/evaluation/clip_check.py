@@ -17,11 +17,13 @@ from eqvid_tf.camera.measure import Camera, camera_of, measure
 from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.pixels.morphology import dilate, label
+from eqvid_tf.data.repeats import find_repeats
+from eqvid_tf.pixels.morphology import close, dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import background_noise, changed_share, median_background
 from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.levelling import level_switched
 
 MOST_FRAMES = 128  # of a clip that are looked at, spread evenly over it
 MOVER_SIDE = 96  # pixels: the shorter side of the frames in which movers are found
@@ -64,6 +66,8 @@ class ClipReport:
         noise: grey levels, from frame to frame at the clip's own size.
         restless: share of the background that is never still: leaves, water, screens.
         restless_box: of all that is: (left, top, right, bottom) in pixels; None where hardly anything is.
+        held: frames for which a picture is displayed; more than 1 where frames repeat the one before.
+        remarks: what is done to the frames as they are read, and what is odd about their times.
         verdict: "suits", "suits with care" or "does not suit".
         reasons: for the verdict, and what to expect.
     """
@@ -90,6 +94,8 @@ class ClipReport:
     noise: float = 0.0
     restless: float = 0.0
     restless_box: Box | None = None
+    held: float = 1.0
+    remarks: tuple[str, ...] = ()
     verdict: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -117,6 +123,8 @@ def check_clip(
         camera_pixels=camera.pixels,
         camera_sure=camera.sure,
         noise=_frame_noise(clip),
+        held=find_repeats(clip, 0, min(clip.count, MOST_FRAMES)).usual,
+        remarks=tuple(clip.remarks),
     )
     if reason := travel_reason(camera, clip.size, mosaic):
         return dataclasses.replace(report, verdict="does not suit", reasons=(reason,))
@@ -170,6 +178,8 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
     """The report with what small frames [T, h, w, 3] of a view show, every step-th of the clip."""
     levelled = _level_exposure(frames, median_background(frames))
     report = dataclasses.replace(report, drift=levelled.drift, flicker=levelled.flicker)
+    if (even := level_switched(frames)) is not frames:
+        levelled = _level_exposure(even, median_background(even))
     frames, background = levelled.frames, median_background(levelled.frames)
     noise = np.maximum(background_noise(frames, background), LEAST_NOISE)
     masks = np.stack([cut_out(frame, background, None, noise=noise)[..., 3] >= 0.5 for frame in frames])
@@ -193,7 +203,7 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
         rest_seconds=rest * step / report.fps,
         rest=rest / len(frames),
         restless=float(np.mean(restless)),
-        restless_box=box_of(restless, view),
+        restless_box=box_of(close(restless), view),
     )
 
 
@@ -383,6 +393,10 @@ NEEDS_CARE = (
     ),
 )
 TO_KNOW = (
+    _Rule(
+        lambda r: r.held > 1,
+        "each picture is displayed for {held:.3g} frames on average: a motion taken from it has each once.",
+    ),
     _Rule(
         lambda r: r.camera == "sways",
         "the camera sways by up to {camera_pixels:.1f} pixels; that is taken out and put back.",

@@ -60,10 +60,12 @@ def _choices(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     chosen = evenly_spaced(len(frames), MOST_FRAMES)
     few, weights = frames[chosen].astype(np.int16), novelty(frames)[chosen].astype(np.float32)
     weights /= weights.sum()
-    near = np.stack([np.abs(few - frame).max(-1) < SIMILAR for frame in few])  # [S, S, h, w]
+    near = _near(few)
     left, colours, shares = np.ones(few.shape[:3], bool), [], []
     for _ in range(CHOICES):
-        support = np.stack([np.tensordot(weights, row & left, 1) for row in near])
+        support = np.zeros(left.shape, np.float32)
+        for row, counted, weight in zip(near, left, weights):
+            support += row * (weight * counted)
         best = np.where(left, support, -1).argmax(0)
         members = np.take_along_axis(near, best[None, None], 0)[0] & left
         counts = members * weights[:, None, None]
@@ -72,6 +74,16 @@ def _choices(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shares.append(share)
         left &= ~members
     return np.stack(colours), np.stack(shares)
+
+
+def _near(frames: np.ndarray) -> np.ndarray:
+    """Where each frame shows the same colour as each other one: [S, h, w, 3] int16 -> bool [S, S, h, w]."""
+    planes = np.ascontiguousarray(np.moveaxis(frames, -1, 0))  # a maximum over an axis of three is slow
+    near = np.empty((len(frames), *frames.shape[:3]), bool)
+    for index in range(len(frames)):
+        differs = np.abs(planes - planes[:, index, None])
+        near[index] = np.maximum(np.maximum(differs[0], differs[1]), differs[2]) < SIMILAR
+    return near
 
 
 def _choose(colours: np.ndarray, shares: np.ndarray) -> np.ndarray:

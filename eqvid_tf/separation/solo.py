@@ -15,6 +15,7 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
+from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
 from eqvid_tf.separation.rest import first_background
@@ -192,8 +193,8 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
         most: characters, the largest; None: as many as there are.
     """
     canvas = tracking_canvas(clip)
-    frames = clip.arrays(canvas)
-    background = tracking_background(clip, canvas)
+    frames = level_switched(clip.arrays(canvas))
+    background = tracking_background(clip, frames)
     moving = moving_pixels(frames, background, clip.noise)
     owners = find_characters(frames, moving, most)
     tracked = TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
@@ -219,12 +220,12 @@ def tracking_canvas(clip: Clip) -> tuple[int, int]:
     return canvas_for(clip.size, min(LARGEST, *clip.size))
 
 
-def tracking_background(clip: StabilizedClip, canvas: tuple[int, int]) -> np.ndarray:
-    """The background that characters are told apart before, float32 [*canvas, 3]: where the camera travels the mosaic.
+def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
+    """The background that characters are told apart before, float32 [h, w, 3]: where the camera travels the mosaic.
 
     Why: a median of frames laid on a mosaic has in it whom the camera goes along with.
     """
-    return fit(clip.mosaic, canvas).astype(np.float32) if clip.travels else first_background(clip.arrays(canvas))
+    return fit(clip.mosaic, frames.shape[1:3]).astype(np.float32) if clip.travels else first_background(frames)
 
 
 def moving_pixels(frames: np.ndarray, background: np.ndarray, least_noise: float = 0.0) -> np.ndarray:
