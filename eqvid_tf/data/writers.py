@@ -14,9 +14,10 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from PIL import Image
 
 from eqvid_tf.data.output import atomic
+from eqvid_tf.pixels.bleeding import bleed
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
-TRANSPARENT = {".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
+TRANSPARENT = {".webm", ".mov", ".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
 SHORTEST_GIF_FRAME = 2  # hundredths of a second: players slow down a frame that is shorter
 GIF_SAMPLE = 48  # frames from the start of a video, of which up to 8 give the palette of its GIF
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -51,11 +52,13 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
     """Write frames, uint8 or float in [0, 1], as a video whose suffix says the kind; it is complete or absent.
 
-    `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709; a frame of odd height or width gets its last row or
-    column twice, as 4:2:0 needs even sides. `.gif` has one dithered palette for the whole video, and at most
-    50 frames a second, as players slow a faster one down. `.webp` and `.png` / `.apng` take RGBA frames too;
-    in `.webp` equal frames in a row become one, displayed longer. Frames are written as they come, so that memory does
-    not bound their number (for `.webp` the disk does: its frames are stored there first).
+    `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709, `.webm` VP9; a frame of odd height or width gets its last row
+    or column twice, as 4:2:0 needs even sides. With RGBA frames `.webm` has an alpha channel (yuva420p), and `.mov` is
+    ProRes 4444, which keeps odd sides; in both, colours go on under transparent pixels (see `bleed`). `.gif` has one
+    dithered palette for the whole video, and at most 50 frames a second, as players slow a faster one down. `.webp`
+    and `.png` / `.apng` take RGBA frames too; in `.webp` equal frames in a row become one, displayed longer. Frames are
+    written as they come, so that memory does not bound their number (for `.webp` the disk does: its frames are stored
+    there first).
 
     Shapes:
         Each frame [h, w] or [h, w, 1] grey, [h, w, 3] RGB, [h, w, 4] RGBA with straight alpha.
@@ -69,11 +72,13 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: a video needs one frame or more; received none.")
-    check_kind(path, transparent=first.shape[2:] == (4,))
+    transparent = first.shape[2:] == (4,)
+    check_kind(path, transparent=transparent)
     coloured = (_coloured(picture) for picture in itertools.chain([first], pictures))
-    write = _write_h264 if kind in H264 else {".webp": _write_webp, ".gif": _write_gif}.get(kind, _write_apng)
     with atomic(path) as draft:
-        write(draft, coloured, Fraction(fps).limit_denominator(1001))  # 30000/1001 is a rate of films
+        _writer(kind, transparent)(
+            draft, coloured, Fraction(fps).limit_denominator(1001)
+        )  # 30000/1001 is a rate of films
 
 
 def check_kind(path: str | Path, *, transparent: bool = False) -> str:
@@ -89,12 +94,23 @@ def check_kind(path: str | Path, *, transparent: bool = False) -> str:
     kind = Path(path).suffix.lower()
     if kind not in H264 | TRANSPARENT | {".gif"}:
         raise ValueError(
-            f"{path}: video must end in .mp4, .mov, .mkv, .gif, .webp or .apng; received {kind!r}. "
+            f"{path}: video must end in .mp4, .mov, .mkv, .webm, .gif, .webp or .apng; received {kind!r}. "
             "Single frames go to a folder."
         )
     if transparent and kind not in TRANSPARENT:
-        raise ValueError(f"{path}: {kind} holds no transparency. Write .webp or .apng, or a folder of PNG frames.")
+        raise ValueError(
+            f"{path}: {kind} holds no transparency. Write .webm, .mov, .webp or .apng, or a folder of PNG frames."
+        )
     return kind
+
+
+def _writer(kind: str, transparent: bool) -> Callable[[Path, Frames, Fraction], None]:
+    """What writes a kind of video."""
+    if kind == ".mov" and transparent:
+        return _write_prores
+    if kind in H264:
+        return _write_h264
+    return {".webm": _write_vp9, ".webp": _write_webp, ".gif": _write_gif}.get(kind, _write_apng)
 
 
 def _picture(array: np.ndarray) -> np.ndarray:
@@ -135,25 +151,49 @@ def _write_h264(draft: Path, frames: Frames, rate: Fraction) -> None:
             stream = _stream(container, "libx264", rate, frame, crf="16", preset="medium")
         else:
             stream = _stream(container, "mpeg4", rate, frame, qscale="2")
-        context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = LIMITED_RANGE
-        return stream
+        return _in_bt709(stream)
 
     kind = {".mkv": "matroska", ".mov": "mov"}.get(draft.suffix.lower(), "mp4")
     options = {} if kind == "matroska" else {"movflags": "faststart"}
     _encode(draft, kind, stream_for, _in_yuv(frames), **options)
 
 
-def _in_yuv(frames: Frames) -> Iterator[av.VideoFrame]:
-    """Frames of even sides in 4:2:0, BT.709, limited range."""
+def _write_vp9(draft: Path, frames: Frames, rate: Fraction) -> None:
+    def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
+        options = {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+        stream = _stream(container, "libvpx-vp9", rate, frame, **options)
+        if frame.format.name == "yuva420p":
+            stream.metadata["alpha_mode"] = "1"  # players look for the second picture only where this is set
+        return _in_bt709(stream)
+
+    _encode(draft, "webm", stream_for, _in_yuv(frames))
+
+
+def _write_prores(draft: Path, frames: Frames, rate: Fraction) -> None:
+    def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
+        return _in_bt709(_stream(container, "prores_ks", rate, frame, profile="4444", alpha_bits="16", vendor="apl0"))
+
+    _encode(draft, "mov", stream_for, _in_yuv(frames, "yuva444p10le"), movflags="faststart")
+
+
+def _in_bt709(stream: av.VideoStream) -> av.VideoStream:
+    context = stream.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.color_range = LIMITED_RANGE
+    return stream
+
+
+def _in_yuv(frames: Frames, kind: str | None = None) -> Iterator[av.VideoFrame]:
+    """Frames in BT.709, limited range: of a pixel format, or in 4:2:0 with even sides, and alpha where they have it."""
     reformatter = VideoReformatter()
     for frame in frames:
-        height, width = frame.shape[:2]
-        even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        height, width, channels = frame.shape
+        frame = bleed(frame) if channels == 4 else frame
+        if kind is None:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         yield reformatter.reformat(
-            av.VideoFrame.from_ndarray(even, format="rgb24"),
-            format="yuv420p",
+            av.VideoFrame.from_ndarray(frame, format="rgba" if channels == 4 else "rgb24"),
+            format=kind or ("yuva420p" if channels == 4 else "yuv420p"),
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=EXACT,
