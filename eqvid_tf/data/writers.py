@@ -104,6 +104,17 @@ def check_kind(path: str | Path, *, transparent: bool = False) -> str:
     return kind
 
 
+def display_times(count: int, fps: float | Fraction) -> list[int]:
+    """How long each of `count` frames is displayed, in whole milliseconds whose sum is right.
+
+    Example:
+        >>> display_times(3, 30)
+        [33, 34, 33]
+    """
+    ends = [round(k * 1000 / fps) for k in range(count + 1)]
+    return [after - before for before, after in itertools.pairwise(ends)]
+
+
 def _writer(kind: str, transparent: bool) -> Callable[[Path, Frames, Fraction], None]:
     """What writes a kind of video."""
     if kind == ".mov" and transparent:
@@ -243,8 +254,7 @@ def _write_webp(draft: Path, frames: Frames, rate: Fraction) -> None:
     try:
         _write_apng(between, frames, rate)
         with Image.open(between) as image:
-            ends = [round(k * 1000 / rate) for k in range(getattr(image, "n_frames", 1) + 1)]
-            durations = [after - before for before, after in itertools.pairwise(ends)]
+            durations = display_times(getattr(image, "n_frames", 1), rate)
             image.save(draft, "WEBP", save_all=True, duration=durations, loop=0, quality=90, method=4)
     finally:
         between.unlink(missing_ok=True)
