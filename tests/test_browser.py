@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 from test_exports import COUNT, FPS, NAMES, SHEAR, SIZE, layers_in
 from test_videos import Layers, disc, template
+from test_writers import discs
 
-from eqvid_tf.data.writers import write_png
+from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.exports.lottie import write_lottie
 from eqvid_tf.exports.page import write_page
 from eqvid_tf.exports.sprite_sheet import write_sheet
@@ -44,6 +45,15 @@ READ = """selector => {
     let text = '';
     for (let k = 0; k < bytes.length; k += 8192) text += String.fromCharCode(...bytes.subarray(k, k + 8192));
     return {width, height, bytes: btoa(text)};
+}"""
+SHOW = """async bytes => {
+    const video = Object.assign(document.createElement('video'), {src: 'data:video/webm;base64,' + bytes, muted: true});
+    const displayed = new Promise(done => video.requestVideoFrameCallback(done));
+    await video.play();
+    await displayed;
+    video.pause();
+    await new Promise(done => { video.onseeked = done; video.currentTime = 0.1; });  // within frame 2
+    document.querySelector('canvas').getContext('2d').drawImage(video, 0, 0);
 }"""
 PLAY = """data => new Promise(done => {
     const how = {renderer: 'canvas', loop: false, autoplay: false, animationData: data};
@@ -138,6 +148,16 @@ def test_pixi_loads_a_sprite_sheet(layers, node_modules, tmp_path):
             alpha[top : top + height, left : left + width] = sheet[y : y + height, x : x + width, 3]
             np.testing.assert_array_equal(alpha, frame[..., 3])
             assert 0 < found["anchor"]["x"] < 1
+
+
+def test_a_browser_shows_what_is_behind_a_transparent_video(open_page, tmp_path):
+    written = discs()
+    write_video(tmp_path / "a.webm", written, 25)
+    page = open_page("about:blank")
+    page.set_content("<canvas width='58' height='42'></canvas>")
+    page.evaluate(SHOW, base64.b64encode((tmp_path / "a.webm").read_bytes()).decode())
+    alpha = pixels_of(page, "canvas")[:41, :57, 3]
+    assert np.abs(alpha - written[2, ..., 3]).max() <= 12
 
 
 @pytest.mark.parametrize("playing", [False, True])

@@ -211,6 +211,7 @@ def test_the_commands_write_for_other_programs(call, scene, tmp_path):
     [
         ("separate SCENE", "nothing is asked for; give --output DIR, --video DIR or --sheet FILE.png"),
         ("separate SCENE --video v --plates", "--plates is a part of --output"),
+        ("separate SCENE --output v --alpha mov", "--alpha is of --video DIR; give that too"),
         ("separate SCENE --output v --video v", "v: is --output, too"),
         ("separate SCENE --sheet s.jpg", "s.jpg: a sheet must end in .png"),
         ("separate SCENE --sheet s.png --sheet-scale 2", "--sheet-scale must be above 0 and at most 1; received 2"),

@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     others = parser.add_argument_group("for other programs, beside --output or instead of it")
     others.add_argument("--video", type=Path, metavar="DIR", help="character.webm, mask.mp4 and plate.mp4")
     others.add_argument(
-        "--alpha", choices=["webm", "mov"], default="webm", help="kind of --video's character: VP9, or ProRes 4444"
+        "--alpha", choices=["webm", "mov"], help="kind of --video's character: VP9 (default), or ProRes 4444"
     )
     add_sheet(others)
 
@@ -77,6 +77,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--plates shows the background without any character; leave out --of.")
     if args.plates and not args.output:
         raise ValueError("--plates is a part of --output; give that too. --video has a plate.mp4 anyway.")
+    if args.alpha and not args.video:
+        raise ValueError("--alpha is of --video DIR; give that too.")
     for path in folders:
         check_output(path, args.overwrite)
     if len({path.resolve() for path in folders}) < len(folders):
@@ -119,5 +121,7 @@ def _write_videos(args: argparse.Namespace, layers: LayerFolder) -> None:
     from eqvid_tf.exports.layer_videos import write_layer_videos
 
     with new_folder(args.video, args.overwrite, keep=[args.run, args.clip]) as draft:
-        written = [path.relative_to(draft).as_posix() for path in write_layer_videos(layers, draft, f".{args.alpha}")]
+        written = [
+            path.relative_to(draft).as_posix() for path in write_layer_videos(layers, draft, f".{args.alpha or 'webm'}")
+        ]
     print(f"{args.video}: {', '.join(written)} at {layers.fps:g}/s")

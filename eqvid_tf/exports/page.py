@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eqvid_tf.data.output import write_text
-from eqvid_tf.exports.layer_folder import LayerFolder
+from eqvid_tf.exports.layer_folder import LayerFolder, Pictures
 from eqvid_tf.exports.pictures import data_url, shrunk
 from eqvid_tf.pixels.coordinates import bounding_box, centroid
 from eqvid_tf.separation.background import evenly_spaced
@@ -35,6 +35,14 @@ class PageSize:
     scale: float
 
 
+class _Actor(NamedTuple):
+    """A character's name, its cut-outs, and its shadows where it casts any."""
+
+    name: str
+    cut_outs: Pictures
+    shadows: Pictures
+
+
 def write_page(
     path: Path, layers: LayerFolder, title: str, backgrounds: Mapping[str, np.ndarray] | None = None
 ) -> PageSize:
@@ -48,10 +56,12 @@ def write_page(
         title: of the page.
         backgrounds: others to choose from, uint8 [h, w, 3], by name.
     """
-    size = _affordable(layers)
+    actors = [_Actor(name, layers.cut_outs(k), layers.shadows(k)) for k, name in layers.names.items()]
+    size = _affordable(layers, actors)
     shown = range(0, layers.count, size.step)
-    names = layers.names
-    characters = [{"name": names[k], "frames": [_character(layers, k, i, size) for i in shown]} for k in names]
+    characters = [
+        {"name": actor.name, "frames": [_character(actor, index, size) for index in shown]} for actor in actors
+    ]
     background = layers.plates() if layers.has_plates else layers.background()
     height, width = shrunk(background[0], size.scale).shape[:2]
     scene = {
@@ -72,30 +82,29 @@ def write_page(
     return size
 
 
-def _affordable(layers: LayerFolder) -> PageSize:
+def _affordable(layers: LayerFolder, actors: Sequence[_Actor]) -> PageSize:
     """As large as the limit allows, told by a few frames."""
     sample = evenly_spaced(layers.count, SAMPLE)
     longest = max(layers.masks()[0].shape)
     size = PageSize(-(-layers.count // MOST_FRAMES), min(1.0, LONGEST / longest))
-    while layers.count > size.step and _estimate(layers, sample, size) > LIMIT:
+    while layers.count > size.step and _estimate(layers, actors, sample, size) > LIMIT:
         smaller = size.scale * SMALLER
         size = PageSize(size.step, smaller) if smaller * longest >= SHORTEST else PageSize(size.step + 1, size.scale)
     return size
 
 
-def _estimate(layers: LayerFolder, sample: np.ndarray, size: PageSize) -> float:
+def _estimate(layers: LayerFolder, actors: Sequence[_Actor], sample: np.ndarray, size: PageSize) -> float:
     """How long the pictures of all frames become as text, from those of a few frames."""
-    of_frame = [sum(len(_character(layers, k, int(i), size)["url"]) for k in layers.names) for i in sample]
+    of_frame = [len(_character(actor, int(index), size)["url"]) for actor in actors for index in sample]
     if layers.has_plates:
         of_frame.append(sum(len(_url(layers.plates()[int(i)], size)) for i in sample))
     return sum(of_frame) / len(sample) * layers.count / size.step
 
 
-def _character(layers: LayerFolder, number: int, index: int, size: PageSize) -> dict[str, Any]:
+def _character(actor: _Actor, index: int, size: PageSize) -> dict[str, Any]:
     """A character of a frame: its picture, the picture's box, and its own centre, in pixels of the page's scene."""
-    shadows = layers.shadows(number)
-    cut_out = shrunk(layers.cut_outs(number)[index], size.scale)
-    picture = _with_shadow(cut_out, shrunk(shadows[index], size.scale)) if shadows else cut_out
+    cut_out = shrunk(actor.cut_outs[index], size.scale)
+    picture = _with_shadow(cut_out, shrunk(actor.shadows[index], size.scale)) if actor.shadows else cut_out
     box = bounding_box(picture[..., 3] > FAINT)
     if box is None:
         return {"url": "", "x": 0, "y": 0, "w": 0, "h": 0, "cx": 0, "cy": 0}
