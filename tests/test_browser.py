@@ -251,7 +251,7 @@ def test_a_page_plays_and_is_dragged_turned_and_scaled(scene_page):
     np.testing.assert_allclose(where(page, BLUE)[0], blue, atol=0.1)
     assert [page.get_by_label(name).input_value() for name in ("Right", "Down")] == ["20", "12"]
     page.get_by_role("button", name="As filmed").click()
-    corner = page.evaluate("corners(chosen)[2]")
+    corner = page.evaluate("sizer(chosen)")
     drag(page, (corner["x"], corner["y"]), red + 1.5 * (np.array([corner["x"], corner["y"]]) - red))
     centre, larger = where(page, RED)
     assert larger == pytest.approx(area * 1.5**2, rel=0.1) and page.get_by_label("Size").input_value() == "150"
