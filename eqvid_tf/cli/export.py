@@ -18,6 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `eqvid export`."""
+    from eqvid_tf.data.output import check_output
+
+    check_output(args.run, overwrite=True, inside=True)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.serving.saved_model import export

@@ -38,12 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import OutputError, check_output
 
-    if args.output:
-        check_output(args.output, args.overwrite)
-        if args.output.resolve() == args.run.resolve():
-            raise OutputError(
-                f"{args.output}: is the model folder to start from. Pass --in-place for its next version."
-            )
+    check_output(args.output or args.run, args.overwrite or args.in_place, inside=True)
+    if args.output and args.output.resolve() == args.run.resolve():
+        raise OutputError(f"{args.output}: is the model folder to start from. Pass --in-place for its next version.")
     clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.training.finetuning import finetune

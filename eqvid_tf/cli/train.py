@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
         loss=LossConfig(**given_fields(args, LossConfig)),
         train=TrainConfig(**given_fields(args, TrainConfig), keep_frames=args.keep_frames),
     )
-    if not args.resume:
-        check_output(args.output, args.overwrite)
-    elif not can_resume(args):
+    check_output(args.output, args.overwrite or args.resume, inside=True)
+    if args.resume and not can_resume(args):
         raise OutputError(
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )

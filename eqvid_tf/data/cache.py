@@ -28,10 +28,23 @@ CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 
 def cache_folder(cache: str | Path | None) -> Path | None:
-    """Find the folder of the cache: "auto" is the user's cache folder; None or "none" is no cache."""
+    """Find the folder of the cache, and make it; None or "none" is no cache.
+
+    "auto" is the user's cache folder, or no cache where that cannot be written, or the system knows no home of the user.
+
+    Raises:
+        OSError: the folder is not there and cannot be made; the message names the remedy.
+    """
     if cache is None or str(cache) == "none":
         return None
-    return Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
+    try:
+        folder = Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        if str(cache) == "auto":
+            return None
+        raise _cannot_keep(Path(cache), error) from error
+    return None if str(cache) == "auto" and not os.access(folder, os.W_OK) else folder
 
 
 def cached_array(
@@ -62,10 +75,14 @@ def cached_array(
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        place = folder or tempfile.gettempdir()
-        remedy = "Use --cache DIR, or --cache none." if folder else "Set TMPDIR, or use --cache DIR."
-        reason = os.strerror(error.errno).lower()
-        raise OSError(f"{place}: decoded frames cannot be kept here ({reason}). {remedy}") from error
+        raise _cannot_keep(folder, error) from error
+
+
+def _cannot_keep(folder: Path | None, error: Exception) -> OSError:
+    """The error of a place where frames cannot be kept, with the remedy."""
+    remedy = "Use --cache DIR, or --cache none." if folder else "Set TMPDIR, or use --cache DIR."
+    reason = os.strerror(getattr(error, "errno", None) or 0).lower()
+    return OSError(f"{folder or tempfile.gettempdir()}: decoded frames cannot be kept here ({reason}). {remedy}")
 
 
 def cached_note(
