@@ -14,7 +14,7 @@ from PIL import Image
 
 from eqvid_tf.data import decoding
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
-from eqvid_tf.data.times import own_times, rate_of
+from eqvid_tf.data.times import rate_of, rising_times
 from eqvid_tf.data.writers import write_video
 from eqvid_tf.pixels.canvas import fit
 
@@ -151,8 +151,8 @@ def test_rate_is_that_of_the_usual_interval():
     assert rate_of([0.0, 0.2, 0.1, 0.3], 25.0) == 25.0  # the times run backwards
     assert rate_of([None] * 4, 12.5) == 12.5  # a raw stream has no times
     assert rate_of([0.0], 25.0) == 25.0
-    np.testing.assert_allclose(own_times([0.0, 0.2, 0.1], 10.0), [0, 0.1, 0.2])
-    np.testing.assert_allclose(own_times([-0.5, 0.2, 1.5], 10.0), [0, 0.7, 2])  # a file may begin before zero
+    np.testing.assert_allclose(rising_times([0.0, 0.2, 0.1], 10.0), [0, 0.1, 0.2])
+    np.testing.assert_allclose(rising_times([-0.5, 0.2, 1.5], 10.0), [0, 0.7, 2])  # a file may begin before zero
 
 
 def test_gif_with_disposal_transparency_and_delays(tmp_path):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import (
+    add_cache,
+    add_frames,
+    add_network_only,
+    add_of,
+    add_overwrite,
+    opened,
+    progress,
+    quietly,
+)
 from eqvid_tf.model_folder import find_model_folder
 
 TEXT = "Take a clip apart: its background, and of each character masks, cut-outs and motion."
@@ -31,13 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `eqvid separate`."""
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import new_folder
 
     if args.plates and args.of is not None:
         raise ValueError("--plates shows the background without any character; leave out --of.")
     with new_folder(args.output, args.overwrite, keep=[args.run, args.clip]) as draft:
-        clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+        clip = opened(args.clip, args.frames, args.cache)
         with quietly():
             from eqvid_tf.model_folder import load
             from eqvid_tf.separation.cast import Cast

@@ -30,7 +30,7 @@ CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 def cache_folder(cache: str | Path | None) -> Path | None:
     """Find the folder of the cache, and make it; None or "none" is no cache.
 
-    "auto" is the user's cache folder, or no cache where that cannot be written, or the system knows no home of the user.
+    "auto" is the user's cache folder, or no cache where that cannot be written or the system knows no home.
 
     Raises:
         OSError: the folder is not there and cannot be made; the message names the remedy.

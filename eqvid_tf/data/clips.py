@@ -12,7 +12,8 @@ import numpy as np
 from eqvid_tf.data.cache import cache_folder, cached_array, cached_note
 from eqvid_tf.data.images import ClipError, read_image
 from eqvid_tf.data.readers import FPS, ImageReader, Reader, VideoFacts, VideoReader, WebpReader, examine, in_name_order
-from eqvid_tf.data.times import own_times, rate_of, remarks_on
+from eqvid_tf.data.sound import Sound, has_sound
+from eqvid_tf.data.times import is_even, rate_of, remarks_on, rising_times
 from eqvid_tf.pixels.canvas import fit_box
 from eqvid_tf.pixels.coordinates import is_invertible
 
@@ -141,8 +142,21 @@ class Clip:
         self.count = self._stop - self._start
         times = reader.times[self._start : self._stop]
         self.fps = rate_of(times, reader.fps)
-        self.times = own_times(times, self.fps)
+        self.times = rising_times(times, self.fps)
         self.remarks = [*reader.remarks, *remarks_on(times, self.fps)]
+
+    @property
+    def sound(self) -> Sound | None:
+        """What is heard in the chosen range; None where the clip has no sound."""
+        first, last = (self._reader.times[k] for k in (self._start, self._stop - 1))
+        if first is None or last is None or not isinstance(self._reader, VideoReader) or not has_sound(self.path):
+            return None
+        return Sound(path=self.path, start=first, end=last + 1 / self.fps)
+
+    @property
+    def own_times(self) -> np.ndarray | None:
+        """The times of its frames; None where they are even, at `fps`."""
+        return None if is_even(self.times, self.fps) else self.times
 
     def __repr__(self) -> str:
         return f"<Clip {self.name}: {self.count} frames of {self.size[1]}x{self.size[0]}, {self.fps:g} per second>"

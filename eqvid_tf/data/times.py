@@ -35,7 +35,7 @@ def rate_of(times: Sequence[float | None], stated: float) -> float:
     return stated if abs(rate / stated - 1) < SAME_RATE else round(rate, 6)
 
 
-def own_times(times: Sequence[float | None], fps: float) -> np.ndarray:
+def rising_times(times: Sequence[float | None], fps: float) -> np.ndarray:
     """Seconds from the first frame to each, [T], always rising: by the file, or at `fps` where that does not tell."""
     seconds = _known(times)
     if len(seconds) < len(times) or (np.diff(seconds) <= 0).any():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from PIL import Image
 
 from eqvid_tf.data.decoding import url_of
 from eqvid_tf.data.output import atomic
+from eqvid_tf.data.sound import Sound
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
 TRANSPARENT = {".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
 SHORTEST_GIF_FRAME = 2  # hundredths of a second: players slow down a frame that is shorter
 GIF_SAMPLE = 48  # frames from the start of a video, of which up to 8 give the palette of its GIF
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+TICK = Fraction(1, 90000)  # seconds: the unit of frames with times of their own
+APNG_TICK = Fraction(1, 1000)  # in APNG, which has 16 bits for how long a frame is displayed
 BT709 = 1  # FFmpeg's number of this colour space, its primaries and its transfer curve
 LIMITED_RANGE = 1  # FFmpeg's number of brightness from 16 to 235
 Frames = Iterator[np.ndarray]
@@ -49,7 +54,36 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         image.save(draft, format="PNG")
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Clock:
+    """When each frame is displayed: at an even rate, or at times of its own."""
+
+    rate: Fraction
+    times: Sequence[float] | None = None
+
+    def at(self, index: int) -> Fraction:
+        """Seconds from the first frame; the last one of its own time is displayed as long as one of the rate."""
+        if self.times is None:
+            return index / self.rate
+        last = len(self.times) - 1
+        return Fraction(float(self.times[min(index, last)])) + max(0, index - last) / self.rate
+
+    def stamped(self, frames: Iterator[av.VideoFrame], unit: Fraction) -> Iterator[av.VideoFrame]:
+        """Frames with times of their own, in a unit; those at an even rate need none."""
+        for index, frame in enumerate(frames):
+            if self.times is not None:
+                frame.pts, frame.time_base = round(self.at(index) / unit), unit
+            yield frame
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    *,
+    times: Sequence[float] | None = None,
+    sound: Sound | None = None,
+) -> None:
     """Write frames, uint8 or float in [0, 1], as a video whose suffix says the kind; it is complete or absent.
 
     `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709; a frame of odd height or width gets its last row or
@@ -61,31 +95,43 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> N
     Shapes:
         Each frame [h, w] or [h, w, 1] grey, [h, w, 3] RGB, [h, w, 4] RGBA with straight alpha.
 
+    Args:
+        path: of the video.
+        frames: its frames.
+        fps: frames per second.
+        times: seconds from the first frame to each, always rising, for a video that is not even; `fps` is then the
+            usual rate.
+        sound: what is heard with it; H.264 alone.
+
     Raises:
         ValueError: for a wrong suffix (see `check_kind`) or shape, or no frames.
     """
     path = Path(path)
-    kind = check_kind(path)
+    kind = check_kind(path, sound=sound)
     pictures = (_picture(frame) for frame in frames)
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: a video needs one frame or more; received none.")
     check_kind(path, transparent=first.shape[2:] == (4,))
     coloured = (_coloured(picture) for picture in itertools.chain([first], pictures))
-    write = _write_h264 if kind in H264 else {".webp": _write_webp, ".gif": _write_gif}.get(kind, _write_apng)
+    clock = _Clock(rate=Fraction(fps).limit_denominator(1001), times=times)  # 30000/1001 is a rate of films
     with atomic(path) as draft:
-        write(draft, coloured, Fraction(fps).limit_denominator(1001))  # 30000/1001 is a rate of films
+        if kind in H264:
+            _write_h264(draft, coloured, clock, sound)
+        else:
+            {".webp": _write_webp, ".gif": _write_gif}.get(kind, _write_apng)(draft, coloured, clock)
 
 
-def check_kind(path: str | Path, *, transparent: bool = False) -> str:
+def check_kind(path: str | Path, *, transparent: bool = False, sound: Sound | None = None) -> str:
     """Check that a video of this suffix can be written, and give the suffix.
 
     Args:
         path: of the video.
         transparent: whether it must hold an alpha channel.
+        sound: what it must hold beside the frames.
 
     Raises:
-        ValueError: the suffix is unknown, or holds no transparency where that is wanted.
+        ValueError: the suffix is unknown, or holds no transparency or sound where that is wanted.
     """
     kind = Path(path).suffix.lower()
     if kind not in H264 | TRANSPARENT | {".gif"}:
@@ -95,7 +141,16 @@ def check_kind(path: str | Path, *, transparent: bool = False) -> str:
         )
     if transparent and kind not in TRANSPARENT:
         raise ValueError(f"{path}: {kind} holds no transparency. Write .webp or .apng, or a folder of PNG frames.")
+    if sound and kind not in H264:
+        raise ValueError(f"{path}: {kind} holds no sound. Write .mp4, .mov or .mkv, or leave out --audio.")
+    if sound:
+        sound.check(Path(path), _container_of(kind))
     return kind
+
+
+def _container_of(kind: str) -> str:
+    """FFmpeg's name of the container of H.264 that has a suffix."""
+    return {".mkv": "matroska", ".mov": "mov"}.get(kind, "mp4")
 
 
 def _picture(array: np.ndarray) -> np.ndarray:
@@ -111,12 +166,24 @@ def _coloured(picture: np.ndarray) -> np.ndarray:
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 
-def _encode(draft: Path, kind: str, stream_for: StreamMaker, frames: Iterator[av.VideoFrame], **options: str) -> None:
+def _encode(
+    draft: Path,
+    kind: str,
+    stream_for: StreamMaker,
+    frames: Iterator[av.VideoFrame],
+    clock: _Clock,
+    sound: Sound | None = None,
+    **options: str,
+) -> None:
     """Encode the frames; `stream_for(container, frame)` sets the stream up from the first one."""
-    with av.open(url_of(draft), "w", format=kind, options=options) as container:
-        stream = None
-        for frame in frames:
-            stream = stream or stream_for(container, frame)
+    with av.open(url_of(draft), "w", format=kind, options=options) as container, contextlib.ExitStack() as stack:
+        stream, copy = None, None
+        for index, frame in enumerate(frames):
+            if stream is None:
+                stream = stream_for(container, frame)
+                copy = stack.enter_context(sound.copied_to(container)) if sound else None
+            if copy:
+                copy(float(clock.at(index)))
             container.mux(stream.encode(frame))
         if stream:
             container.mux(stream.encode())
@@ -130,20 +197,22 @@ def _stream(
     return stream
 
 
-def _write_h264(draft: Path, frames: Frames, rate: Fraction) -> None:
+def _write_h264(draft: Path, frames: Frames, clock: _Clock, sound: Sound | None) -> None:
     def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
         if "libx264" in av.codecs_available:
-            stream = _stream(container, "libx264", rate, frame, crf="16", preset="medium")
+            stream = _stream(container, "libx264", clock.rate, frame, crf="16", preset="medium")
         else:
-            stream = _stream(container, "mpeg4", rate, frame, qscale="2")
+            stream = _stream(container, "mpeg4", clock.rate, frame, qscale="2")
         context = stream.codec_context
+        if clock.times is not None:
+            context.time_base = TICK
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED_RANGE
         return stream
 
-    kind = {".mkv": "matroska", ".mov": "mov"}.get(draft.suffix.lower(), "mp4")
+    kind = _container_of(draft.suffix.lower())
     options = {} if kind == "matroska" else {"movflags": "faststart"}
-    _encode(draft, kind, stream_for, _in_yuv(frames), **options)
+    _encode(draft, kind, stream_for, clock.stamped(_in_yuv(frames), TICK), clock, sound, **options)
 
 
 def _in_yuv(frames: Frames) -> Iterator[av.VideoFrame]:
@@ -161,12 +230,18 @@ def _in_yuv(frames: Frames) -> Iterator[av.VideoFrame]:
         )
 
 
-def _write_apng(draft: Path, frames: Frames, rate: Fraction) -> None:
+def _write_apng(draft: Path, frames: Frames, clock: _Clock) -> None:
+    def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
+        stream = _stream(container, "apng", clock.rate, frame)
+        if clock.times is not None:
+            stream.codec_context.time_base = APNG_TICK
+        return stream
+
     images = (av.VideoFrame.from_ndarray(frame, format="rgba" if frame.shape[2] == 4 else "rgb24") for frame in frames)
-    _encode(draft, "apng", lambda container, frame: _stream(container, "apng", rate, frame), images, plays="0")
+    _encode(draft, "apng", stream_for, clock.stamped(images, APNG_TICK), clock, plays="0")
 
 
-def _write_gif(draft: Path, frames: Frames, rate: Fraction) -> None:
+def _write_gif(draft: Path, frames: Frames, clock: _Clock) -> None:
     """One palette, of the first frames: a palette for each frame would flicker, and so would a new dither."""
 
     def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
@@ -177,12 +252,12 @@ def _write_gif(draft: Path, frames: Frames, rate: Fraction) -> None:
     first = list(itertools.islice(frames, GIF_SAMPLE))
     sample = np.concatenate(first[:: -(-len(first) // 8)], axis=0)
     palette = Image.fromarray(sample).quantize(256, Image.Quantize.MEDIANCUT)
-    images = _in_palette(itertools.chain(first, frames), palette, rate)
-    last = min(max(round(100 / rate), SHORTEST_GIF_FRAME), 65535)
-    _encode(draft, "gif", stream_for, images, loop="0", final_delay=str(last))
+    images = _in_palette(itertools.chain(first, frames), palette, clock)
+    last = min(max(round(100 / clock.rate), SHORTEST_GIF_FRAME), 65535)
+    _encode(draft, "gif", stream_for, images, clock, loop="0", final_delay=str(last))
 
 
-def _in_palette(frames: Frames, palette: Image.Image, rate: Fraction) -> Iterator[av.VideoFrame]:
+def _in_palette(frames: Frames, palette: Image.Image, clock: _Clock) -> Iterator[av.VideoFrame]:
     """Frames in the colours of a palette, each at its time; those that would be too short are left out."""
     entries = np.array(palette.getpalette("RGB"), np.uint8).reshape(-1, 3)
     colours = np.zeros((256, 4), np.uint8)  # alpha, red, green, blue
@@ -190,7 +265,7 @@ def _in_palette(frames: Frames, palette: Image.Image, rate: Fraction) -> Iterato
     colours[: len(entries), 1:] = entries
     before = -SHORTEST_GIF_FRAME  # the time of the frame before, in hundredths of a second
     for k, frame in enumerate(frames):
-        if (time := round(k * 100 / rate)) >= before + SHORTEST_GIF_FRAME:
+        if (time := round(clock.at(k) * 100)) >= before + SHORTEST_GIF_FRAME:
             before, image = time, Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
             pixels: Any = np.asarray(image), colours  # PyAV takes such a pair for pal8 alone
             made = av.VideoFrame.from_ndarray(pixels, format="pal8")
@@ -198,13 +273,13 @@ def _in_palette(frames: Frames, palette: Image.Image, rate: Fraction) -> Iterato
             yield made
 
 
-def _write_webp(draft: Path, frames: Frames, rate: Fraction) -> None:
+def _write_webp(draft: Path, frames: Frames, clock: _Clock) -> None:
     """By way of an animated PNG: Pillow takes one frame at a time from a file, and all at once from a list."""
     between = draft.with_suffix(".between.apng")
     try:
-        _write_apng(between, frames, rate)
+        _write_apng(between, frames, _Clock(rate=clock.rate))
         with Image.open(between) as image:
-            ends = [round(k * 1000 / rate) for k in range(getattr(image, "n_frames", 1) + 1)]
+            ends = [round(clock.at(k) * 1000) for k in range(getattr(image, "n_frames", 1) + 1)]
             durations = [after - before for before, after in itertools.pairwise(ends)]
             image.save(draft, "WEBP", save_all=True, duration=durations, loop=0, quality=90, method=4)
     finally:
