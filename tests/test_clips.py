@@ -14,6 +14,7 @@ from PIL import Image
 
 from eqvid_tf.data import decoding
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
+from eqvid_tf.data.repeats import find_repeats
 from eqvid_tf.data.times import rate_of, rising_times
 from eqvid_tf.data.writers import write_video
 from eqvid_tf.pixels.canvas import fit
@@ -502,3 +503,22 @@ def test_real_clips(name, count, fps):
     clip = opened(SHARED / name)
     assert (clip.count, round(clip.fps, 2)) == (count, fps)
     assert clip.name == (name.split("/")[0] if "davis" in name else Path(name).stem)
+
+
+def shown_for(tmp_path: Path, holds, **options):
+    """A film in which each picture is displayed for so many frames, compressed."""
+    frames = [frame for frame, hold in zip(drawn(len(holds), (64, 96)), holds) for _ in range(hold)]
+    return opened(make(tmp_path / "film.mp4", frames, codec="libx264", crf="23", **options))
+
+
+def test_repeated_frames_are_found(tmp_path):
+    found = find_repeats(shown_for(tmp_path, [2] * 30))  # 12 a second at 24
+    assert (found.usual, found.pictures) == (2, list(range(0, 60, 2)))
+    found = find_repeats(shown_for(tmp_path, [1, 1, 1, 2] * 8))  # 24 a second at 30
+    assert found.usual == 1.25 and len(found.pictures) == 32
+    assert not {5 * k + 4 for k in range(8)} & set(found.pictures)
+    found = find_repeats(shown_for(tmp_path, [2] * 10 + [24] + [2] * 10))  # a rest keeps its time
+    assert found.usual == 2 and len(found.pictures) == 10 + 12 + 10
+    for holds in ([1] * 40, [1] * 20 + [30] + [1] * 20):
+        assert find_repeats(shown_for(tmp_path, holds)).usual == 1
+    assert find_repeats(shown_for(tmp_path, [2] * 30), 10, 40).pictures == list(range(0, 30, 2))
