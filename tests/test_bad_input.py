@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,7 +16,8 @@ import tensorflow as tf
 from PIL import Image
 
 from eqvid_tf import cli, model_folder
-from eqvid_tf.data.output import put
+from eqvid_tf.data.cache import cache_folder
+from eqvid_tf.data.output import check_output, new_folder, put
 from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.serving import saved_model
 from eqvid_tf.training.callbacks import Checkpoint, NotFinite
@@ -252,21 +254,65 @@ def test_an_output_that_cannot_be(run, loaded, scene, bad, tmp_path, refused, mo
     assert "is a file" in refused("train", copy, "--output", tmp_path / "file" / "out")
     assert "is a file" in refused("evaluate", run, copy, "--json", tmp_path / "file" / "one.json")
     for command in (separate, ("train", copy, "--output"), ("render", run, "--shots", copy / "shots.json", "--output")):
-        for place in (copy, tmp_path / "file"):
-            assert "--overwrite" in refused(*command, place)
+        assert "--overwrite" in refused(*command, copy)
+        assert ("is a file" if "train" in command else "--overwrite") in refused(*command, tmp_path / "file")
     assert "--overwrite" in refused("demo", "--output", copy)
     assert "--overwrite" in refused("evaluate", run, copy, "--json", tmp_path / "file")
     # what it is made from, the working folder and what holds them are not overwritten
     for place in (copy, copy.parent, tmp_path / "work" / ".." / "work"):
         assert "holds" in refused(*separate, place, "--overwrite")
     assert "holds" in refused("render", run, "--shots", copy / "shots.json", "--output", copy / "frames", "--overwrite")
-    with monkeypatch.context() as protected:
-        protected.setattr(os, "access", lambda *_: False)
-        assert "write-protected" in refused(*separate, "out")
-        assert "write-protected" in refused("evaluate", run, copy)
     assert "decoded frames cannot be kept" in refused(
         "separate", run, copy, "--output", "out", "--cache", tmp_path / "file"
     )
+
+
+def test_a_place_that_is_write_protected_is_found_at_the_door(run, loaded, scene, tmp_path, refused, monkeypatch):
+    clip, out, there = tmp_path / "walk.mp4", tmp_path / "out", tmp_path / "there"
+    there.mkdir()
+    video = ("render", run, "--clip", clip, "--remove", "0", "--output", tmp_path / "out.mp4")
+    play = ("render", run, "--character", clip, "--background", clip, "--motion", "jump", "--output", there)
+    opened = []
+    with monkeypatch.context() as protected:
+        protected.setattr(os, "access", lambda *_: False)
+        protected.setattr("eqvid_tf.data.clips.open_clip", opened.append)
+        for words in (
+            *(("separate", run, clip, "--output", place) for place in (out, there, there / "deep" / "out")),
+            *(("train", clip, "--output", place) for place in (out, there)),
+            ("inspect", clip, "--json", tmp_path / "report.json"),
+            ("finetune", run, clip, "--in-place"),
+            ("motion", "extract", run, clip, "--name", "stroll"),
+            ("motion", "show", "jump", "--output", tmp_path / "jump.png"),
+            ("motion", "edit", "jump", "--reverse", "--output", tmp_path / "back.json"),
+            ("cast", run, "--name", "0=dancer"),
+            ("demo", "--output", out),
+            ("export", run),
+            ("evaluate", run, scene),
+            ("render", run, "--shots", scene / "shots.json", "--output", out),
+            video,
+            play,
+        ):
+            assert "write-protected" in refused(*words), words
+    assert not opened and not out.exists()
+    with monkeypatch.context() as mounted:  # as a volume of a container is: its content can be made anew, it cannot
+        mounted.setattr(Path, "is_mount", lambda self: True)
+        assert "mounted there" in refused("separate", run, scene, "--output", there)
+        assert check_output(there, inside=True) == there
+
+
+def test_a_user_without_a_home(scene, tmp_path, monkeypatch):
+    """As in a container that runs under any number: the cache is left out, and nothing is written to a folder "~"."""
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    monkeypatch.chdir(tmp_path)
+    assert cache_folder("auto") is None
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("goes")
+    with new_folder(tmp_path / "out", overwrite=True) as draft:
+        (draft / "new").write_text("stays")
+    assert cli.main(["inspect", str(scene)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def after(count, error, write):

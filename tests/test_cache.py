@@ -125,11 +125,10 @@ def test_auto_is_the_users_cache_folder(tmp_path, monkeypatch, clip):
 
 def test_a_place_that_cannot_be_written(tmp_path, clip, monkeypatch):
     (tmp_path / "file").touch()
-    blocked = open_clip(tmp_path / "walk", cache=tmp_path / "file")
     with pytest.raises(OSError, match="cannot be kept here .*--cache DIR, or --cache none"):
-        blocked.arrays(CANVAS)
-    write_video(tmp_path / "walk.mp4", walk(), 25)
-    assert open_clip(tmp_path / "walk.mp4", cache=tmp_path / "file").count == 6  # frames can still be seen
+        open_clip(tmp_path / "walk", cache=tmp_path / "file")
+    monkeypatch.setattr(cache.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))
+    assert open_clip(tmp_path / "walk").arrays(CANVAS).shape[0] == 6  # the user's own cache is left out
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

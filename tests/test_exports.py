@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_videos import Layers, disc, template
-from test_writers import decoded
+from test_writers import decoded, with_sound
 
 from eqvid_tf import cli, model_folder
 from eqvid_tf.data.clips import open_clip
@@ -80,6 +80,18 @@ def test_layers_as_videos(layers, tmp_path):
     with av.open(str(paths[0])) as container:
         assert (container.streams.video[0].codec.name, container.streams.video[0].profile) == ("prores", "4444")
     assert np.abs(open_clip(paths[2], cache=None).at(3).astype(int) - layers.background()[0]).max() <= 4
+
+
+def test_layers_as_videos_have_the_clips_own_times_and_its_sound(tmp_path):
+    with_sound(tmp_path / "talk.mp4")
+    sound = open_clip(tmp_path / "talk.mp4", frames=(0, COUNT), cache=None).sound
+    times = [0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.32, 0.36]
+    layers_in(tmp_path / "in")
+    for kind in (".mov", ".webm"):
+        for path in write_layer_videos(LayerFolder(tmp_path / "in", 25, times=times, sound=sound), tmp_path / kind, kind):
+            with av.open(str(path)) as container:
+                assert bool(container.streams.audio) == (path.suffix != ".webm")
+            np.testing.assert_allclose(open_clip(path, cache=None).times, times, atol=2e-3)
 
 
 def drawn_from(sheet, entry):

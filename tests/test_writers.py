@@ -171,3 +171,54 @@ def test_png(tmp_path, shape, mode):
     with pytest.raises(ValueError, match=r"received \(5, 7, 2\)"):
         write_png(tmp_path / "c.png", np.zeros((5, 7, 2)))
     assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".gif", ".webp", ".apng"])
+def test_frames_at_times_of_their_own(tmp_path, suffix):
+    times = [0, 0.04, 0.08, 3.08, 3.12, 3.24, 3.28]
+    write_video(tmp_path / f"a{suffix}", frames(7), 25, times=times)
+    clip = open_clip(tmp_path / f"a{suffix}", cache=None)
+    np.testing.assert_allclose(clip.times, times, atol=2e-3)
+    assert clip.fps == pytest.approx(25, rel=0.01)
+
+
+def with_sound(path, codec="aac", seconds=2) -> None:
+    """A video of 25 frames a second, with a tone that is loud in its second second alone."""
+    with av.open(str(path), "w") as file:
+        picture, sound = file.add_stream("libx264", rate=25), file.add_stream(codec, rate=48000, layout="mono")
+        picture.height, picture.width, picture.pix_fmt = 40, 56, "yuv420p"
+        for frame in frames(25 * seconds):
+            file.mux(picture.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(picture.encode())
+        beat = np.arange(48000 * seconds)
+        wave = np.float32(np.sin(beat / 20) * (beat >= 48000))[None]
+        for start in range(0, wave.shape[1], 1024):
+            block = av.AudioFrame.from_ndarray(wave[:, start : start + 1024], format="fltp", layout="mono")
+            block.sample_rate, block.pts = 48000, start
+            file.mux(sound.encode(block))
+        file.mux(sound.encode())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_the_sound_of_a_clip_goes_with_its_frames(tmp_path, suffix):
+    with_sound(tmp_path / "talk.mp4")
+    clip = open_clip(tmp_path / "talk.mp4", frames=(15, 45), cache=None)
+    write_video(tmp_path / f"again{suffix}", clip, clip.fps, sound=clip.sound)
+    with av.open(str(tmp_path / f"again{suffix}")) as file:
+        played = [(float(block.pts * block.time_base), block.to_ndarray()) for block in file.decode(audio=0)]
+    loud = [time for time, wave in played if np.abs(wave).max() > 0.5]
+    assert played[0][0] == pytest.approx(0, abs=0.03) and loud[0] == pytest.approx(0.4, abs=0.05)  # frame 10 of 30
+    assert loud[-1] == pytest.approx(1.2, abs=0.05)
+    assert open_clip(tmp_path / f"again{suffix}", cache=None).count == 30
+
+
+def test_sound_that_cannot_be_kept(tmp_path):
+    with_sound(tmp_path / "talk.mkv", codec="wavpack")
+    sound = open_clip(tmp_path / "talk.mkv", cache=None).sound
+    with pytest.raises(ValueError, match="holds no sound. Write .mp4"):
+        write_video(tmp_path / "a.gif", frames(), 25, sound=sound)
+    with pytest.raises(ValueError, match=r".mp4 holds no wavpack, the sound of .*Write .mkv"):
+        write_video(tmp_path / "a.mp4", frames(), 25, sound=sound)
+    assert [path.name for path in tmp_path.iterdir()] == ["talk.mkv"]
+    write_video(tmp_path / "mute.mp4", frames(), 25)
+    assert open_clip(tmp_path / "mute.mp4", cache=None).sound is None

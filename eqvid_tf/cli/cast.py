@@ -64,10 +64,13 @@ def _one(text: str) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Run `eqvid cast`."""
     from eqvid_tf.cli.terminal import quietly
+    from eqvid_tf.data.output import check_output
     from eqvid_tf.model_folder import read_config, rename_characters
     from eqvid_tf.separation.cast import Cast, CastError
 
     read_config(args.run)
+    if args.edits:
+        check_output(args.run, overwrite=True, inside=True)
     cast = Cast.read(args.run)
     if not cast.characters:
         raise CastError(f"{args.run}: has no cast.json, it was written before there was one; eqvid train writes it")

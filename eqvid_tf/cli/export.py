@@ -42,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """Run `eqvid export`."""
     if args.html or args.clip or args.background or args.frames:
         return _run_page(args)
+    from eqvid_tf.data.output import check_output
+
+    check_output(args.run, overwrite=True, inside=True)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.serving.saved_model import export

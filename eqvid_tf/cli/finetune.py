@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, quietly, say
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, opened, quietly, say
 from eqvid_tf.cli.train import add_fields, given_fields, summary
 from eqvid_tf.config import TrainConfig
 from eqvid_tf.model_folder import find_model_folder
@@ -35,16 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import OutputError, check_output
 
-    if args.output:
-        check_output(args.output, args.overwrite)
-        if args.output.resolve() == args.run.resolve():
-            raise OutputError(
-                f"{args.output}: is the model folder to start from. Pass --in-place for its next version."
-            )
-    clips = [open_clip(path, frames=args.frames, cache=args.cache) for path in args.clips]
+    check_output(args.output or args.run, args.overwrite or args.in_place, inside=True)
+    if args.output and args.output.resolve() == args.run.resolve():
+        raise OutputError(f"{args.output}: is the model folder to start from. Pass --in-place for its next version.")
+    clips = [opened(path, args.frames, args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.training.finetuning import finetune
     train = TrainConfig(**{"minutes": 2.0, **given_fields(args, TrainConfig)}, keep_frames=args.keep_frames)

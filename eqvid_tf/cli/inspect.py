@@ -87,6 +87,7 @@ def _lines(report: ClipReport, movers: Movers) -> list[str]:
     unsure = "" if report.camera_sure else ", as far as a plain background tells"
     return [
         f"{report.name}: {report.frames} frames of {width} x {height} at {report.fps:g}/s",
+        *(f"reading     {remark}" for remark in report.remarks),
         f"camera      {camera[report.camera]}{unsure}",
         *(_lines_of_one_place(report, movers) if report.movers or report.camera != "travels" else ()),
         f"verdict     {report.verdict}{'' if report.reasons else ': expect a clean background and character.'}",

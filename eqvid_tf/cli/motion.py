@@ -7,7 +7,16 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import (
+    add_cache,
+    add_frames,
+    add_network_only,
+    add_of,
+    add_overwrite,
+    opened,
+    progress,
+    quietly,
+)
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
@@ -126,7 +135,6 @@ def _describe(template: Template) -> str:
 
 
 def _run_extract(args: argparse.Namespace) -> int:
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.motions.catalog import UNSURE, check_place, extract
     from eqvid_tf.motions.checks import check_name
 
@@ -134,7 +142,7 @@ def _run_extract(args: argparse.Namespace) -> int:
     path = catalog_folders(args)[0] / f"{args.name}.json"
     for place in (path, path.with_suffix(".png")):
         check_place(place, args.overwrite)
-    clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+    clip = opened(args.clip, args.frames, args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.separation.cast import Cast

@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.cli.motion import catalog_folders
 from eqvid_tf.cli.sheet import add_sheet, check_sheet, write_animations
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import (
+    add_cache,
+    add_frames,
+    add_network_only,
+    add_of,
+    add_overwrite,
+    opened,
+    progress,
+    quietly,
+    say,
+)
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
     import numpy as np
 
     from eqvid_tf.data.clips import Clip
+    from eqvid_tf.data.sound import Sound
     from eqvid_tf.motions.template import Template
     from eqvid_tf.rendering.videos import MovingBackground
     from eqvid_tf.separation.layers import ClipLayers
@@ -66,6 +77,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _video_arguments(parser.add_argument_group("a video"))
     removal = parser.add_argument_group("a clip without some of its characters")
     removal.add_argument("--clip", type=Path, metavar="CLIP", help="clip that is drawn again")
+    removal.add_argument("--audio", action="store_true", help="keep the clip's sound; .mp4, .mov and .mkv hold it")
     removal.add_argument("--remove", metavar="N[,N...]", help="numbers or names of the characters that are left out")
     add_frames(parser)
 
@@ -130,6 +142,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--sheet is instead of --output; leave one of them out.")
     if args.shots:
         return _run_shots(args)
+    if args.audio and not removal:
+        raise ValueError(
+            "--audio keeps the sound of a clip drawn with --clip and --remove; others have a time of their own."
+        )
     if removal:
         return _run_removal(args, given, removal)
     needed = ["--character", "--motion"] + ([] if args.transparent else ["--background"])
@@ -158,13 +174,12 @@ def _run_shots(args: argparse.Namespace) -> int:
 
 
 def _run_removal(args: argparse.Namespace, given: list[str], removal: list[str]) -> int:
-    from eqvid_tf.data.clips import open_clip
-
     if given or len(removal) < len(REMOVAL):
         needed = " and ".join(f"--{name}" for name in REMOVAL)
         raise ValueError(f"{needed} go together, and without {', '.join(given) or 'anything else'}.")
     _check_place(args, [args.clip])
-    clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+    clip = opened(args.clip, args.frames, args.cache)
+    sound = _sound_of(args, clip)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.shots import FrameFinder, without
@@ -176,20 +191,20 @@ def _run_removal(args: argparse.Namespace, given: list[str], removal: list[str])
     gone = sorted({characters.number(who) for who in args.remove.split(",")})
     filmed = enumerate(characters.clip.filmed.native())
     frames = (without(finder, characters, index, frame, gone) for index, frame in filmed)
-    _write(args, progress(frames, "drawing", clip.count), clip.fps, [args.clip])
+    video = {"times": clip.own_times, "sound": sound}
+    _write(args, progress(frames, "drawing", clip.count), clip.fps, [args.clip], **video)
     names = ", ".join(characters.names[number] for number in gone)
     print(f"{args.output}: {clip.name} without {names}; {clip.count} frames at {clip.fps:g}/s")
     return 0
 
 
 def _run_video(args: argparse.Namespace) -> int:
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.motions.catalog import find
 
     template = find(args.motion, catalog_folders(args))
     sources = [path for path in (args.character, args.background, args.catalog) if path]
     _check_place(args, sources)
-    clip = open_clip(args.character, frames=args.frames, cache=args.cache)
+    clip = opened(args.character, args.frames, args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.rendering.videos import check_play
@@ -204,6 +219,7 @@ def _run_video(args: argparse.Namespace) -> int:
     backdrop = _backdrop(args, character, layers_of)
     pose = best_pose(character) if not args.play and args.pose is None else args.pose
     place |= {"size": backdrop.size, "pose": pose, "progress": progress}
+    _say_silent(clip, "the video plays the motion's time")
     _write_video(args, character, template, backdrop, place, sources)
     how = "with its own walk cycle" if args.play else f"in the pose of frame {pose}"
     height, width = backdrop.size
@@ -265,7 +281,6 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
 
     The networks alone (--network-only) see a frame of that clip.
     """
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.images import read_image
 
     path = args.background
@@ -275,7 +290,7 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
         picture = read_image(path)
         return _Backdrop(picture=None if args.transparent else picture, size=picture.shape[:2])
     same = args.frames is None and path.resolve() == args.character.resolve()
-    layers = character if same else layers_of(open_clip(path, cache=args.cache))
+    layers = character if same else layers_of(opened(path, None, args.cache))
     size, view = layers.filmed.size, layers.clip.camera.reference
     if args.transparent:
         return _Backdrop(picture=None, size=size)
@@ -318,13 +333,37 @@ def _check_place(args: argparse.Namespace, sources: list[Path]) -> None:
         raise OutputError(f"{args.output}: the video is made from this file. Choose another place.")
 
 
-def _write(args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float, sources: list[Path]) -> None:
-    """Write the frames as a video, or as PNG files in a folder."""
+def _sound_of(args: argparse.Namespace, clip: Clip) -> Sound | None:
+    """What --audio keeps of a clip's sound, checked; a line says where it is left out."""
+    from eqvid_tf.data.sound import SoundError
+    from eqvid_tf.data.writers import check_kind
+
+    if not args.audio:
+        _say_silent(clip, "--audio keeps it")
+        return None
+    if (sound := clip.sound) is None:
+        raise SoundError(f"{clip.path}: there is no sound in this clip. Leave out --audio.")
+    if _is_folder(args.output):
+        raise SoundError(f"{args.output}: a folder of frames holds no sound. Write .mp4, .mov or .mkv.")
+    check_kind(args.output, sound=sound)
+    return sound
+
+
+def _say_silent(clip: Clip, why: str) -> None:
+    """Say that a clip's sound is left out, where it has any."""
+    if clip.sound:
+        say(f"{clip.name}: its sound is left out: {why}")
+
+
+def _write(
+    args: argparse.Namespace, frames: Iterable[np.ndarray], fps: float, sources: list[Path], **video: Any
+) -> None:
+    """Write the frames as a video, with what else `write_video` takes, or as PNG files in a folder."""
     from eqvid_tf.data.output import new_folder
     from eqvid_tf.data.writers import write_png, write_video
 
     if not _is_folder(args.output):
-        write_video(args.output, frames, fps)
+        write_video(args.output, frames, fps, **video)
         return
     with new_folder(args.output, args.overwrite, keep=[args.run, *sources]) as draft:
         for index, frame in enumerate(frames):

@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eqvid_tf.cli.sheet import add_sheet, check_sheet, write_animations
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_network_only, add_of, add_overwrite, progress, quietly
+from eqvid_tf.cli.terminal import (
+    add_cache,
+    add_frames,
+    add_network_only,
+    add_of,
+    add_overwrite,
+    opened,
+    progress,
+    quietly,
+    say,
+)
 from eqvid_tf.model_folder import find_model_folder
 
 if TYPE_CHECKING:
     from eqvid_tf.data.clips import Clip
+    from eqvid_tf.data.sound import Sound
     from eqvid_tf.exports.layer_folder import LayerFolder
     from eqvid_tf.separation.characters import ClipCharacters
 
@@ -46,17 +57,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `eqvid separate`."""
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.exports.layer_folder import LayerFolder
 
     _check(args)
     with contextlib.ExitStack() as place:
         folder = args.output or Path(place.enter_context(tempfile.TemporaryDirectory(prefix="eqvid-"))) / "layers"
-        clip = open_clip(args.clip, frames=args.frames, cache=args.cache)
+        clip = opened(args.clip, args.frames, args.cache)
+        sound = _sound_of(args, clip) if args.video else None
         characters = _separate(args, clip, folder)
         if args.output:
             print(_said(args, characters))
-        layers = LayerFolder(folder, clip.fps)
+        times = None if clip.own_times is None else clip.own_times.tolist()
+        layers = LayerFolder(folder, clip.fps, times=times, sound=sound)
         if args.video:
             _write_videos(args, layers)
         if args.sheet:
@@ -104,6 +116,21 @@ def _separate(args: argparse.Namespace, clip: Clip, folder: Path) -> ClipCharact
             characters.keep(args.of)
         write_layers(characters, draft, plates=args.plates or (bool(args.video) and args.of is None))
     return characters
+
+
+def _sound_of(args: argparse.Namespace, clip: Clip) -> Sound | None:
+    """The sound of a clip that its videos have; a line says where it is left out."""
+    from eqvid_tf.data.writers import check_kind
+
+    sound = clip.sound
+    try:
+        check_kind(args.video / "plate.mp4", sound=sound)
+    except ValueError as error:
+        say(f"{clip.name}: its sound is left out: {error}")
+        return None
+    if sound and args.alpha != "mov":
+        say(f"{clip.name}: its sound is left out of character.webm; --alpha mov has it")
+    return sound
 
 
 def _said(args: argparse.Namespace, characters: ClipCharacters) -> str:

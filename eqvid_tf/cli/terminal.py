@@ -7,12 +7,15 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
+
+    from eqvid_tf.data.clips import Clip
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +65,16 @@ def _frame_range(text: str) -> tuple[int | None, int | None]:
         return int(first) if first else None, int(last) if last else None
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected A:B, as in 60:203; received {text!r}") from None
+
+
+def opened(path: Path, frames: tuple[int | None, int | None] | None, cache: str) -> Clip:
+    """Open a clip, and say what a person should know of how it is read, one line each."""
+    from eqvid_tf.data.clips import open_clip
+
+    clip = open_clip(path, frames=frames, cache=cache)
+    for remark in clip.remarks:
+        say(f"{clip.name}: {remark}")
+    return clip
 
 
 def say(line: str) -> None:

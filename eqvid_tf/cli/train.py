@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, progress, quietly, say
+from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, opened, progress, quietly, say
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
 
 TEXT = "Train one model on all clips."
@@ -55,7 +55,6 @@ def given_fields(args: argparse.Namespace, kind: type) -> dict:
 
 
 def run(args: argparse.Namespace) -> int:
-    from eqvid_tf.data.clips import open_clip
     from eqvid_tf.data.output import OutputError, check_output
 
     config = Config(
@@ -63,15 +62,14 @@ def run(args: argparse.Namespace) -> int:
         loss=LossConfig(**given_fields(args, LossConfig)),
         train=TrainConfig(**given_fields(args, TrainConfig), keep_frames=args.keep_frames),
     )
-    if not args.resume:
-        check_output(args.output, args.overwrite)
-    elif not can_resume(args):
+    check_output(args.output, args.overwrite or args.resume, inside=True)
+    if args.resume and not can_resume(args):
         raise OutputError(
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )
     before = _checkpoint_config(args) if args.resume else None
     frames = args.frames or (before.frames if before else None)
-    clips = [open_clip(path, frames=frames, cache=args.cache) for path in args.clips]
+    clips = [opened(path, frames, args.cache) for path in args.clips]
     with quietly():
         from eqvid_tf.camera.stabilization import stabilize
         from eqvid_tf.training.train import configure, device, train

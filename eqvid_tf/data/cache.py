@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -20,17 +21,30 @@ import platformdirs
 
 from eqvid_tf.data.output import atomic
 
-FORMAT = "1"  # part of every key; raise it whenever the same file would be decoded to other frames
+FORMAT = "2"  # part of every key; raise it whenever the same file would be decoded to other frames
 MAX_BYTES = 4 * 10**9  # of all entries together; the environment variable EQVID_CACHE_BYTES sets another limit
 DRAFT_SECONDS = 86400  # age from which a draft is one that a crash left: nothing is a day in the writing
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def cache_folder(cache: str | Path | None) -> Path | None:
-    """Find the folder of the cache: "auto" is the user's cache folder; None or "none" is no cache."""
+    """Find the folder of the cache, and make it; None or "none" is no cache.
+
+    "auto" is the user's cache folder, or no cache where that cannot be written or the system knows no home.
+
+    Raises:
+        OSError: the folder is not there and cannot be made; the message names the remedy.
+    """
     if cache is None or str(cache) == "none":
         return None
-    return Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
+    try:
+        folder = Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:
+        if str(cache) == "auto":
+            return None
+        raise _cannot_keep(Path(cache), error) from error
+    return None if str(cache) == "auto" and not os.access(folder, os.W_OK) else folder
 
 
 def cached_array(
@@ -61,10 +75,14 @@ def cached_array(
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        place = folder or tempfile.gettempdir()
-        remedy = "Use --cache DIR, or --cache none." if folder else "Set TMPDIR, or use --cache DIR."
-        reason = os.strerror(error.errno).lower()
-        raise OSError(f"{place}: decoded frames cannot be kept here ({reason}). {remedy}") from error
+        raise _cannot_keep(folder, error) from error
+
+
+def _cannot_keep(folder: Path | None, error: Exception) -> OSError:
+    """The error of a place where frames cannot be kept, with the remedy."""
+    remedy = "Use --cache DIR, or --cache none." if folder else "Set TMPDIR, or use --cache DIR."
+    reason = os.strerror(getattr(error, "errno", None) or 0).lower()
+    return OSError(f"{folder or tempfile.gettempdir()}: decoded frames cannot be kept here ({reason}). {remedy}")
 
 
 def cached_note(
@@ -88,9 +106,16 @@ def cached_note(
 
 
 def _content_key(paths: Iterable[Path]) -> str:
-    """SHA-256 of the files' names and bytes, read in blocks."""
+    """SHA-256 of the files' names and bytes; a process reads them once, as long as they do not change."""
+    stated = ((path, path.stat()) for path in paths)
+    return _digest_of(tuple((path, state.st_size, state.st_mtime_ns) for path, state in stated))
+
+
+@functools.lru_cache
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """The key of files, by path, size and time of change; read in blocks."""
     digest = hashlib.sha256(FORMAT.encode())
-    for path in paths:
+    for path, _, _ in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

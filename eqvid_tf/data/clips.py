@@ -12,6 +12,8 @@ import numpy as np
 from eqvid_tf.data.cache import cache_folder, cached_array, cached_note
 from eqvid_tf.data.images import ClipError, read_image
 from eqvid_tf.data.readers import FPS, ImageReader, Reader, VideoFacts, VideoReader, WebpReader, examine, in_name_order
+from eqvid_tf.data.sound import Sound, has_sound
+from eqvid_tf.data.times import is_even, rate_of, remarks_on, rising_times
 from eqvid_tf.pixels.canvas import fit_box
 from eqvid_tf.pixels.coordinates import is_invertible
 
@@ -23,8 +25,9 @@ def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str 
     """Open a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
 
     Convention:
-        Frames are as displayed: turned by the rotation flag, with square pixels, at even steps in time (see
-        `VideoReader`), images in name order with numbers by value, transparent pixels over black.
+        Frames are as displayed: turned by the rotation flag, with square pixels, whole and in a screen's colours (see
+        `VideoReader`), images in name order with numbers by value, transparent pixels over black. Each frame of the
+        file is one of the clip, whatever its time; `Clip.times` has that.
 
     Args:
         path: a file or a folder; a folder with `frames/` in it is a scene.
@@ -33,7 +36,7 @@ def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str 
         cache: "auto" (the user's cache folder), a folder, or None to keep nothing.
 
     Raises:
-        ClipError: when it is missing, no clip, cut or damaged, or has fewer than two frames.
+        ClipError: when it is missing, no clip, cut or damaged within the range, or has fewer than two frames.
 
     Example:
         >>> open_clip("nowhere.mp4")
@@ -47,13 +50,23 @@ def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str 
     folder = cache_folder(cache)
     if path.is_dir():
         return _open_folder(path, frames, folder)
-    reader = WebpReader(path) if path.suffix.lower() == ".webp" else _video_reader(path, folder)
+    reader = (
+        WebpReader(path, _end_of(frames)) if path.suffix.lower() == ".webp" else _video_reader(path, frames, folder)
+    )
     return Clip(path=path, name=path.stem, reader=reader, files=[path], motion=None, frames=frames, cache=folder)
 
 
-def _video_reader(path: Path, cache: Path | None) -> VideoReader:
+def _video_reader(path: Path, frames: FrameRange | None, cache: Path | None) -> VideoReader:
+    if (stop := _end_of(frames)) is not None:  # as quick as reading a note, which is found by all bytes of the file
+        return VideoReader(path, examine(path, (frames or (0, stop))[0] or 0, stop))
     note = cached_note(cache, [path], lambda: examine(path).to_note())
     return VideoReader(path, VideoFacts.from_note(note))
+
+
+def _end_of(frames: FrameRange | None) -> int | None:
+    """The end of a range that can be read without knowing how many frames there are; None where it takes all."""
+    first, last = frames or (None, None)
+    return last if last is not None and 0 <= (first or 0) <= last - 2 else None
 
 
 def _open_folder(path: Path, frames: FrameRange | None, cache: Path | None) -> Clip:
@@ -63,7 +76,7 @@ def _open_folder(path: Path, frames: FrameRange | None, cache: Path | None) -> C
     if not images:
         raise ClipError(f"{folder}: there are no images in this folder. Give a folder of PNG or JPEG frames.")
     motion = next((place / "motion.json" for place in (scene, folder) if (place / "motion.json").is_file()), None)
-    reader = ImageReader(images, _fps_of(motion) if motion else FPS)
+    reader = ImageReader(images, _fps_of(motion) if motion else FPS, slice(*frames or (None,)))
     name = scene.name or scene.resolve().name
     return Clip(path=path, name=name, reader=reader, files=images, motion=motion, frames=frames, cache=cache)
 
@@ -93,8 +106,10 @@ class Clip:
         path: of the file or folder.
         name: of the clip, without a folder or a suffix.
         size: (height, width) as displayed.
-        fps: frames per second.
+        fps: frames per second, by the usual interval between frames.
         count: number of frames in the chosen range.
+        times: seconds from its first frame to each, [count], always rising.
+        remarks: what a person should know of how the file is read, one line each.
         number: of the character that it shows, where others are taken out of it.
     """
 
@@ -105,6 +120,8 @@ class Clip:
     size: tuple[int, int]
     fps: float
     count: int
+    times: np.ndarray
+    remarks: list[str]
 
     def __init__(
         self,
@@ -117,12 +134,29 @@ class Clip:
         frames: FrameRange | None,
         cache: Path | None,
     ):
-        self.path, self.name, self.size, self.fps = path, name, reader.size, reader.fps
+        self.path, self.name, self.size = path, name, reader.size
         self._reader, self._files, self._motion, self._cache = reader, files, motion, cache
         if reader.count < 2:
             raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
         self._start, self._stop = _range_of(path, frames, reader.count)
         self.count = self._stop - self._start
+        times = reader.times[self._start : self._stop]
+        self.fps = rate_of(times, reader.fps)
+        self.times = rising_times(times, self.fps)
+        self.remarks = [*reader.remarks, *remarks_on(times, self.fps)]
+
+    @property
+    def sound(self) -> Sound | None:
+        """What is heard in the chosen range; None where the clip has no sound."""
+        first, last = (self._reader.times[k] for k in (self._start, self._stop - 1))
+        if first is None or last is None or not isinstance(self._reader, VideoReader) or not has_sound(self.path):
+            return None
+        return Sound(path=self.path, start=first, end=last + 1 / self.fps)
+
+    @property
+    def own_times(self) -> np.ndarray | None:
+        """The times of its frames; None where they are even, at `fps`."""
+        return None if is_even(self.times, self.fps) else self.times
 
     def __repr__(self) -> str:
         return f"<Clip {self.name}: {self.count} frames of {self.size[1]}x{self.size[0]}, {self.fps:g} per second>"
@@ -144,7 +178,7 @@ class Clip:
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
 
-        A video is decoded up to that frame; of a folder, one file is opened.
+        A video is decoded from the last key frame before it on; of a folder, one file is opened.
 
         Raises:
             ClipError: the clip has no such frame.

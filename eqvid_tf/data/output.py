@@ -15,21 +15,38 @@ class OutputError(ValueError):
     """An output that cannot be written where it was asked for: one line, with the remedy."""
 
 
-def check_output(path: str | Path, overwrite: bool = False) -> Path:
-    """Check that an output may be written to a path, and give the path back.
+def check_output(path: str | Path, overwrite: bool = False, *, inside: bool = False) -> Path:
+    """Check that an output may be written to a path, and give the path back; every command asks before it works.
+
+    Args:
+        path: of a file or a folder. A device or a pipe is written to directly.
+        overwrite: replace what the path holds.
+        inside: the path is a folder that stays, with files in it made or replaced one by one; else what is there is
+            replaced as a whole, by something that is made beside it.
 
     Raises:
         OutputError: a parent is a file or write-protected, or the path holds something and `overwrite` is not set.
     """
     path = Path(path)
-    place = next(parent for parent in (path, *path.parents) if parent.is_dir() or (parent.exists() and parent != path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return path
+    place = _place_of(path, inside)
     if not place.is_dir():
         raise OutputError(f"{path}: cannot be written, {place} is a file. Choose another place.")
-    if not os.access(place, os.W_OK):
+    if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: cannot be written, {place} is write-protected. Choose another place.")
+    if path.is_dir() and path.is_mount() and not inside:
+        raise OutputError(f"{path}: cannot be replaced, something is mounted there. Choose a new folder in it.")
     if _is_filled(path) and not overwrite:
         raise OutputError(f"{path}: is there already and not empty. Choose another place, or pass --overwrite.")
     return path
+
+
+def _place_of(path: Path, inside: bool) -> Path:
+    """The folder that an output is made in, or the first of its parents that is there."""
+    place = path.resolve() if path.is_dir() else path
+    parents = place.parents or (place,)
+    return next(parent for parent in ((place, *parents) if inside else parents) if parent.exists())
 
 
 def _is_filled(path: Path) -> bool:
@@ -70,12 +87,19 @@ def new_folder(path: str | Path, overwrite: bool = False, keep: Iterable[str | P
         OutputError: as `check_output`, or `path` holds what must stay.
     """
     path = check_output(path, overwrite).resolve()  # through a link, not in its place
-    for needed in (*keep, Path.cwd(), Path.home()) if _is_filled(path) else ():
+    for needed in (*keep, Path.cwd(), *_home()) if _is_filled(path) else ():
         if path == (needed := Path(needed).resolve()) or path in needed.parents:
             raise OutputError(f"{path}: holds {needed}, which --overwrite would take away. Choose another place.")
     with atomic(path) as draft:
         draft.mkdir()
         yield draft
+
+
+def _home() -> list[Path]:
+    """The user's home; none where the system does not say."""
+    with contextlib.suppress(RuntimeError):
+        return [Path.home()]
+    return []
 
 
 def put(draft: Path, path: Path) -> None:

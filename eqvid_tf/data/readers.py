@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from eqvid_tf.data.colours import HDR, to_screen, wide_colours
 from eqvid_tf.data.containers import is_incomplete
+from eqvid_tf.data.decoding import (
+    BUILDS_ON_OTHERS,
+    Key,
+    damaged,
+    decoded,
+    deinterlaced,
+    list_packets,
+    opened,
+    stated_count,
+)
 from eqvid_tf.data.images import ClipError, image_size, open_image, over_black, read_image, to_rgb
 from eqvid_tf.pixels.resampling import resize
 
-Item = TypeVar("Item")
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".tga"}
 FPS = 25.0  # frames per second of a clip that does not say
 # Grey levels by which a small frame differs from the same resize of the large one: 0.2; with FFmpeg's own flags, 3.
@@ -26,7 +37,6 @@ SCALING = (
     Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
 SHORTEST_WEBP_FRAME = 10  # milliseconds: what players make of a frame whose file says 0
-REMEDY = "Give a video, a GIF or a folder of images."
 
 
 class Reader(Protocol):
@@ -34,13 +44,17 @@ class Reader(Protocol):
 
     Attributes:
         size: (height, width) as displayed.
-        fps: frames per second.
+        fps: frames per second that it states.
         count: number of frames.
+        times: of each frame, in seconds; None for one without a time.
+        remarks: what is done to the frames that a person should know of.
     """
 
     size: tuple[int, int]
     fps: float
     count: int
+    times: list[float | None]
+    remarks: list[str]
 
     def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
         """The frames start:stop:step, resized to `size`, one at a time: uint8 RGB [*size, 3]."""
@@ -49,12 +63,20 @@ class Reader(Protocol):
 class ImageReader:
     """Reads images in the order that is given, one file a frame.
 
+    Args:
+        paths: of the images.
+        fps: frames per second.
+        wanted: those that will be read; others may be damaged.
+
     Raises:
-        ClipError: an image is missing, damaged or of another size than the first.
+        ClipError: a wanted image is missing, damaged or of another size than the first of them.
     """
 
-    def __init__(self, paths: list[Path], fps: float = FPS):
+    def __init__(self, paths: list[Path], fps: float = FPS, wanted: slice = slice(None)):
         self.paths, self.fps, self.count = paths, fps, len(paths)
+        self.times: list[float | None] = [None] * self.count
+        self.remarks: list[str] = []
+        paths = paths[wanted] or paths
         self.size = image_size(paths[0])
         for path in paths:
             if (size := image_size(path)) != self.size:
@@ -77,19 +99,26 @@ def in_name_order(folder: Path) -> list[Path]:
 class WebpReader:
     """Reads an animated WebP through Pillow, as FFmpeg decodes none.
 
+    Args:
+        path: the file.
+        stop: the end of the frames that will be read, where later ones may be damaged; None: all.
+
     Raises:
         ClipError: the file is missing, damaged or no image.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, stop: int | None = None):
         self.path = path
         with open_image(path) as image:
             self.size, self.count = (image.height, image.width), getattr(image, "n_frames", 1)
-        times = np.cumsum([0.0, *(seconds for _, seconds in self._frames())])[:-1]
-        self.fps, self.pick = even_steps(list(times), FPS)
+        self.count = self.count if stop is None else min(self.count, stop)
+        times = np.cumsum([0.0, *(seconds for _, seconds in self._frames())])[:-1].tolist()
+        self.fps = FPS
+        self.times: list[float | None] = times
+        self.remarks: list[str] = []
 
     def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
-        for frame in _picked((frame for frame, _ in self._frames()), self.pick, start, stop, step):
+        for frame, _ in itertools.islice(self._frames(), start, stop, step):
             yield resize(frame, size)
 
     def _frames(self) -> Iterator[tuple[np.ndarray, float]]:
@@ -101,7 +130,7 @@ class WebpReader:
                     frame = to_rgb(image)  # first: until a frame is decoded, Pillow states the duration of another
                     yield frame, max(image.info.get("duration") or 0, SHORTEST_WEBP_FRAME) / 1000
                 except (OSError, EOFError, ValueError) as error:
-                    raise _damaged(self.path, k, self.count) from error
+                    raise damaged(self.path, k, self.count) from error
 
 
 class Turn(NamedTuple):
@@ -114,25 +143,31 @@ class Turn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What is known of a video once all of it is decoded.
+    """What is known of a video once it, or a range of it, is decoded.
 
     Attributes:
-        count: number of frames.
-        fps: frames per second.
-        pick: which decoded frame each of `count` even steps in time takes; None: each exactly once.
+        count: number of frames; of a range, those up to its end.
+        fps: frames per second that the file states.
+        times: of each frame, in seconds; None for one without a time, and for those before a range.
+        keys: frames at which decoding can begin.
         coded: (height, width) of a decoded frame.
         turn: from a decoded to a displayed frame.
         pixel_aspect: width / height of a pixel.
         alpha: whether the pixels hold transparency.
+        interlaced: whether any frame is of two fields, taken at two times.
+        colours: name of the colours that are wider than a screen's, "PQ", "HLG" or "BT.2020" say; else "".
     """
 
     count: int
     fps: float
-    pick: list[int] | None
+    times: list[float | None]
+    keys: list[Key]
     coded: tuple[int, int]
     turn: Turn
     pixel_aspect: float
     alpha: bool
+    interlaced: bool
+    colours: str
 
     def to_note(self) -> dict[str, Any]:
         """The facts as a dict that JSON can hold."""
@@ -142,15 +177,25 @@ class VideoFacts:
     def from_note(cls, note: dict[str, Any]) -> VideoFacts:
         """The facts that `to_note` gave, after JSON has made lists of tuples."""
         height, width = note["coded"]
-        return cls(**{**note, "coded": (height, width), "turn": Turn(*note["turn"])})
+        keys = [Key(*key) for key in note["keys"]]
+        return cls(**{**note, "coded": (height, width), "turn": Turn(*note["turn"]), "keys": keys})
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is done to the frames that a person should know of, one line each."""
+        how = "tone-mapped" if self.colours in HDR.values() else "converted"
+        return [
+            *(["interlaced: each frame is made whole from its two fields"] if self.interlaced else []),
+            *([f"colours of {self.colours} are {how} to those of a screen, BT.709"] if self.colours else []),
+        ]
 
 
 class VideoReader:
-    """Reads a file that FFmpeg decodes; its rotation, pixel aspect and times are respected.
+    """Reads a file that FFmpeg decodes; its rotation, pixel aspect, fields and colours are respected.
 
     Convention:
-        Frames at a variable rate are repeated or dropped, by the nearest time, so that there are as many
-        frames as the file has, at even steps in time. Transparent pixels are composited over black.
+        Every frame is read once, in its order, whatever its time. Transparent pixels are composited over black. Frames
+        of two fields are made whole, and colours wider than a screen's are mapped to BT.709.
 
     Args:
         path: the file.
@@ -162,7 +207,8 @@ class VideoReader:
 
     def __init__(self, path: Path, facts: VideoFacts | None = None):
         self.path, self.facts = path, facts or examine(path)
-        self.fps, self.count = self.facts.fps, self.facts.count
+        self.fps, self.count, self.times = self.facts.fps, self.facts.count, self.facts.times
+        self.remarks = self.facts.remarks
         height, width = self.facts.coded[0], max(1, round(self.facts.coded[1] * self.facts.pixel_aspect))
         self.size = (width, height) if self.facts.turn.swap_axes else (height, width)
 
@@ -170,52 +216,121 @@ class VideoReader:
         reformatter, count = VideoReformatter(), 0
         with opened(self.path) as (container, stream):
             stream.thread_type = "AUTO"  # `examine` has decoded it strictly before
-            frames = _decoded(self.path, container, stream)
-            for frame in _picked(frames, self.facts.pick, start, stop, step):
+            for frame in itertools.islice(self._frames(container, stream, start, stop), 0, None, step):
                 yield self._converted(frame, size, reformatter)
                 count += 1
         if count != len(range(start, stop, step)):
             raise ClipError(f"{self.path}: the file has changed since it was opened. Open it again.")
+
+    def _frames(self, container: Any, stream: Any, start: int, stop: int) -> Iterator[av.VideoFrame]:
+        """The frames start:stop, decoded from the last key frame before them on, and filtered."""
+        around = 1 if self.facts.interlaced else 0  # a frame's fields are completed from its neighbours, too
+        first = max(0, start - around)
+        key = max((key for key in self.facts.keys if key.number <= first), default=None)
+        begins = key.number if key else 0
+        frames = decoded(self.path, container, stream, key)
+        wanted = itertools.islice(frames, first - begins, stop + around - begins)
+        whole = deinterlaced(wanted, stream) if self.facts.interlaced else wanted
+        return itertools.islice(whole, start - first, stop - first)
 
     def _converted(self, frame: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> np.ndarray:
         """A decoded frame as displayed, uint8 RGB [*size, 3]."""
         turn, alpha = self.facts.turn, self.facts.alpha
         # With alpha, the colours under transparent pixels must not bleed into a smaller frame: scale after.
         height, width = self.facts.coded if alpha else size[::-1] if turn.swap_axes else size
-        kind = "rgba" if alpha else "rgb24"
+        kind = "rgba" if alpha else "rgb48le" if self.facts.colours else "rgb24"
         array = reformatter.reformat(frame, width, height, kind, interpolation=SCALING).to_ndarray()
-        array = over_black(array) if alpha else array
+        array = over_black(array) if alpha else to_screen(array, self.facts.colours) if self.facts.colours else array
         array = array.swapaxes(0, 1) if turn.swap_axes else array
         array = array[:: -1 if turn.flip_rows else 1, :: -1 if turn.flip_columns else 1]
         return resize(np.ascontiguousarray(array), size)
 
 
-def examine(path: Path) -> VideoFacts:
+def examine(path: Path, start: int = 0, stop: int | None = None) -> VideoFacts:
     """Decode a video once, strictly: nothing else gives its true count and times, and finds damage.
 
+    Of a range only what it takes to decode it is looked at: from the last key frame before it on. Damage elsewhere does
+    not matter then, and a long file takes no longer than a short one.
+
+    Args:
+        path: the file.
+        start: the first frame of the range.
+        stop: the one after its last; None: all frames.
+
     Raises:
-        ClipError: when it is no video, cut or damaged.
+        ClipError: when it is no video, cut or damaged, or its size changes.
     """
-    times: list[float | None] = []
-    first = None
+    if stop is not None and start > 0:
+        listing = list_packets(path, stop)
+        if (key := listing.before(start)) and key.number and (facts := _examined(path, stop, key, listing.times)):
+            return facts
+    facts = _examined(path, stop)
+    assert facts is not None
+    return facts
+
+
+def _examined(path: Path, stop: int | None, key: Key | None = None, expected: Sequence[int] = ()) -> VideoFacts | None:
+    """The facts of what is decoded from a key frame up to `stop`; None where its frames have not the expected times."""
+    seen = _Seen(path, key.number if key else 0)
     with opened(path) as (container, stream):
-        for frame in _decoded(path, container, stream):
-            first = first or frame
-            times.append(frame.time)
+        frames = decoded(path, container, stream, key)
+        for number, frame in enumerate(
+            itertools.islice(frames, None if stop is None else stop - seen.first), seen.first
+        ):
+            if key and (frame.pts != expected[number] or frame.interlaced_frame):
+                return None
+            seen.add(frame, stream.time_base)
+        if key and not (seen.keys and seen.keys[0] == key):
+            return None
         rate = float(stream.average_rate or stream.guessed_rate or FPS)
-        if first is None or (is_incomplete(path) and not _has_all_frames(container, stream, times, rate)):
-            raise _damaged(path, len(times), _stated_count(stream))
-        pixel_aspect = float(stream.sample_aspect_ratio or 1)
-    fps, pick = even_steps(times, rate)
-    return VideoFacts(
-        count=len(times),
-        fps=fps,
-        pick=pick,
-        coded=(first.height, first.width),
-        turn=_turn_of(first),
-        pixel_aspect=pixel_aspect if 0.1 < pixel_aspect < 10 else 1.0,  # beyond that, a file's value is a mistake
-        alpha=any(part.is_alpha for part in first.format.components),
-    )
+        whole = stop is None or seen.first + len(seen.times) < stop
+        if not seen.times or (
+            whole and is_incomplete(path) and not _has_all_frames(container, stream, seen.times, rate)
+        ):
+            raise damaged(path, seen.first + len(seen.times), stated_count(stream))
+        return seen.facts(rate, float(stream.sample_aspect_ratio or 1), stream.codec_context.name)
+
+
+class _Seen:
+    """What the frames of a video are like, gathered one by one; `first` is the number of the first one."""
+
+    def __init__(self, path: Path, first: int):
+        self.path, self.first = path, first
+        self.times: list[float | None] = []
+        self.keys: list[Key] = []
+        self.interlaced = False
+        self.frame: av.VideoFrame | None = None
+
+    def add(self, frame: av.VideoFrame, unit: Fraction | None) -> None:
+        number, pts = self.first + len(self.times), frame.pts
+        self.frame = self.frame or frame
+        if (frame.width, frame.height) != (self.frame.width, self.frame.height):
+            raise ClipError(
+                f"{self.path}: frame {number} is {frame.width}x{frame.height}, the first one {self.frame.width}x"
+                f"{self.frame.height}. Frames of a clip must be of one size; take those before, as --frames 0:{number}."
+            )
+        self.times.append(None if pts is None or unit is None else float(pts * unit))
+        self.interlaced |= frame.interlaced_frame
+        if frame.key_frame and frame.pict_type == PictureType.I and pts is not None:
+            self.keys.append(Key(number, pts))
+
+    def facts(self, rate: float, pixel_aspect: float, codec: str) -> VideoFacts:
+        frame = self.frame
+        assert frame is not None
+        alpha = any(part.is_alpha for part in frame.format.components)
+        rising = all(before.pts < after.pts for before, after in itertools.pairwise(self.keys))
+        return VideoFacts(
+            count=self.first + len(self.times),
+            fps=rate,
+            times=[*[None] * self.first, *self.times],
+            keys=self.keys if rising and codec not in BUILDS_ON_OTHERS else [],
+            coded=(frame.height, frame.width),
+            turn=_turn_of(frame),
+            pixel_aspect=pixel_aspect if 0.1 < pixel_aspect < 10 else 1.0,  # beyond that, a file's value is a mistake
+            alpha=alpha,
+            interlaced=self.interlaced,
+            colours="" if alpha else wide_colours(frame.color_trc, frame.color_primaries),
+        )
 
 
 def _has_all_frames(
@@ -225,91 +340,7 @@ def _has_all_frames(
     if "matroska" in container.format.name:
         last = times[-1]  # the stated duration is rounded, and it may or may not count the last frame's own time
         return last is not None and last + 1.5 / rate > (container.duration or 0) / 1e6
-    return 0 < _stated_count(stream) <= len(times)
-
-
-def _stated_count(stream: av.VideoStream) -> int:
-    return 0 if stream.codec_context.name == "gif" else stream.frames  # of a GIF, FFmpeg counts what is left
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a container and its first video stream, set to decode strictly.
-
-    Raises:
-        ClipError: the file holds no video.
-    """
-    try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        why = "the file is cut" if is_incomplete(path) else str(error.strerror).lower()
-        raise ClipError(f"{path}: FFmpeg finds no video here ({why}). {REMEDY}") from error
-    with container:
-        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
-        if not streams:
-            cut = "the file is cut or damaged" if is_incomplete(path) else "sound alone, or nothing"
-            raise ClipError(f"{path}: there is no video in this file ({cut}). {REMEDY}")
-        streams[0].thread_type = "NONE"  # with threads FFmpeg passes over damage in silence
-        yield container, streams[0]
-
-
-def _decoded(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Decoded frames; ClipError at the first sign of damage."""
-    count = 0
-    try:
-        for packet in container.demux(stream):
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise _damaged(path, count, _stated_count(stream))
-                count += 1
-                yield frame
-    except av.FFmpegError as error:
-        raise _damaged(path, count, _stated_count(stream)) from error
-
-
-def _damaged(path: Path, decoded: int, stated: int) -> ClipError:
-    frames = f"of {stated} frames" if stated > decoded else "frame" if decoded == 1 else "frames"
-    return ClipError(f"{path}: decoded {decoded} {frames}; the file is cut or damaged. Make or download it again.")
-
-
-def _picked(frames: Iterable[Item], pick: list[int] | None, start: int, stop: int, step: int = 1) -> Iterator[Item]:
-    """The frames of the even steps start:stop:step; `pick`, which never falls, says which of `frames` each one is."""
-    if pick is None:
-        yield from itertools.islice(frames, start, stop, step)
-        return
-    wanted = start
-    for k, frame in enumerate(frames):
-        while wanted < stop and pick[wanted] == k:
-            yield frame
-            wanted += step
-        if wanted >= stop:
-            return
-
-
-def even_steps(times: list[float | None], stated: float) -> tuple[float, list[int] | None]:
-    """Turn the times of frames into an average rate, and say which frame is nearest to each even step of it.
-
-    Returns:
-        Frames per second, and an index for each step; None for the indices: each frame exactly once, as none is
-        half a step or more away from its own.
-
-    Args:
-        times: seconds, one for each frame; None for a frame without a time.
-        stated: frames per second that the file states.
-
-    Example:
-        >>> even_steps([0.0, 0.1, 0.2, 0.6], 10.0)
-        (5.0, [0, 2, 2, 3])
-    """
-    known = [time for time in times if time is not None]
-    seconds = np.array(known if 1 < len(known) == len(times) else [0.0])
-    if (np.diff(seconds) < 0).any() or seconds[-1] <= seconds[0]:
-        return stated, None
-    even = np.linspace(seconds[0], seconds[-1], len(seconds))
-    fps = (len(seconds) - 1) / float(seconds[-1] - seconds[0])
-    if np.abs(seconds - even).max() * fps < 0.5:
-        return (stated if abs(fps / stated - 1) < 0.01 else round(fps, 6)), None
-    return round(fps, 6), np.searchsorted((seconds[1:] + seconds[:-1]) / 2, even).tolist()
+    return 0 < stated_count(stream) <= len(times)
 
 
 def _turn_of(frame: av.VideoFrame) -> Turn:

@@ -13,8 +13,8 @@ from types import ModuleType
 
 import tensorflow as tf
 
+from eqvid_tf.data.decoding import opened, url_of
 from eqvid_tf.data.images import ClipError
-from eqvid_tf.data.readers import opened
 
 RUNS_ON = "2.16.", "2.17."  # TensorFlow; on a later one the ops of tensorflow-io 0.37.1 have undefined symbols
 TOO_NEW = {"av1", "vvc"}  # no decoder in FFmpeg 4: its swscale would end the process on an unknown pixel format
@@ -47,13 +47,14 @@ def read_tfio(path: str | Path) -> tf.data.Dataset:
     if not path.is_file():
         raise ClipError(f"{path}: there is no such file. Check the path.")
     tfio = _tensorflow_io()
-    with opened(path) as (_, stream):
+    with opened(path) as (container, stream):
+        number = container.streams.video.index(stream)
         shape, codec = (stream.height, stream.width, 3), stream.codec_context.codec.canonical_name
     if codec in TOO_NEW:
         raise ClipError(f"{path}: FFmpeg 4 does not decode {codec}. Use eqvid_tf.data.clips.open_clip.")
     # A decoder is opened inside the flat_map, one for each pass: two passes over one decoder take each other's frames.
-    decoder = tf.data.Dataset.from_tensors(str(path))
-    frames = decoder.flat_map(lambda name: tfio.IODataset.graph(tf.uint8).from_ffmpeg(name, "v:0"))
+    decoder = tf.data.Dataset.from_tensors(url_of(path))
+    frames = decoder.flat_map(lambda name: tfio.IODataset.graph(tf.uint8).from_ffmpeg(name, f"v:{number}"))
     return frames.map(lambda frame: tf.ensure_shape(frame, shape))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from eqvid_tf.camera.measure import Camera, camera_of, measure
 from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.repeats import find_repeats
 from eqvid_tf.pixels.morphology import dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
@@ -25,6 +26,7 @@ from eqvid_tf.separation.cutout import cut_out
 MOST_FRAMES = 128  # of a clip that are looked at, spread evenly over it
 MOVER_SIDE = 96  # pixels: the shorter side of the frames in which movers are found
 NOISE_PAIRS = 4  # pairs of neighbouring frames on which the noise is measured
+REPEATS = 250  # frames from the first that are searched for repeated ones
 NOISE_BLOCK = 16  # pixels: the side of the blocks in which the noise is measured
 QUIET_BLOCKS = 25  # percent of the blocks: where the camera sways, edges raise the noise of the others
 LEAST_NOISE = 8.0  # grey levels: compression changes the background by as much and is no mover
@@ -63,6 +65,8 @@ class ClipReport:
         noise: grey levels, from frame to frame at the clip's own size.
         restless: share of the background that is never still: leaves, water, screens.
         restless_box: of all that is: (left, top, right, bottom) in pixels; None where hardly anything is.
+        held: frames for which a picture is displayed; more than 1 where frames repeat the one before.
+        remarks: what is done to the frames as they are read, and what is odd about their times.
         verdict: "suits", "suits with care" or "does not suit".
         reasons: for the verdict, and what to expect.
     """
@@ -89,6 +93,8 @@ class ClipReport:
     noise: float = 0.0
     restless: float = 0.0
     restless_box: Box | None = None
+    held: float = 1.0
+    remarks: tuple[str, ...] = ()
     verdict: str = ""
     reasons: tuple[str, ...] = ()
 
@@ -113,6 +119,8 @@ def check_clip(clip: Clip, progress: Callable[..., Any] = no_progress) -> ClipRe
         camera_pixels=camera.pixels,
         camera_sure=camera.sure,
         noise=_frame_noise(clip),
+        held=find_repeats(clip, 0, min(clip.count, REPEATS)).usual,
+        remarks=tuple(clip.remarks),
     )
     if reason := travel_reason(camera, clip.size):
         return dataclasses.replace(report, verdict="does not suit", reasons=(reason,))
@@ -379,6 +387,10 @@ NEEDS_CARE = (
     ),
 )
 TO_KNOW = (
+    _Rule(
+        lambda r: r.held > 1,
+        "each picture is displayed for {held:.3g} frames on average: a motion taken from it has each once.",
+    ),
     _Rule(
         lambda r: r.camera == "sways",
         "the camera sways by up to {camera_pixels:.1f} pixels; that is taken out and put back.",

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from eqvid_tf.data.readers import in_name_order
+from eqvid_tf.data.sound import Sound
 
 
 class Pictures(Sequence[np.ndarray]):
@@ -31,7 +32,7 @@ class Pictures(Sequence[np.ndarray]):
             return np.asarray(image)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LayerFolder:
     """A folder of layers.
 
@@ -40,10 +41,14 @@ class LayerFolder:
     Attributes:
         path: of the folder.
         fps: frames per second of its clip.
+        times: seconds from the clip's first frame to each; None where they are even.
+        sound: what is heard with it; None for nothing.
     """
 
     path: Path
     fps: float
+    times: Sequence[float] | None = None
+    sound: Sound | None = None
 
     @cached_property
     def names(self) -> dict[int, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqvid_tf.data.writers import write_video
+from eqvid_tf.data.writers import H264, write_video
 from eqvid_tf.exports.layer_folder import LayerFolder
 
 ALPHA_KINDS = (".webm", ".mov")  # of a character's video: VP9 with alpha, ProRes 4444
@@ -16,7 +16,7 @@ ALPHA_KINDS = (".webm", ".mov")  # of a character's video: VP9 with alpha, ProRe
 def write_layer_videos(layers: LayerFolder, folder: Path, kind: str = ".webm") -> list[Path]:
     """Write character.webm or .mov, mask.mp4 and plate.mp4, at the clip's own size and rate, and give their paths.
 
-    There is a plate.mp4 where the layers have plates.
+    They have the clip's own times, and its sound but for .webm. There is a plate.mp4 where the layers have plates.
 
     Where there are several characters, characters/N/ holds the first two of each alone, as the folder of layers does.
 
@@ -34,5 +34,6 @@ def write_layer_videos(layers: LayerFolder, folder: Path, kind: str = ".webm") -
     if layers.has_plates:
         videos[folder / "plate.mp4"] = layers.plates()
     for path, frames in videos.items():
-        write_video(path, frames, layers.fps)
+        sound = layers.sound if path.suffix in H264 else None
+        write_video(path, frames, layers.fps, times=layers.times, sound=sound)
     return list(videos)

@@ -7,6 +7,8 @@ come with the package are in `SHIPPED`, which is only read.
 from __future__ import annotations
 
 import datetime
+import functools
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eqvid_tf.data.output import check_output, write_text
+from eqvid_tf.data.repeats import find_repeats
 from eqvid_tf.motions.checks import TemplateError, check_name
 from eqvid_tf.motions.template import Template, frame_from_template
 from eqvid_tf.pixels.coordinates import centroid, homogeneous
@@ -148,9 +151,10 @@ def provenance(template: Template) -> str:
 def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
     """Take the motion of a clip's character as a template, from the first frame that shows it to the last.
 
-    The motion is the model's estimate, or with a `known` model the clip's own. `source` holds the clip, the model, the
-    date, the frames it was taken from, and under "unsure" how many steps have a confidence below `UNSURE`: the
-    character is hidden, or the estimate is a guess.
+    Frames that only repeat the one before are left out, so that the motion does not stutter; its rate is then that of
+    the pictures. The motion is the model's estimate, or with a `known` model the clip's own. `source` holds the clip,
+    the model, the date, the frames it was taken from, and under "unsure" how many steps have a confidence below
+    `UNSURE`: the character is hidden, or the estimate is a guess.
 
     Args:
         layers: what a model makes of the clip.
@@ -169,10 +173,12 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
             f"{clip.name}: fewer than two frames show a character. Choose frames that do, or train on this clip."
         )
     first, last = int(visible[0]), int(visible[-1])
+    repeats = find_repeats(clip.filmed, first, last + 1)
+    steps_of = list(itertools.pairwise(first + index for index in repeats.pictures))
     if layers.model.T.learned:
-        motion, confidence = layers.estimate_motions([(k, k + 1) for k in range(first, last)])
+        motion, confidence = layers.estimate_motions(steps_of)
     else:
-        motion, confidence = layers.motion[first:last], np.ones(last - first)
+        motion, confidence = np.stack([_over(layers.motion[a:b]) for a, b in steps_of]), np.ones(len(steps_of))
     source = {
         "clip": _short_text(clip.name),
         "model": _short_text(model),
@@ -183,7 +189,12 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
     start = centroid(layers.layer(first, clip.at(first)))
     frame_from_own = frame_from_template(clip.size, start) @ np.diag([1 / clip.heights, 1 / clip.heights, 1])
     steps = np.linalg.inv(frame_from_own) @ homogeneous(motion) @ frame_from_own
-    return Template(name=name, fps=clip.fps, steps=steps[:, :2], source=source)
+    return Template(name=name, fps=clip.fps / repeats.usual, steps=steps[:, :2], source=source)
+
+
+def _over(motion: np.ndarray) -> np.ndarray:
+    """The motion [2, 3] over several steps [N, 2, 3]."""
+    return functools.reduce(lambda done, step: step @ done, homogeneous(motion))[:2]
 
 
 def _short_text(text: str) -> str:
