@@ -23,6 +23,8 @@ from eqvid_tf.pixels.coordinates import bounding_box, centroid
 LARGEST = 8192  # pixels: longest side of a texture that graphics hardware takes
 GAP = 4  # pixels between two sprites, so that filtering one does not reach the other
 WIDTHS = (1.0, 1.15, 1.3, 1.5, 2.0)  # widths that are tried, in sides of a square of the same area
+SCALES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)  # that may be proposed
+BLUR = 6  # pixels by which a picture that is made smaller grows, three on each side, as Lanczos reaches
 MIDDLE = (0.5, 0.5)  # the pivot of what is never seen
 
 
@@ -83,12 +85,12 @@ def write_sheet(
     """
     named = {name: [Sprite.of(shrunk(frame, scale)) for frame in frames] for name, frames in animations.items()}
     unique = {_key(sprite): sprite.picture for sprites in named.values() for sprite in sprites}
-    places, size = _pack([picture.shape[:2] for picture in unique.values()], power_of_two)
+    sizes = [picture.shape[:2] for picture in unique.values()]
+    places, size = _pack(sizes, power_of_two)
     if max(size) > LARGEST:
-        fits = scale * LARGEST / max(size)
         raise SheetError(
             f"{path}: the sheet would be {size[1]} x {size[0]} pixels; at most {LARGEST} fit on graphics hardware. "
-            f"Take fewer frames (--frames A:B), or --sheet-scale {math.floor(95 * fits) / 100:g}."
+            f"Take fewer frames (--frames A:B), or --sheet-scale {scale * _fitting(sizes, power_of_two):.2g}."
         )
     sheet = np.zeros((*size, 4), np.uint8)
     for (top, left), picture in zip(places, unique.values()):
@@ -154,6 +156,15 @@ def _pack(sizes: Sequence[tuple[int, int]], power_of_two: bool) -> tuple[list[tu
         (places, (_rounded(height, power_of_two), _rounded(width, power_of_two))) for places, height, width in packed
     ]
     return min(whole, key=lambda found: (max(found[1]) > LARGEST, found[1][0] * found[1][1]))
+
+
+def _fitting(sizes: Sequence[tuple[int, int]], power_of_two: bool) -> float:
+    """The largest of `SCALES` at which the pictures fit on one sheet, the last one where none does."""
+    for scale in SCALES:
+        scaled = [(math.ceil(height * scale) + BLUR, math.ceil(width * scale) + BLUR) for height, width in sizes]
+        if max(_pack(scaled, power_of_two)[1]) <= LARGEST:
+            break
+    return scale
 
 
 def _rounded(length: int, power_of_two: bool) -> int:
