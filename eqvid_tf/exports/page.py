@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from eqvid_tf.exports.pictures import data_url, shrunk
 from eqvid_tf.pixels.coordinates import bounding_box, centroid
 from eqvid_tf.separation.background import evenly_spaced
 
-LIMIT = 4_000_000  # characters of all pictures together: the page is to be sent by mail
+LIMIT = 4_000_000  # bytes of the pictures of all frames, as text: the page is to be sent by mail
 LONGEST, SHORTEST = 960, 320  # pixels: the scene's longer side at first, and as small as it may become for the limit
 MOST_FRAMES = 240
 SMALLER = 0.85  # factor of the scale, from try to try
@@ -87,10 +88,9 @@ def _affordable(layers: LayerFolder, actors: Sequence[_Actor]) -> PageSize:
     sample = evenly_spaced(layers.count, SAMPLE)
     longest = max(layers.masks()[0].shape)
     size = PageSize(-(-layers.count // MOST_FRAMES), min(1.0, LONGEST / longest))
-    while layers.count > size.step and _estimate(layers, actors, sample, size) > LIMIT:
-        smaller = size.scale * SMALLER
-        size = PageSize(size.step, smaller) if smaller * longest >= SHORTEST else PageSize(size.step + 1, size.scale)
-    return size
+    while (length := _estimate(layers, actors, sample, size)) > LIMIT and size.scale * SMALLER * longest >= SHORTEST:
+        size = PageSize(size.step, size.scale * SMALLER)
+    return PageSize(math.ceil(size.step * max(1.0, length / LIMIT)), size.scale)
 
 
 def _estimate(layers: LayerFolder, actors: Sequence[_Actor], sample: np.ndarray, size: PageSize) -> float:
