@@ -149,12 +149,12 @@ def serve_rest(models: dict[str, Model], port: int) -> None:
             return await asyncio.get_running_loop().run_in_executor(None, self.answer, payload)
 
         def answer(self, payload) -> dict:
-            rows = payload.get("instances") if isinstance(payload, dict) else None
-            if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-                raise InvalidInput('expected "instances", a list of one object or more')
-            if len({tuple(sorted(row)) for row in rows}) > 1:
-                raise InvalidInput('expected the same keys in each of "instances"')
-            inputs = {name: lambda dtype, name=name: column([row[name] for row in rows], dtype) for name in rows[0]}
+            payload = payload if isinstance(payload, dict) else {}
+            values = payload.get("inputs")
+            in_columns = isinstance(values, dict) and bool(values)
+            if not in_columns:
+                values = of_rows(payload.get("instances"))
+            inputs = {name: lambda dtype, name=name: column(values[name], dtype) for name in values}
             try:
                 outputs = self.model.predict(payload.get("signature_name", ""), inputs)
             except Missing as error:
@@ -162,8 +162,18 @@ def serve_rest(models: dict[str, Model], port: int) -> None:
             except Refused as error:
                 raise InvalidInput(str(error)) from error
             columns = {name: plain(value) for name, value in outputs.items()}
-            named = [dict(zip(columns, row)) for row in zip(*columns.values())]
-            return {"predictions": named if len(columns) > 1 else next(iter(columns.values()))}
+            only = next(iter(columns.values())) if len(columns) == 1 else None
+            if in_columns:
+                return {"outputs": only or columns}
+            return {"predictions": only or [dict(zip(columns, row)) for row in zip(*columns.values())]}
+
+    def of_rows(rows) -> dict[str, list]:
+        """The inputs of a request in rows, by name."""
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise InvalidInput('expected "instances", a list of one object or more, or "inputs", an object of lists')
+        if len({tuple(sorted(row)) for row in rows}) > 1:
+            raise InvalidInput('expected the same keys in each of "instances"')
+        return {name: [row[name] for row in rows] for name in rows[0]}
 
     # KServe would listen on every address of the machine.
     config = uvicorn.Config

@@ -22,6 +22,7 @@ from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import background_noise, changed_share, median_background
 from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.levelling import level_switched
 
 MOST_FRAMES = 128  # of a clip that are looked at, spread evenly over it
 MOVER_SIDE = 96  # pixels: the shorter side of the frames in which movers are found
@@ -174,6 +175,8 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
     """The report with what small frames [T, h, w, 3] of a view show, every step-th of the clip."""
     levelled = _level_exposure(frames, median_background(frames))
     report = dataclasses.replace(report, drift=levelled.drift, flicker=levelled.flicker)
+    if (even := level_switched(frames)) is not frames:
+        levelled = _level_exposure(even, median_background(even))
     frames, background = levelled.frames, median_background(levelled.frames)
     noise = np.maximum(background_noise(frames, background), LEAST_NOISE)
     masks = np.stack([cut_out(frame, background, None, noise=noise)[..., 3] >= 0.5 for frame in frames])

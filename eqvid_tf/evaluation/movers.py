@@ -12,6 +12,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.evaluation.clip_check import Box, box_of
 from eqvid_tf.pixels.canvas import unfit
+from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.separation.sightings import Sightings
 from eqvid_tf.separation.solo import moving_pixels, tracking_canvas
@@ -66,7 +67,7 @@ def find_movers(clip: StabilizedClip) -> Movers:
     if clip.count < FEWEST_FRAMES:
         return Movers()
     canvas = tracking_canvas(clip)
-    frames = clip.arrays(canvas)[::step]
+    frames = level_switched(clip.arrays(canvas)[::step])
     moving = moving_pixels(frames, first_background(frames))
     owners = find_characters(frames, moving)
     unowned = unfit(np.asarray((moving & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES

@@ -14,6 +14,7 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
+from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
 from eqvid_tf.separation.rest import first_background
@@ -181,7 +182,7 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
         most: characters, the largest; None: as many as there are.
     """
     canvas = tracking_canvas(clip)
-    frames = clip.arrays(canvas)
+    frames = level_switched(clip.arrays(canvas))
     background = first_background(frames)
     moving = moving_pixels(frames, background)
     owners = find_characters(frames, moving, most)

@@ -9,6 +9,7 @@ import numpy as np
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.separation.background import background_noise, evenly_spaced, median_background
+from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import CLEARLY_SEEN, difference_coverage, network_coverage, without_static_parts
 from eqvid_tf.separation.motions import ReferenceMotions, estimate_motions, frame_weights, reference_frame
 from eqvid_tf.separation.rest import first_background
@@ -31,6 +32,7 @@ class Hints:
 
 def first_hints(frames: np.ndarray) -> Hints:
     """The hints before any training, of frames [T, h, w, 3] uint8."""
+    frames = level_switched(frames)
     background = first_background(frames)
     noise = background_noise(frames, background)
     return Hints(background=background, coverage=_character(frames, background, noise))
@@ -47,6 +49,7 @@ def refresh_hints(
     Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255], hidden [T, h, w] bool, where frames do
         not show what is there.
     """
+    frames = level_switched(frames)
     chosen = evenly_spaced(len(frames))
     few = frames[chosen]
     coverage = network_coverage(model, few)
