@@ -88,7 +88,9 @@ def test_layers_as_videos_have_the_clips_own_times_and_its_sound(tmp_path):
     times = [0, 0.04, 0.08, 0.2, 0.24, 0.28, 0.32, 0.36]
     layers_in(tmp_path / "in")
     for kind in (".mov", ".webm"):
-        for path in write_layer_videos(LayerFolder(tmp_path / "in", 25, times=times, sound=sound), tmp_path / kind, kind):
+        for path in write_layer_videos(
+            LayerFolder(tmp_path / "in", 25, times=times, sound=sound), tmp_path / kind, kind
+        ):
             with av.open(str(path)) as container:
                 assert bool(container.streams.audio) == (path.suffix != ".webm")
             np.testing.assert_allclose(open_clip(path, cache=None).times, times, atol=2e-3)
