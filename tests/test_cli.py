@@ -31,10 +31,10 @@ from eqvid_tf.training import train
 FLAGS = {
     "demo": ["--output"],
     "train": "--output --estimator --image-size --minutes --steps --seed --resume --frames --cache".split(),
-    "separate": ["--output", "--frames", "--cache"],
+    "separate": ["--output", "--video", "--sheet", "--frames", "--cache"],
     "render": ("--shots --output --character --background --motion --at --zoom --pose --play --transparent".split()),
     "evaluate": ["--json"],
-    "export": [],
+    "export": ["--html", "--clip", "--background"],
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
 }
@@ -84,7 +84,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command not in ("export", "cast"))
+    assert ("--overwrite" in out) == (command != "cast")
 
 
 WITHOUT_TENSORFLOW = """

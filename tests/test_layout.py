@@ -22,6 +22,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "training": ("camera", "config", "core", "data", "model_folder", "pixels", "progress", "separation"),
     "motions": ("core", "data", "pixels", "separation"),
     "rendering": ("camera", "core", "data", "motions", "pixels", "progress", "separation"),
+    "exports": ("core", "data", "pixels", "rendering", "separation"),
     "testing": ("core", "pixels"),
 }
 WINGS["evaluation"] = tuple(WINGS)

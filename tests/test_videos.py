@@ -316,9 +316,12 @@ def test_the_command_makes_videos(call, scene, tmp_path):
         ("--background odd.png --output a.mp4", "a video needs --motion too"),
         ("--motion jump --output a.mp4", "a video needs --background too"),
         ("--motion jumpy --background odd.png --output a.mp4", "no motion 'jumpy'. There are: figure-of-eight"),
-        ("--motion jump --background odd.png --output a.mpg", "must end in .mp4, .mov, .mkv, .gif, .webp or .apng"),
-        ("--motion jump --transparent --output a.gif", ".gif holds no transparency. Write .webp or .apng"),
-        ("--motion jump --transparent --output a.mp4", ".mp4 holds no transparency. Write .webp or .apng"),
+        (
+            "--motion jump --background odd.png --output a.mpg",
+            "must end in .mp4, .mov, .mkv, .webm, .gif, .webp or .apng",
+        ),
+        ("--motion jump --transparent --output a.gif", ".gif holds no transparency. Write .webm, .mov, .webp or .apng"),
+        ("--motion jump --transparent --output a.mp4", ".mp4 holds no transparency. Write .webm, .mov, .webp or .apng"),
         ("--motion jump --transparent --network-only --output a.webp", "is not transparent"),
         (
             "--motion jump --background odd.png --pose 24 --output a.mp4",

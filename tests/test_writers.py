@@ -9,6 +9,7 @@ from PIL import Image
 
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.writers import to_uint8, write_png, write_video
+from eqvid_tf.pixels.bleeding import bleed
 
 
 def frames(count=12, size=(40, 56)) -> np.ndarray:
@@ -18,7 +19,8 @@ def frames(count=12, size=(40, 56)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "atol"), [(".mp4", 3), (".mkv", 3), (".mov", 3), (".gif", 5), (".webp", 3), (".apng", 0), (".png", 0)]
+    ("suffix", "atol"),
+    [(".mp4", 3), (".mkv", 3), (".mov", 3), (".webm", 3), (".gif", 5), (".webp", 3), (".apng", 0), (".png", 0)],
 )
 def test_round_trip(tmp_path, suffix, atol):
     path, written = tmp_path / "new" / f"walk{suffix}", frames()
@@ -45,6 +47,51 @@ def test_transparency(tmp_path, suffix):
     assert np.abs(np.stack(read).astype(int) - written)[opaque].mean() < 3
     clip = open_clip(tmp_path / f"a{suffix}", cache=None)
     assert np.abs(clip.at(1) - written[1, ..., :3] * (alpha[1] / 255.0)).mean() < 3  # lies on black
+
+
+def discs(count=6, size=(41, 57)) -> np.ndarray:
+    """A soft yellow disc that moves to the right, on black under alpha 0: straight RGBA."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    alpha = np.stack([np.clip((12 - np.hypot(x - 24 - k, y - 20)) / 4 + 0.5, 0, 1) for k in range(count)])[..., None]
+    return to_uint8(np.concatenate([np.array([0.9, 0.8, 0.2]) * (alpha > 0), alpha], -1))
+
+
+def decoded(path, codec=None) -> tuple[str, np.ndarray]:
+    """The pixel format of a video, and its frames in straight RGBA; FFmpeg's own decoder of VP9 leaves alpha out."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create(codec, "r") if codec else stream.codec_context
+        read = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+    return read[0].format.name, np.stack([frame.to_ndarray(format="rgba") for frame in read])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "kind", "atol"), [(".webm", "libvpx-vp9", "yuva420p", 8), (".mov", None, "yuva444p12le", 1)]
+)
+def test_transparent_videos_for_editors(tmp_path, suffix, codec, kind, atol):
+    """Alpha is what it was; and colours at the rim are no darker than inside, though it is black around."""
+    written = discs()
+    write_video(tmp_path / f"a{suffix}", written, 30000 / 1001)
+    found, read = decoded(tmp_path / f"a{suffix}", codec)
+    read = read[:, :41, :57].astype(int)
+    assert found == kind and len(read) == 6
+    assert np.abs(read[..., 3] - written[..., 3]).max() <= atol
+    seen = written[..., 3] > 0
+    assert np.abs(read[..., :3] - written[..., :3])[seen].max() <= 12
+    assert open_clip(tmp_path / f"a{suffix}", cache=None).fps == pytest.approx(29.97, rel=0.01)
+
+
+def test_colours_go_on_under_what_is_transparent():
+    picture = np.zeros((20, 30, 4), np.uint8)
+    picture[5:10, 5:10] = [200, 100, 50, 255]
+    picture[5:10, 20:25] = [0, 50, 250, 255]
+    picture[5, 10] = [9, 9, 9, 1]  # hardly there: its colour is rounding, and goes no further
+    bled = bleed(picture, reach=4)
+    np.testing.assert_array_equal(bled[..., 3], picture[..., 3])
+    np.testing.assert_array_equal(bled[picture[..., 3] > 0], picture[picture[..., 3] > 0])
+    assert bled[7, 13].tolist() == [200, 100, 50, 0] == bled[4, 11].tolist() and bled[7, 16].tolist() == [0, 50, 250, 0]
+    assert not bled[18].any()  # out of reach
+    np.testing.assert_array_equal(bleed(np.zeros_like(picture)), 0)
 
 
 def test_odd_sizes_floats_and_grey(tmp_path):
@@ -79,7 +126,7 @@ def test_players_show_it_for_as_long_as_it_is(tmp_path, suffix, fps, seconds):
     assert sum(shown) == pytest.approx(1000 * seconds, abs=20) and min(shown) >= 20
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".apng"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp", ".apng"])
 def test_frames_are_not_kept(tmp_path, suffix):
     gone, most = [], 0
 
@@ -100,7 +147,7 @@ def test_refusals_leave_nothing(tmp_path):
         write_video(tmp_path / "a.xyz", frames(), 25)
     with pytest.raises(ValueError, match="received none"):
         write_video(tmp_path / "a.mp4", [], 25)
-    with pytest.raises(ValueError, match=r"holds no transparency.*\.webp or \.apng"):
+    with pytest.raises(ValueError, match=r"holds no transparency.*\.webm, \.mov, \.webp or \.apng"):
         write_video(tmp_path / "a.mp4", np.zeros((2, 8, 8, 4), np.uint8), 25)
 
     def broken():

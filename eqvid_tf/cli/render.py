@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqvid_tf.cli.motion import catalog_folders
+from eqvid_tf.cli.sheet import add_sheet, check_sheet, write_animations
 from eqvid_tf.cli.terminal import (
     add_cache,
     add_frames,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from eqvid_tf.data.clips import Clip
     from eqvid_tf.data.sound import Sound
+    from eqvid_tf.motions.template import Template
     from eqvid_tf.rendering.videos import MovingBackground
     from eqvid_tf.separation.layers import ClipLayers
 
@@ -38,7 +40,21 @@ EXAMPLE = (
     "eqvid render runs/walk --shots shots.json --output pictures; or: "
     "eqvid render runs/walk --character walk.mp4 --background park.jpg --motion jump --play --output jump.mp4"
 )
-VIDEO = ("character", "background", "motion", "at", "zoom", "of", "pose", "play", "transparent", "catalog", "camera")
+VIDEO = (
+    "character",
+    "background",
+    "motion",
+    "at",
+    "zoom",
+    "of",
+    "pose",
+    "play",
+    "transparent",
+    "catalog",
+    "camera",
+    "sheet",
+)
+LOTTIE = ".json"  # the suffix of an --output that is a Lottie file
 REMOVAL = ("clip", "remove")
 
 
@@ -52,9 +68,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        required=True,
         metavar="PATH",
-        help="a folder for shots; for a video .mp4, .mov, .mkv, .gif, .webp, .apng, or a folder of PNG frames",
+        help="a folder for shots; for a video .mp4, .mov, .mkv, .webm, .gif, .webp, .apng, a folder of PNG frames, or "
+        ".json, a Lottie file",
     )
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")
     parser.add_argument("--shadow", action="store_true", help="with --shots: each character with the shadow it casts")
@@ -97,6 +113,7 @@ def _video_arguments(video: argparse._ArgumentGroup) -> None:
         metavar="keep|still|FILE",
         help="of --background: as it was filmed, still (default), or along the steps of a camera.json",
     )
+    add_sheet(video)
     video.add_argument("--catalog", type=Path, metavar="DIR", help="folder of motions (default: motions/ in RUN)")
 
 
@@ -118,6 +135,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--shots draws pictures and goes without {', '.join(other)}; leave one or the other out.")
     if args.shadow and not args.shots:
         raise ValueError("--shadow goes with --shots; leave it out.")
+    check_sheet(args)
+    if not args.output and not args.sheet:
+        raise ValueError("there is no place to write to; give --output PATH, or for a video --sheet FILE.png.")
+    if args.output and args.sheet:
+        raise ValueError("--sheet is instead of --output; leave one of them out.")
     if args.shots:
         return _run_shots(args)
     if args.audio and not removal:
@@ -129,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
     needed = ["--character", "--motion"] + ([] if args.transparent else ["--background"])
     if missing := [name for name in needed if name not in given]:
         raise ValueError(f"a video needs {', '.join(missing)} too; pictures need --shots.")
+    if not args.transparent and (args.sheet or _is_lottie(args.output)):
+        raise ValueError(f"{args.sheet or args.output}: holds a character on nothing; give --transparent too.")
     return _run_video(args)
 
 
@@ -183,7 +207,7 @@ def _run_video(args: argparse.Namespace) -> int:
     clip = opened(args.character, args.frames, args.cache)
     with quietly():
         from eqvid_tf.model_folder import load
-        from eqvid_tf.rendering.videos import check_play, play
+        from eqvid_tf.rendering.videos import check_play
         from eqvid_tf.rendering.walk_cycle import best_pose
         from eqvid_tf.separation.cast import Cast
         from eqvid_tf.separation.characters import ClipCharacters
@@ -194,17 +218,40 @@ def _run_video(args: argparse.Namespace) -> int:
     check_play(character, **place, pose=args.pose, transparent=args.transparent)
     backdrop = _backdrop(args, character, layers_of)
     pose = best_pose(character) if not args.play and args.pose is None else args.pose
-    background = backdrop.moving(args.camera, count, template.fps) or backdrop.picture
-    frames = play(character, template, background, size=backdrop.size, **place, pose=pose, progress=progress)
+    place |= {"size": backdrop.size, "pose": pose, "progress": progress}
     _say_silent(clip, "the video plays the motion's time")
-    _write(args, progress(frames, "drawing", count), template.fps, sources)
+    _write_video(args, character, template, backdrop, place, sources)
     how = "with its own walk cycle" if args.play else f"in the pose of frame {pose}"
     height, width = backdrop.size
     print(
-        f"{args.output}: {clip.name} {how} plays {template.name}; {count} frames of {width} x {height} "
+        f"{args.output or args.sheet}: {clip.name} {how} plays {template.name}; {count} frames of {width} x {height} "
         f"at {template.fps:g}/s"
     )
     return 0
+
+
+def _write_video(
+    args: argparse.Namespace,
+    character: ClipLayers,
+    template: Template,
+    backdrop: _Backdrop,
+    place: dict[str, Any],
+    sources: list[Path],
+) -> None:
+    """Write the video as what is asked for: a Lottie file, a sprite sheet, or frames."""
+    from eqvid_tf.exports.lottie import write_lottie
+    from eqvid_tf.rendering.videos import perform, play
+
+    if args.output and _is_lottie(args.output):
+        write_lottie(args.output, perform(character, template, **place), template.name)
+        return
+    count = len(template.steps) + 1
+    background = backdrop.moving(args.camera, count, template.fps) or backdrop.picture
+    frames = progress(play(character, template, background, **place), "drawing", count)
+    if args.sheet:
+        write_animations(args, {template.name: frames}, template.fps)
+    else:
+        _write(args, frames, template.fps, sources)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -239,7 +286,7 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
     path = args.background
     if path is None:
         return _Backdrop(picture=None, size=character.filmed.size)
-    if _is_still(path):
+    if is_still(path):
         picture = read_image(path)
         return _Backdrop(picture=None if args.transparent else picture, size=picture.shape[:2])
     same = args.frames is None and path.resolve() == args.character.resolve()
@@ -251,7 +298,7 @@ def _backdrop(args: argparse.Namespace, character: ClipLayers, layers_of: Callab
     return _Backdrop(picture=layers.clip.colours_as_filmed(picture, view), size=size, layers=layers)
 
 
-def _is_still(path: Path) -> bool:
+def is_still(path: Path) -> bool:
     """Whether a path is a picture that does not move."""
     from eqvid_tf.data.images import open_image
     from eqvid_tf.data.readers import IMAGES
@@ -260,6 +307,10 @@ def _is_still(path: Path) -> bool:
         return False
     with open_image(path) as image:
         return getattr(image, "n_frames", 1) == 1
+
+
+def _is_lottie(path: Path) -> bool:
+    return path.suffix.lower() == LOTTIE
 
 
 def _is_folder(path: Path) -> bool:
@@ -271,10 +322,13 @@ def _check_place(args: argparse.Namespace, sources: list[Path]) -> None:
     from eqvid_tf.data.output import OutputError, check_output
     from eqvid_tf.data.writers import check_kind
 
+    if args.sheet:
+        return
     check_output(args.output, args.overwrite)
     if _is_folder(args.output):
         return
-    check_kind(args.output, transparent=args.transparent)
+    if not (args.character and _is_lottie(args.output)):
+        check_kind(args.output, transparent=args.transparent)
     if args.output.resolve() in (path.resolve() for path in sources):
         raise OutputError(f"{args.output}: the video is made from this file. Choose another place.")
 

@@ -18,9 +18,10 @@ from PIL import Image
 from eqvid_tf.data.decoding import url_of
 from eqvid_tf.data.output import atomic
 from eqvid_tf.data.sound import Sound
+from eqvid_tf.pixels.bleeding import bleed
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
-TRANSPARENT = {".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
+TRANSPARENT = {".webm", ".mov", ".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
 SHORTEST_GIF_FRAME = 2  # hundredths of a second: players slow down a frame that is shorter
 GIF_SAMPLE = 48  # frames from the start of a video, of which up to 8 give the palette of its GIF
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -86,11 +87,13 @@ def write_video(
 ) -> None:
     """Write frames, uint8 or float in [0, 1], as a video whose suffix says the kind; it is complete or absent.
 
-    `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709; a frame of odd height or width gets its last row or
-    column twice, as 4:2:0 needs even sides. `.gif` has one dithered palette for the whole video, and at most
-    50 frames a second, as players slow a faster one down. `.webp` and `.png` / `.apng` take RGBA frames too;
-    in `.webp` equal frames in a row become one, displayed longer. Frames are written as they come, so that memory does
-    not bound their number (for `.webp` the disk does: its frames are stored there first).
+    `.mp4` (also .m4v, .mov, .mkv) is H.264 in BT.709, `.webm` VP9; a frame of odd height or width gets its last row
+    or column twice, as 4:2:0 needs even sides. With RGBA frames `.webm` has an alpha channel (yuva420p), and `.mov` is
+    ProRes 4444, which keeps odd sides; in both, colours go on under transparent pixels (see `bleed`). `.gif` has one
+    dithered palette for the whole video, and at most 50 frames a second, as players slow a faster one down. `.webp`
+    and `.png` / `.apng` take RGBA frames too; in `.webp` equal frames in a row become one, displayed longer. Frames are
+    written as they come, so that memory does not bound their number (for `.webp` the disk does: its frames are stored
+    there first).
 
     Shapes:
         Each frame [h, w] or [h, w, 1] grey, [h, w, 3] RGB, [h, w, 4] RGBA with straight alpha.
@@ -101,7 +104,7 @@ def write_video(
         fps: frames per second.
         times: seconds from the first frame to each, always rising, for a video that is not even; `fps` is then the
             usual rate.
-        sound: what is heard with it; H.264 alone.
+        sound: what is heard with it; H.264 and ProRes alone.
 
     Raises:
         ValueError: for a wrong suffix (see `check_kind`) or shape, or no frames.
@@ -112,14 +115,18 @@ def write_video(
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"{path}: a video needs one frame or more; received none.")
-    check_kind(path, transparent=first.shape[2:] == (4,))
+    transparent = first.shape[2:] == (4,)
+    check_kind(path, transparent=transparent)
     coloured = (_coloured(picture) for picture in itertools.chain([first], pictures))
     clock = _Clock(rate=Fraction(fps).limit_denominator(1001), times=times)  # 30000/1001 is a rate of films
     with atomic(path) as draft:
-        if kind in H264:
+        if kind == ".mov" and transparent:
+            _write_prores(draft, coloured, clock, sound)
+        elif kind in H264:
             _write_h264(draft, coloured, clock, sound)
         else:
-            {".webp": _write_webp, ".gif": _write_gif}.get(kind, _write_apng)(draft, coloured, clock)
+            others = {".webm": _write_vp9, ".webp": _write_webp, ".gif": _write_gif}
+            others.get(kind, _write_apng)(draft, coloured, clock)
 
 
 def check_kind(path: str | Path, *, transparent: bool = False, sound: Sound | None = None) -> str:
@@ -136,16 +143,35 @@ def check_kind(path: str | Path, *, transparent: bool = False, sound: Sound | No
     kind = Path(path).suffix.lower()
     if kind not in H264 | TRANSPARENT | {".gif"}:
         raise ValueError(
-            f"{path}: video must end in .mp4, .mov, .mkv, .gif, .webp or .apng; received {kind!r}. "
+            f"{path}: video must end in .mp4, .mov, .mkv, .webm, .gif, .webp or .apng; received {kind!r}. "
             "Single frames go to a folder."
         )
     if transparent and kind not in TRANSPARENT:
-        raise ValueError(f"{path}: {kind} holds no transparency. Write .webp or .apng, or a folder of PNG frames.")
+        raise ValueError(
+            f"{path}: {kind} holds no transparency. Write .webm, .mov, .webp or .apng, or a folder of PNG frames."
+        )
     if sound and kind not in H264:
         raise ValueError(f"{path}: {kind} holds no sound. Write .mp4, .mov or .mkv, or leave out --audio.")
     if sound:
         sound.check(Path(path), _container_of(kind))
     return kind
+
+
+def display_times(count: int, fps: float, times: Sequence[float] | None = None) -> list[int]:
+    """How long each of `count` frames is displayed, in whole milliseconds whose sum is right.
+
+    Args:
+        count: number of frames.
+        fps: frames per second.
+        times: seconds from the first frame to each, where they are not even.
+
+    Example:
+        >>> display_times(3, 30)
+        [33, 34, 33]
+    """
+    clock = _Clock(rate=Fraction(fps).limit_denominator(1001), times=times)
+    ends = [round(clock.at(k) * 1000) for k in range(count + 1)]
+    return [after - before for before, after in itertools.pairwise(ends)]
 
 
 def _container_of(kind: str) -> str:
@@ -203,27 +229,54 @@ def _write_h264(draft: Path, frames: Frames, clock: _Clock, sound: Sound | None)
             stream = _stream(container, "libx264", clock.rate, frame, crf="16", preset="medium")
         else:
             stream = _stream(container, "mpeg4", clock.rate, frame, qscale="2")
-        context = stream.codec_context
-        if clock.times is not None:
-            context.time_base = TICK
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = LIMITED_RANGE
-        return stream
+        return _in_bt709(stream, clock)
 
     kind = _container_of(draft.suffix.lower())
     options = {} if kind == "matroska" else {"movflags": "faststart"}
     _encode(draft, kind, stream_for, clock.stamped(_in_yuv(frames), TICK), clock, sound, **options)
 
 
-def _in_yuv(frames: Frames) -> Iterator[av.VideoFrame]:
-    """Frames of even sides in 4:2:0, BT.709, limited range."""
+def _write_vp9(draft: Path, frames: Frames, clock: _Clock) -> None:
+    def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
+        options = {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+        stream = _stream(container, "libvpx-vp9", clock.rate, frame, **options)
+        if frame.format.name == "yuva420p":
+            stream.metadata["alpha_mode"] = "1"  # players look for the second picture only where this is set
+        return _in_bt709(stream, clock)
+
+    _encode(draft, "webm", stream_for, clock.stamped(_in_yuv(frames), TICK), clock)
+
+
+def _write_prores(draft: Path, frames: Frames, clock: _Clock, sound: Sound | None) -> None:
+    def stream_for(container: av.container.OutputContainer, frame: av.VideoFrame) -> av.VideoStream:
+        options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+        return _in_bt709(_stream(container, "prores_ks", clock.rate, frame, **options), clock)
+
+    images = clock.stamped(_in_yuv(frames, "yuva444p10le"), TICK)
+    _encode(draft, "mov", stream_for, images, clock, sound, movflags="faststart")
+
+
+def _in_bt709(stream: av.VideoStream, clock: _Clock) -> av.VideoStream:
+    """A stream of limited range, in the clock's unit where its frames have times of their own."""
+    context = stream.codec_context
+    if clock.times is not None:
+        context.time_base = TICK
+    context.colorspace = context.color_primaries = context.color_trc = BT709
+    context.color_range = LIMITED_RANGE
+    return stream
+
+
+def _in_yuv(frames: Frames, kind: str | None = None) -> Iterator[av.VideoFrame]:
+    """Frames in BT.709, limited range: of a pixel format, or in 4:2:0 with even sides, and alpha where they have it."""
     reformatter = VideoReformatter()
     for frame in frames:
-        height, width = frame.shape[:2]
-        even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        height, width, channels = frame.shape
+        frame = bleed(frame) if channels == 4 else frame
+        if kind is None:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         yield reformatter.reformat(
-            av.VideoFrame.from_ndarray(even, format="rgb24"),
-            format="yuv420p",
+            av.VideoFrame.from_ndarray(frame, format="rgba" if channels == 4 else "rgb24"),
+            format=kind or ("yuva420p" if channels == 4 else "yuv420p"),
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
             interpolation=EXACT,
@@ -279,8 +332,7 @@ def _write_webp(draft: Path, frames: Frames, clock: _Clock) -> None:
     try:
         _write_apng(between, frames, _Clock(rate=clock.rate))
         with Image.open(between) as image:
-            ends = [round(clock.at(k) * 1000) for k in range(getattr(image, "n_frames", 1) + 1)]
-            durations = [after - before for before, after in itertools.pairwise(ends)]
+            durations = display_times(getattr(image, "n_frames", 1), float(clock.rate), clock.times)
             image.save(draft, "WEBP", save_all=True, duration=durations, loop=0, quality=90, method=4)
     finally:
         between.unlink(missing_ok=True)

@@ -103,32 +103,55 @@ def play(
     Raises:
         PlayError: at once, where an argument is out of its range, or the model finds no character.
     """
-    check_play(character, at=at, zoom=zoom, pose=pose, playing=playing, transparent=background is None)
-    actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
-    start, clip = actor.poses.centres[actor.home], character.clip
-    if size is None:
-        size = clip.filmed.size if background is None else _size_of(background)
-    growth = zoom * clip.heights
-    template_from_home = np.diag([growth, growth, 1]) @ np.linalg.inv(frame_from_template(clip.size, start))
-    seen_at = carry(np.linalg.inv(clip.view.from_frame[actor.home]), start[None])[0]
-    target_from_template = frame_from_template(size, seen_at if at is None else at)
-    motions = (
-        target_from_template @ pose_now @ template_from_home @ actor.home_from_frame[index]
-        for index, pose_now in zip(actor.order, template.poses())
-    )
-    pictures = map(actor.poses.read, actor.order)
+    if size is None and background is not None:
+        size = _size_of(background)
+    how: dict = {"size": size, "at": at, "zoom": zoom, "pose": pose, "playing": playing, "progress": progress}
+    performance = perform(character, template, transparent=background is None, **how)
+    pictures, motions = performance.pictures(), performance.motions
     if background is None:
-        return _draw_transparent(pictures, motions, size)
+        return _draw_transparent(pictures, motions, performance.size)
     behind: Iterable[np.ndarray]
     if isinstance(background, MovingBackground):
-        behind = map(background.picture, range(len(actor.order)))
+        behind = map(background.picture, range(len(motions)))
         pairs = zip(background.from_still, motions)
-        motions = (homogeneous(affine_near(camera @ motion, np.zeros(2))) for camera, motion in pairs)
+        motions = [homogeneous(affine_near(camera @ motion, np.zeros(2))) for camera, motion in pairs]
     else:
         behind = itertools.repeat(background)
     if character.network_only:
         return _draw_by_networks(character.model, pictures, motions, behind)
     return _draw_cutouts(pictures, motions, behind)
+
+
+def perform(
+    character: ClipLayers,
+    template: Template,
+    *,
+    size: tuple[int, int] | None = None,
+    at: tuple[float, float] | None = None,
+    zoom: float = 1.0,
+    pose: int | None = None,
+    playing: bool = False,
+    transparent: bool = True,
+    progress: Callable = no_progress,
+) -> Performance:
+    """What `play` draws, before it is drawn: a picture and a motion for each frame; the arguments are those of `play`.
+
+    Raises:
+        PlayError: at once, where an argument is out of its range, or the model finds no character.
+    """
+    check_play(character, at=at, zoom=zoom, pose=pose, playing=playing, transparent=transparent)
+    actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
+    start, clip = actor.poses.centres[actor.home], character.clip
+    size = size or clip.filmed.size
+    growth = zoom * clip.heights
+    template_from_home = np.diag([growth, growth, 1]) @ np.linalg.inv(frame_from_template(clip.size, start))
+    seen_at = carry(np.linalg.inv(clip.view.from_frame[actor.home]), start[None])[0]
+    target_from_template = frame_from_template(size, seen_at if at is None else at)
+    motions = [
+        target_from_template @ pose_now @ template_from_home @ actor.home_from_frame[index]
+        for index, pose_now in zip(actor.order, template.poses())
+    ]
+    return Performance(actor=actor, motions=motions, size=size, fps=template.fps)
 
 
 def _size_of(background: np.ndarray | MovingBackground) -> tuple[int, int]:
@@ -179,6 +202,27 @@ class Actor:
     order: Sequence[int]
     home_from_frame: dict[int, np.ndarray]
     home: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Performance:
+    """A character that plays a template.
+
+    Attributes:
+        actor: the character.
+        motions: for each frame of the video, what takes its picture's frame there: [3, 3], in normalized coordinates.
+        size: (height, width) of the video.
+        fps: frames per second of it.
+    """
+
+    actor: Actor
+    motions: Sequence[np.ndarray]
+    size: tuple[int, int]
+    fps: float
+
+    def pictures(self) -> Iterator[StoredPicture]:
+        """The picture that each frame of the video is drawn from."""
+        return map(self.actor.poses.read, self.actor.order)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
