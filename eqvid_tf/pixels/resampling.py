@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from eqvid_tf.pixels.coordinates import source_from_target_pixels
+from eqvid_tf.pixels.coordinates import box_slices, source_from_target_pixels
 
 EXACT = 1e-12  # the last row of a matrix that is off by less is an affine map's
 REACH = 4  # pixels around a picture that are empty, so that it fades out over its border: a cubic reaches 2
@@ -32,9 +32,26 @@ def move(
     """
     size = size or picture.shape[:2]
     source = source_from_target_pixels(motion, picture.shape[:2], size)
-    source[:2] += REACH * source[2:]
-    padded = np.pad(picture.astype(np.float32), [(REACH, REACH)] * 2 + [(0, 0)] * (picture.ndim - 2))
+    top, left, *_ = box = _box_read(source, picture.shape[:2], size)
+    source[:2] += np.array([[REACH - left], [REACH - top]]) * source[2:]
+    part = picture[box_slices(box)].astype(np.float32)
+    padded = np.pad(part, [(REACH, REACH)] * 2 + [(0, 0)] * (picture.ndim - 2))
     return _transform(padded, source, size, resample)
+
+
+def _box_read(source: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box (top, left, height, width) of a picture of `size` that pixels of one of size `new` are read from.
+
+    All of it where a homography carries the horizon into the picture.
+    """
+    corners = source @ [[0, new[1], 0, new[1]], [0, 0, new[0], new[0]], [1, 1, 1, 1]]
+    if (corners[2] <= EXACT).any():
+        return 0, 0, *size
+    places = corners[1::-1] / corners[2]  # y, x
+    last = np.array(size)
+    first = np.clip(np.floor(places.min(1)) - REACH, 0, last - 1).astype(int)
+    end = np.clip(np.ceil(places.max(1)) + REACH, first + 1, last).astype(int)
+    return int(first[0]), int(first[1]), int(end[0] - first[0]), int(end[1] - first[1])
 
 
 def move_with_validity(

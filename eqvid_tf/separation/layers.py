@@ -190,10 +190,17 @@ class ClipLayers:
         """Whether the networks see the clip pixel by pixel, and f's map can take a cut-out."""
         return self.clip.size == self.canvas == self.filmed.size and self.model.f.takes_layer
 
-    def prepare(self) -> None:
-        """Run all stages before the cut-out. They show their own progress, so call it outside of a loop that does."""
-        if not self.network_only:
-            _ = self.background, self.translucency
+    def prepare(self, *, as_filmed: bool = False) -> None:
+        """Run all stages before the cut-out, which can then be called in threads.
+
+        They show their own progress, so call it outside of a loop that does.
+
+        Args:
+            as_filmed: those before `layer_as_filmed` alone, which needs fewer where the camera moves.
+        """
+        _ = self.background, self.casts_shadow
+        if not (as_filmed and self.clip.moves):
+            _ = self.translucency
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
@@ -287,8 +294,12 @@ class ClipLayers:
 
     def _levelled_frames(self, chosen: np.ndarray) -> np.ndarray:
         """Some frames in the exposure of the background, uint8 [N, H, W, 3]."""
-        frames = enumerate(self.progress(self.clip.native(), "making the background", self.clip.count))
-        return np.stack([self.exposure.remove(frame, k) for k, frame in frames if k in chosen])
+        levelled, place = np.empty((len(chosen), *self.clip.size, 3), np.uint8), iter(range(len(chosen)))
+        frames = self.progress(self.clip.native(), "making the background", self.clip.count)
+        for index, frame in enumerate(frames):
+            if index in chosen:
+                levelled[next(place)] = self.exposure.remove(frame, index)
+        return levelled
 
     def _observations(self) -> Iterator[Observation]:
         motions, chosen = self.reference_motions, set(evenly_spaced(self.clip.count).tolist())
