@@ -119,6 +119,19 @@ def over(layer: np.ndarray, background: np.ndarray) -> np.ndarray:
     return np.clip(layer[..., :3] + (1 - alpha) * background, 0, 255).round().astype(np.uint8)
 
 
+def resize_rows(plane: np.ndarray, size: tuple[int, int], rows: slice, resample: str = "lanczos") -> np.ndarray:
+    """Some rows of what `resize` makes of a plane.
+
+    Shapes: [h, w] float32 -> [rows, width] float32.
+    """
+    if plane.shape == tuple(size):
+        return plane[rows]
+    first, end, _ = rows.indices(size[0])
+    height, width = plane.shape
+    box = (0, first * height / size[0], width, end * height / size[0])
+    return _resize_plane(np.ascontiguousarray(plane), (size[1], end - first), Image.Resampling[resample.upper()], box)
+
+
 def resize(picture: np.ndarray, size: tuple[int, int], resample: str = "lanczos") -> np.ndarray:
     """Resize a picture without aliasing; no value leaves the range of the picture's own.
 
@@ -138,6 +151,11 @@ def resize(picture: np.ndarray, size: tuple[int, int], resample: str = "lanczos"
     return resized[0] if picture.ndim == 2 else np.stack(resized, axis=-1)
 
 
-def _resize_plane(plane: np.ndarray, shape: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-    resized = np.asarray(Image.fromarray(plane).resize(shape, method))
+def _resize_plane(
+    plane: np.ndarray,
+    shape: tuple[int, int],
+    method: Image.Resampling,
+    box: tuple[float, float, float, float] | None = None,
+) -> np.ndarray:
+    resized = np.asarray(Image.fromarray(plane).resize(shape, method, box))
     return resized if plane.dtype == np.uint8 else np.clip(resized, plane.min(), plane.max())

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.canvas import unfit_rows
 from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.medians import weighted_median
 from eqvid_tf.pixels.morphology import box_sum, count_around, dilate
@@ -49,6 +50,21 @@ class Background:
         return dataclasses.replace(self, picture=picture)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSizeCoverage:
+    """Coverage [T, h, w] on the canvas, read at the size of a clip, (height, width), some rows of it at a time.
+
+    Why: at that size the masks of a whole clip would take more memory than its frames.
+    """
+
+    coverage: np.ndarray
+    size: tuple[int, int]
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        frames, rows = place
+        return np.stack([unfit_rows(one, self.size, rows) for one in self.coverage[frames]])
+
+
 def affordable_frames(count: int, size: tuple[int, int]) -> np.ndarray:
     """Indices of the frames that a background is made from: evenly spaced, as many as `FRAME_MEMORY` holds."""
     height, width = size
@@ -56,7 +72,10 @@ def affordable_frames(count: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def fit_background(
-    frames: np.ndarray, coverage: np.ndarray | None, seen: np.ndarray, trust: np.ndarray | float = 1.0
+    frames: np.ndarray,
+    coverage: np.ndarray | ClipSizeCoverage | None,
+    seen: np.ndarray,
+    trust: np.ndarray | float = 1.0,
 ) -> Background:
     """The background of a clip and its noise; for the arguments see `median_background` and `Background`."""
     picture = median_background(frames, coverage, trust)
@@ -98,7 +117,7 @@ def evenly_spaced(count: int, most: int = MOST_FRAMES) -> np.ndarray:
 
 
 def median_background(
-    frames: np.ndarray, coverage: np.ndarray | None = None, trust: np.ndarray | float = 1.0
+    frames: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None, trust: np.ndarray | float = 1.0
 ) -> np.ndarray:
     """The background as a weighted temporal median, where every frame hides a place filled in from around it.
 
@@ -121,7 +140,7 @@ def median_background(
 
 
 def background_noise(
-    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray | None = None
+    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None
 ) -> float | np.ndarray:
     """Grey levels by which the background itself differs from frame to frame: about the 95th percentile.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, box_slices, homogeneous
 from eqvid_tf.pixels.morphology import dilate
@@ -157,16 +158,26 @@ def _background_through(
 
     Why: C = a + t B, and a and t are known from where the character passed before what was seen.
     """
-    total, weighted = np.zeros((*hidden.shape, 1)), np.zeros((*hidden.shape, 3))
-    for observation in observations:
-        appearance = translucency.in_box(observation.motion, hidden.shape, (0, 0, *hidden.shape))
+    measured = np.full((*hidden.shape, 3), np.nan)
+    box = bounding_box(hidden)
+    if box is None:
+        return measured
+    part = box_slices(box)
+
+    def seen_through(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+        appearance = translucency.in_box(observation.motion, hidden.shape, box)
         transmittance = appearance.transmittance
         clear = np.where(transmittance > SEE_THROUGH, transmittance, 0)[..., None]
-        weight = observation.weight * (appearance.trust * observation.visible(hidden))[..., None]
-        total += weight * clear**2
-        weighted += weight * clear * (observation.frame - appearance.colour)
-    enough = hidden & (total[..., 0] > ENOUGH_VIEWS)
-    return np.where(enough[..., None], np.clip(weighted / (total + 1e-6), 0, 255), np.nan)
+        weight = observation.weight * (appearance.trust * observation.visible(hidden)[part])[..., None]
+        return weight * clear**2, weight * clear * (observation.frame[part] - appearance.colour)
+
+    total, weighted = np.zeros((*box[2:], 1)), np.zeros((*box[2:], 3))
+    for squares, products in in_threads(seen_through, observations):
+        total += squares
+        weighted += products
+    enough = hidden[part] & (total[..., 0] > ENOUGH_VIEWS)
+    measured[part] = np.where(enough[..., None], np.clip(weighted / (total + 1e-6), 0, 255), np.nan)
+    return measured
 
 
 def _fit_lines(
@@ -181,17 +192,20 @@ def _fit_lines(
     box = (height, width)
     frame_from_box = np.linalg.inv(box_from_frame(size, *bounds))
     known = ~dilate(~seen, 2)
-    total, squares, products = np.zeros((*box, 1)), np.zeros((*box, 1)), np.zeros((5, *box, 3))
-    for observation in observations:
-        if observation.weight <= 0:
-            continue
+
+    def carried_back(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         to_box = np.linalg.inv(homogeneous(observation.motion) @ frame_from_box)
         b, c = (move(picture, to_box, box) for picture in (background, observation.frame))
         shown = move(observation.visible(known), to_box, box)[..., None]
-        w = observation.weight * (shown > 0.99)  # outside the frame nothing was seen either
+        return observation.weight * (shown > 0.99), b, c  # outside the frame nothing was seen either
+
+    total, squares, products = np.zeros((*box, 1)), np.zeros((*box, 1)), np.zeros((5, *box, 3))
+    counting = (observation for observation in observations if observation.weight > 0)
+    for w, b, c in in_threads(carried_back, counting):
         total += w
         squares += w * w
-        for sums, values in zip(products, (w * c, w * b, w * c * b, w * b * b, w * c * c)):
+        wc, wb = w * c, w * b
+        for sums, values in zip(products, (wc, wb, wc * b, wb * b, wc * c)):
             sums += values
     appearance = _appearance_from_sums(total, squares, products)
     core = alpha[top : top + height, left : left + width] > 0.5
