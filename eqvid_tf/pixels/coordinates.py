@@ -100,7 +100,9 @@ def source_from_target_pixels(motion: np.ndarray, size: tuple[int, int], new: tu
         size: of the picture that is moved, the source.
         new: of the picture that it is moved into, the target.
     """
-    return np.linalg.inv(frame_from_pixels(size)) @ np.linalg.inv(homogeneous(motion)) @ frame_from_pixels(new)
+    height, width = size
+    pixels_from_frame = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+    return pixels_from_frame @ np.linalg.inv(homogeneous(motion)) @ frame_from_pixels(new)
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[int, int, int, int] | None:

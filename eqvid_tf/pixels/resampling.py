@@ -8,6 +8,7 @@ Convention: a size is (height, width). Motions are forward, in normalized coordi
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -37,6 +38,28 @@ def move(
     part = picture[box_slices(box)].astype(np.float32)
     padded = np.pad(part, [(REACH, REACH)] * 2 + [(0, 0)] * (picture.ndim - 2))
     return _transform(padded, source, size, resample)
+
+
+def read_quickly(picture: np.ndarray, source: np.ndarray, size: tuple[int, int], cubic: bool = False) -> np.ndarray:
+    """Read a picture at source @ [x, y, 1] for every pixel, by OpenCV; outside of it everything is 0.
+
+    Why beside `move`: of small pictures with several channels it takes a tenth of the time. Why not instead: its cubic
+    is another one, and before its version 5 it rounds positions to 1/32 of a pixel.
+
+    Shapes: picture [H, W, c] float32, source [2, 3] or [3, 3], affine, see `source_from_target_pixels` -> [*size, c].
+
+    Args:
+        picture: it fades out over its border.
+        source: from pixels of the result to pixels of the picture.
+        size: of the result.
+        cubic: bicubic, else bilinear.
+    """
+    matrix = source[:2].copy()
+    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from the centre of the first pixel
+    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
+    parts = [np.ascontiguousarray(picture[..., k : k + 4]) for k in range(0, picture.shape[2], 4)]
+    moved = [cv2.warpAffine(part, matrix, size[::-1], flags=flags).reshape(*size, -1) for part in parts]
+    return moved[0] if len(moved) == 1 else np.concatenate(moved, -1)
 
 
 def _box_read(source: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:
