@@ -5,6 +5,7 @@ import pytest
 
 from eqvid_tf.core import affine
 from eqvid_tf.pixels import medians
+from eqvid_tf.pixels.canvas import unfit
 from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.separation import background as backgrounds
@@ -27,6 +28,23 @@ def walker(places, size=(32, 48), side=8):
     return frames, masks
 
 
+def test_coverage_of_the_canvas_is_read_row_by_row():
+    coverage = RNG.random((3, 8, 16)).astype(np.float32)
+    read = backgrounds.ClipSizeCoverage(coverage=coverage, size=(30, 60))
+    whole = np.stack([unfit(one, (30, 60), (8, 16)) for one in coverage])
+    np.testing.assert_allclose(np.concatenate([read[:, :7], read[:, 7:30]], 1), whole, atol=1e-5)
+
+
+def test_a_cut_out_is_the_same_wherever_the_frame_ends():
+    """It is worked on around the character alone."""
+    frames, masks = walker([20])
+    noisy = np.clip(frames[0] + RNG.normal(0, 3, frames[0].shape), 0, 255).astype(np.uint8)
+    around = [np.pad(a, [(9, 9)] * 2 + [(0, 0)] * (a.ndim - 2), mode="edge") for a in (noisy, ROOM, masks[0])]
+    near, wide = (cut_out(*each, noise=1.0, cell=3.0, sways=True) for each in ((noisy, ROOM, masks[0]), around))
+    assert near[..., 3].any()
+    np.testing.assert_array_equal(wide[9:-9, 9:-9], near)
+
+
 # -- medians -------------------------------------------------------------------------------------------------------
 
 
@@ -40,6 +58,8 @@ def test_median_of_equal_weights_is_the_median(count, monkeypatch):
 def test_weights_count_as_repetitions():
     weights = RNG.integers(0, 4, 9) + np.arange(9) % 2
     np.testing.assert_array_equal(medians.weighted_median(FRAMES, weights), np.median(np.repeat(FRAMES, weights, 0), 0))
+    many = RNG.integers(0, 256, (300, 2, 3, 3)).astype(np.uint8)  # more than a byte counts
+    np.testing.assert_array_equal(medians.weighted_median(many, np.ones(300)), np.median(many, 0))
     one = np.zeros((9, 5, 7))
     one[4] = 1
     np.testing.assert_array_equal(medians.weighted_median(FRAMES, one), FRAMES[4])

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "eqvid_tf"
 WINGS = {  # what each may import; a module at the top level counts as a wing of its own
     "config": (),
     "progress": (),
+    "parallel": (),
     "pixels": (),
     "blocks": (),
     "core": ("blocks", "config", "pixels"),
@@ -18,10 +19,10 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "camera": ("config", "data", "pixels", "progress"),
     "serving": ("blocks", "core", "data", "pixels"),
     "model_folder": ("config", "core", "data", "serving"),
-    "separation": ("blocks", "camera", "core", "data", "pixels", "progress", "tracking"),
+    "separation": ("blocks", "camera", "core", "data", "parallel", "pixels", "progress", "tracking"),
     "training": ("camera", "config", "core", "data", "model_folder", "pixels", "progress", "separation"),
     "motions": ("core", "data", "pixels", "separation"),
-    "rendering": ("camera", "core", "data", "motions", "pixels", "progress", "separation"),
+    "rendering": ("camera", "core", "data", "motions", "parallel", "pixels", "progress", "separation"),
     "exports": ("core", "data", "pixels", "rendering", "separation"),
     "testing": ("core", "pixels"),
 }

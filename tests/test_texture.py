@@ -34,7 +34,8 @@ def sprite():
 
 def shown(sprite, motion) -> np.ndarray:
     """The sprite as a frame shows it after a motion, rounded to grey levels; coverage in [0, 1]."""
-    return texture._area_average(sprite, homogeneous(motion) @ FRAME_FROM_SPRITE, SIZE, 8).round().clip(0, 255) / BYTES
+    fine = move(sprite, homogeneous(motion) @ FRAME_FROM_SPRITE, (8 * SIZE[0], 8 * SIZE[1]))
+    return fine.reshape(SIZE[0], 8, SIZE[1], 8, -1).mean((1, 3)).round().clip(0, 255) / BYTES
 
 
 @pytest.fixture(scope="module")

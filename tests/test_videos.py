@@ -56,7 +56,7 @@ class Layers:
     def layer(self, index, frame):
         return self.layers[index].astype(np.float32)
 
-    def estimate_motions(self, pairs):
+    def estimate_motions(self, pairs, once=False):
         chain = [np.eye(3), *itertools.accumulate(homogeneous(self.motion), lambda done, step: step @ done)]
         exact = np.stack([chain[b] @ np.linalg.inv(chain[a]) for a, b in pairs])[:, :2]
         return exact + self.noise * self.random.standard_normal(exact.shape), np.ones(len(pairs))

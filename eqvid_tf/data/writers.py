@@ -22,6 +22,7 @@ from eqvid_tf.pixels.bleeding import bleed
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
 TRANSPARENT = {".webm", ".mov", ".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
+QUICK: dict[str, Any] = {"compress_level": 1, "compress_type": 3}  # zlib's Z_RLE: runs of equal bytes alone
 SHORTEST_GIF_FRAME = 2  # hundredths of a second: players slow down a frame that is shorter
 GIF_SAMPLE = 48  # frames from the start of a video, of which up to 8 give the palette of its GIF
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -41,18 +42,23 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(array.astype(np.float32), 0, 1) * 255).astype(np.uint8)
 
 
-def write_png(path: str | Path, array: np.ndarray) -> None:
+def write_png(path: str | Path, array: np.ndarray, *, quick: bool = False) -> None:
     """Write a picture, uint8 or float in [0, 1], as a PNG file; it is complete or absent.
 
     Shapes:
         [h, w] or [h, w, 1] grey, [h, w, 3] RGB, [h, w, 4] RGBA with straight alpha.
+
+    Args:
+        path: of the file.
+        array: the picture.
+        quick: half the time. Of what was filmed the file is as small, of a large drawing up to twice as large.
 
     Raises:
         ValueError: for another shape.
     """
     image = Image.fromarray(_picture(array))
     with atomic(Path(path)) as draft:
-        image.save(draft, format="PNG")
+        image.save(draft, format="PNG", **(QUICK if quick else {}))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.pixels.resampling import resize, resize_rows
 
 WIDEST = 2.5  # aspect up to which a canvas follows the clip: the time of training grows with its area
 
@@ -85,3 +85,12 @@ def unfit(array: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> 
         raise ValueError(f"array must be {list(canvas)} high and wide; received {array.shape}. Give its own canvas.")
     top, left, height, width = fit_box(size, canvas)
     return resize(array[top : top + height, left : left + width], size, "bicubic")
+
+
+def unfit_rows(plane: np.ndarray, size: tuple[int, int], rows: slice) -> np.ndarray:
+    """Some rows of what `unfit` makes of a plane of the canvas.
+
+    Shapes: [*canvas] float32 -> [rows, width] float32.
+    """
+    top, left, height, width = fit_box(size, (plane.shape[0], plane.shape[1]))
+    return resize_rows(plane[top : top + height, left : left + width], size, rows, "bicubic")

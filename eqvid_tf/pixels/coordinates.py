@@ -100,22 +100,35 @@ def source_from_target_pixels(motion: np.ndarray, size: tuple[int, int], new: tu
         size: of the picture that is moved, the source.
         new: of the picture that it is moved into, the target.
     """
-    return np.linalg.inv(frame_from_pixels(size)) @ np.linalg.inv(homogeneous(motion)) @ frame_from_pixels(new)
+    height, width = size
+    pixels_from_frame = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+    return pixels_from_frame @ np.linalg.inv(homogeneous(motion)) @ frame_from_pixels(new)
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[int, int, int, int] | None:
     """The box (top, left, height, width) in pixels around a mask, with a margin; None where the mask is empty.
 
-    Shapes: mask [H, W] bool; the box ends at the border of the picture.
+    Shapes: mask [..., H, W] bool, one or several; the box ends at the border of the picture.
     """
-    edges = []
-    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
-        lines = np.flatnonzero(mask.any(axis))
+    edges, before = [], tuple(range(mask.ndim - 2))
+    for other, length in zip((-1, -2), mask.shape[-2:]):
+        lines = np.flatnonzero(mask.any((*before, other)))
         if not len(lines):
             return None
         edges.append((max(lines[0] - margin, 0), min(lines[-1] + 1 + margin, length)))
     (top, bottom), (left, right) = edges
     return int(top), int(left), int(bottom - top), int(right - left)
+
+
+def box_slices(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a box (top, left, height, width).
+
+    Example:
+        >>> box_slices((1, 2, 3, 4))
+        (slice(1, 4, None), slice(2, 6, None))
+    """
+    top, left, height, width = box
+    return slice(top, top + height), slice(left, left + width)
 
 
 def box_from_frame(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:

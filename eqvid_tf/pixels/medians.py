@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCK = 1 << 22  # values of one channel that are sorted at a time: about 100 MB of memory, whatever the clip's length
+BLOCK = 1 << 17  # values of one channel that are sorted at a time: what the processor's own memory holds
 
 
 def nan_median(values: np.ndarray) -> np.ndarray:
@@ -30,18 +30,30 @@ def weighted_median(frames: np.ndarray, weights: np.ndarray) -> np.ndarray:
     count, height, width, channels = frames.shape
     rows = max(1, BLOCK // (count * width))
     weights = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (3 - weights.ndim)), (count, height, width))
-    blocks = []
+    medians = np.empty((height, width, channels), np.float32)
     for top in range(0, height, rows):
-        block, weight = frames[:, top : top + rows], weights[:, top : top + rows].astype(np.float32)
-        blocks.append(np.stack([_median_of_channel(block[..., k], weight) for k in range(channels)], -1))
-    return np.concatenate(blocks)
+        block = frames[:, top : top + rows].reshape(count, -1, channels)
+        weight = weights[:, top : top + rows].reshape(count, -1).astype(np.float32)
+        for k in range(channels):
+            medians[top : top + rows, :, k] = _median_of_channel(block[..., k], weight).reshape(-1, width)
+    return medians
 
 
 def _median_of_channel(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    order = np.argsort(values, 0, kind="stable")
-    values = np.take_along_axis(values, order, 0).astype(np.float32)
-    total = np.cumsum(np.take_along_axis(weight, order, 0), 0)
+    """The weighted median [N] of values uint8 [T, N], with their weights float32 [T, N].
+
+    Value and frame are sorted together, as one number: that is many times faster than to sort the indices.
+    """
+    count, pixels = values.shape
+    kind, base = (np.uint16, 256) if count <= 256 else (np.uint32, count)
+    numbers = np.multiply(values.T, base, dtype=kind, order="C") + np.arange(count, dtype=kind)
+    numbers.sort(-1)
+    sorted_values, frame = np.divmod(np.ascontiguousarray(numbers.T), base)
+    pixel = np.arange(pixels)
+    total = weight.ravel().take(frame.astype(np.intp) * pixels + pixel)
+    for before, after in zip(total, total[1:]):
+        after += before
     half = total[-1] / 2
-    low = np.argmax(total >= half * (1 - 1e-6), 0)[None]
-    high = np.argmax(total > half * (1 + 1e-6), 0)[None]  # another than `low` where the weights are split evenly
-    return (np.take_along_axis(values, low, 0) + np.take_along_axis(values, high, 0))[0] / 2
+    low = (total < half * (1 - 1e-6)).sum(0)
+    high = (total <= half * (1 + 1e-6)).sum(0) % count  # another than `low` where the weights are split evenly
+    return (sorted_values[low, pixel].astype(np.float32) + sorted_values[high, pixel]) / 2

@@ -72,6 +72,15 @@ def label(mask: np.ndarray) -> np.ndarray:
     return cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1]
 
 
+def count_around(mask: np.ndarray) -> np.ndarray:
+    """Count the 3 x 3 pixels around each pixel that are in a mask.
+
+    Shapes: [..., H, W] bool -> [..., H, W] uint8.
+    """
+    count = lambda plane: cv2.boxFilter(plane, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return _by_plane(count, mask.astype(np.uint8))
+
+
 def box_sum(picture: np.ndarray) -> np.ndarray:
     """Sum the 3 x 3 pixels around each pixel.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,6 +32,7 @@ from eqvid_tf.separation.texture import Textures, is_textured
 
 KEYS = {"name", "character", "background", "motion", "motion_from", "about", "point", "motion_point"}
 REMOVAL_KEYS = {"name", "frame", "remove"}
+AT_A_TIME = 48  # shots whose textures are made together: as many as are held in memory at least
 CAST_KEYS = {"name", "background", "layers"}
 LAYER_KEYS = KEYS - {"name", "background"}
 
@@ -221,12 +224,28 @@ def render_shots(
             "train with --estimator features, or give each shot its motion"
         )
     finder = FrameFinder(model, cast=cast, network_only=network_only, shadow=shadow, cache=cache)
-    for shot in progress(shots, "rendering"):
+    for number, shot in enumerate(progress(shots, "rendering")):
         try:
+            if number % AT_A_TIME == 0:
+                _make_textures(finder, shots[number : number + AT_A_TIME])
             picture = _RENDERERS[type(shot)](finder, shot)
         except NoSuchCharacter as error:
             raise ShotError(f"{path}: shot {shot.name!r}: {error}") from error
         write_png(folder / f"{shot.name}.png", picture)
+
+
+def _make_textures(finder: FrameFinder, shots: Iterable[Shot | Removal | Ensemble]) -> None:
+    """Make the textures of some shots' characters, on all cores; they are found again when a shot is drawn."""
+    wanted: dict[ClipLayers, list[int]] = {}
+    for shot in itertools.chain.from_iterable(shot.layers if isinstance(shot, Ensemble) else [shot] for shot in shots):
+        if isinstance(shot, Shot):
+            with contextlib.suppress(NoSuchCharacter):  # it is reported when the shot is drawn
+                character, index = finder.find_character(shot.character, shot.point)
+                wanted.setdefault(character, []).append(index)
+    for character, indices in wanted.items():
+        if not finder.network_only and is_textured(character):
+            character.prepare()
+            finder.textures(character).make(indices)
 
 
 def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.motions.template import Template, frame_from_template
+from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.coordinates import affine_near, bounding_box, box_from_frame, carry, centroid, homogeneous
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
@@ -260,14 +261,18 @@ class PoseStore:
         character.prepare()
         fine = character.at_canvas_size and not character.clip.moves and not character.network_only
         textures = Textures(character) if fine else None
-        for index, frame in _frames(character, wanted, progress):
+
+        def cut(numbered: tuple[int, np.ndarray]) -> tuple[int, np.ndarray, StoredPicture]:
+            index, frame = numbered
             layer = character.layer(index, frame)
+            if character.network_only:
+                return index, layer, StoredPicture(picture=frame, picture_from_frame=np.eye(3))
+            return index, layer, _texture_of(textures, index) if textures else _crop(layer)
+
+        for index, layer, stored in in_threads(cut, _frames(character, wanted, progress)):
             found |= bool(layer[..., 3].max() > 0.5)
             self.centres[index] = centroid(layer)
-            if character.network_only:
-                self._write(index, StoredPicture(picture=frame, picture_from_frame=np.eye(3)))
-            else:
-                self._write(index, _texture_of(textures, index) if textures else _crop(layer))
+            self._write(index, stored)
         if not found:
             where = f"in frame {min(wanted)}" if len(wanted) == 1 else "in this clip"
             name = character.clip.name

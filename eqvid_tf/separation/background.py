@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
+from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.canvas import unfit_rows
+from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.medians import weighted_median
-from eqvid_tf.pixels.morphology import box_sum, dilate
+from eqvid_tf.pixels.morphology import box_sum, count_around, dilate
 
 CHANGED = 25  # grey levels: a pixel that differs by more has changed
 AT_REST = 0.1  # of the usual novelty: a frame below it is at rest; with fewer than this share of them nothing rests
@@ -23,6 +27,7 @@ REPEATED = 0.01  # weight of a frame that repeats its neighbours, relative to th
 MOST_FRAMES = 128  # of a clip that a median looks at, evenly spaced: bounds time and memory
 FEWEST_FRAMES = 12  # of a clip, however large its frames are
 FRAME_MEMORY = 256 << 20  # bytes of frames that a background is made from
+BLOCK = 1 << 21  # pixels of all frames that are weighed at a time: about 100 MB of memory on two cores
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +50,21 @@ class Background:
         return dataclasses.replace(self, picture=picture)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSizeCoverage:
+    """Coverage [T, h, w] on the canvas, read at the size of a clip, (height, width), some rows of it at a time.
+
+    Why: at that size the masks of a whole clip would take more memory than its frames.
+    """
+
+    coverage: np.ndarray
+    size: tuple[int, int]
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        frames, rows = place
+        return np.stack([unfit_rows(one, self.size, rows) for one in self.coverage[frames]])
+
+
 def affordable_frames(count: int, size: tuple[int, int]) -> np.ndarray:
     """Indices of the frames that a background is made from: evenly spaced, as many as `FRAME_MEMORY` holds."""
     height, width = size
@@ -52,7 +72,10 @@ def affordable_frames(count: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def fit_background(
-    frames: np.ndarray, coverage: np.ndarray | None, seen: np.ndarray, trust: np.ndarray | float = 1.0
+    frames: np.ndarray,
+    coverage: np.ndarray | ClipSizeCoverage | None,
+    seen: np.ndarray,
+    trust: np.ndarray | float = 1.0,
 ) -> Background:
     """The background of a clip and its noise; for the arguments see `median_background` and `Background`."""
     picture = median_background(frames, coverage, trust)
@@ -65,7 +88,7 @@ def changed_share(frames: np.ndarray) -> np.ndarray:
     Shapes: frames [T, H, W, 3] uint8 -> [T - 1] in [0, 1].
     """
     pairs = itertools.pairwise(frames)
-    return np.array([np.mean(np.abs(a.astype(np.int16) - b).max(-1) > CHANGED) for a, b in pairs])
+    return np.array([np.mean(largest_difference(a, b) > CHANGED) for a, b in pairs])
 
 
 def novelty(frames: np.ndarray) -> np.ndarray:
@@ -94,7 +117,7 @@ def evenly_spaced(count: int, most: int = MOST_FRAMES) -> np.ndarray:
 
 
 def median_background(
-    frames: np.ndarray, coverage: np.ndarray | None = None, trust: np.ndarray | float = 1.0
+    frames: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None, trust: np.ndarray | float = 1.0
 ) -> np.ndarray:
     """The background as a weighted temporal median, where every frame hides a place filled in from around it.
 
@@ -109,13 +132,15 @@ def median_background(
     """
     weights = novelty(frames) * trust
     if coverage is None:
-        return weighted_median(*_most_telling(frames, weights))
-    picture = weighted_median(frames, _visibility(coverage, weights))
-    return _fill_inwards(picture, coverage.min(0) > 0.5)
+        frames, weights = _most_telling(frames, weights)
+        return _by_rows(lambda rows: weighted_median(frames[:, rows], weights), frames)
+    median = lambda rows: weighted_median(frames[:, rows], _visibility(coverage[:, rows], weights))
+    hidden = _by_rows(lambda rows: coverage[:, rows].min(0) > 0.5, frames)
+    return _fill_inwards(_by_rows(median, frames), hidden)
 
 
 def background_noise(
-    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray | None = None
+    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None
 ) -> float | np.ndarray:
     """Grey levels by which the background itself differs from frame to frame: about the 95th percentile.
 
@@ -127,11 +152,21 @@ def background_noise(
     weights = novelty(frames)
     if coverage is None:
         frames, weights = _most_telling(frames, weights)
-    else:
-        weights = _visibility(coverage, weights)
-    difference = np.stack([np.abs(frame - background).max(-1, keepdims=True) for frame in frames])
-    place = 2.5 * weighted_median(difference.round().astype(np.uint8), weights)[..., 0]
+
+    def usual_difference(rows: slice) -> np.ndarray:
+        difference = largest_difference(frames[:, rows], background[rows]).round().astype(np.uint8)
+        counts = weights if coverage is None else _visibility(coverage[:, rows], weights)
+        return weighted_median(difference[..., None], counts)[..., 0]
+
+    place = 2.5 * _by_rows(usual_difference, frames)
     return place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place))
+
+
+def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray) -> np.ndarray:
+    """What a function gives of the rows of frames [T, H, W, 3], some at a time: [H, ...]."""
+    count, height, width, _ = frames.shape
+    rows = max(1, BLOCK // (count * width))
+    return np.concatenate(list(in_threads(function, [slice(top, top + rows) for top in range(0, height, rows)])))
 
 
 def resting_coverage(frames: np.ndarray) -> np.ndarray | None:
@@ -148,17 +183,17 @@ def resting_coverage(frames: np.ndarray) -> np.ndarray | None:
         return None
     rest = frames[np.flatnonzero(still)[evenly_spaced(int(still.sum()))]]
     rest = weighted_median(rest, np.ones(len(rest)))
-    differs = np.stack([np.abs(frame - rest).max(-1) > CHANGED for frame in frames[~still]])
+    differs = np.stack([largest_difference(frame, rest) > CHANGED for frame in frames[~still]])
     place = dilate(differs.mean(0) > PASSED, 1)
     character, background = frames[~still][differs & ~place], rest[dilate(place, NEARBY) & ~place]
     if not len(character) or not len(background):
         return None
     coverage = np.zeros(frames.shape[:3], np.float32)
-    neighbours = np.maximum(box_sum(place.astype(np.float32)), 1)
+    neighbours = np.maximum(count_around(place), 1)
     for frame, out in zip(frames, coverage):
-        likely = np.zeros(place.shape, np.float32)
+        likely = np.zeros(place.shape, bool)
         likely[place] = _palette_distance(frame[place], background) > _palette_distance(frame[place], character)
-        out[place & (box_sum(likely) > neighbours / 2)] = 1
+        out[place & (count_around(likely) > neighbours / 2)] = 1
     return coverage
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.parallel import in_threads
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
@@ -19,6 +21,7 @@ from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
 from eqvid_tf.separation.solo import SoloClip, track
 
+Result = TypeVar("Result")
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
 
@@ -123,12 +126,26 @@ class ClipCharacters:
 
     def all_cut_outs(self) -> Iterator[dict[int, np.ndarray]]:
         """`cut_outs` of every frame in turn."""
-        if not self.clip.moves:
-            for layers in self.layers.values():
-                layers.prepare()
+        return self.each_frame(lambda index, alone, cut_outs: cut_outs)
+
+    def each_frame(
+        self, work: Callable[[int, dict[int, np.ndarray], dict[int, np.ndarray]], Result]
+    ) -> Iterator[Result]:
+        """What `work` makes of every frame in turn, on all cores.
+
+        Args:
+            work: takes the index of a frame as filmed, that frame with each character alone, by number, and the
+                characters' `cut_outs`; it is called in threads.
+        """
+
+        def cut(numbered: tuple[int, Sequence[np.ndarray]]) -> Result:
+            index, alone = numbered[0], dict(zip(self.layers, numbered[1]))
+            return work(index, alone, self._cut(list(alone.values()), index))
+
+        for layers in self.layers.values():
+            layers.prepare(as_filmed=True)
         frames = zip(*(layers.filmed.native() for layers in self.layers.values()))
-        for index, alone in enumerate(self.progress(frames, "cutting it out", self.clip.count)):
-            yield self._cut(alone, index)
+        return in_threads(cut, enumerate(self.progress(frames, "cutting it out", self.clip.count)))
 
     def _cut(self, alone: Sequence[np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
@@ -148,15 +165,23 @@ class ClipCharacters:
         """
         if not self._uses_frames:
             return self._empty(index)
-        return self._plate(index, self.clip.filmed.at(index), self.cut_outs(index))
+        cut_outs = self.cut_outs(index)
+        layers = [*cut_outs.values(), *self.shadows(index, cut_outs)]
+        return self._plate(index, self.clip.filmed.at(index), layers)
 
     def all_plates(self) -> Iterator[np.ndarray]:
         """`plate` of every frame in turn."""
         if not self._uses_frames:
             yield from map(self._empty, range(self.clip.count))
             return
-        for index, (frame, cut_outs) in enumerate(zip(self.clip.filmed.native(), self.all_cut_outs())):
-            yield self._plate(index, frame, cut_outs)
+
+        def taken_out(index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray]) -> list[np.ndarray]:
+            casting = [number for number in cut_outs if self.layers[number].casts_shadow]
+            shadows = [self.layers[number].shadow_as_filmed(index, alone[number]) for number in casting]
+            return [*cut_outs.values(), *shadows]
+
+        for index, (frame, layers) in enumerate(zip(self.clip.filmed.native(), self.each_frame(taken_out))):
+            yield self._plate(index, frame, layers)
 
     @property
     def _uses_frames(self) -> bool:
@@ -168,9 +193,9 @@ class ClipCharacters:
         """The background of all frames as a frame as filmed sees it, uint8 [H, W, 3]."""
         return np.clip(self.first.background_as_filmed(index), 0, 255).round().astype(np.uint8)
 
-    def _plate(self, index: int, frame: np.ndarray, cut_outs: dict[int, np.ndarray]) -> np.ndarray:
-        removed = [*cut_outs.values(), *self.shadows(index, cut_outs)]
-        shown = uncover(frame, removed, self.first.background_as_filmed(index))
+    def _plate(self, index: int, frame: np.ndarray, layers: Iterable[np.ndarray]) -> np.ndarray:
+        """As `plate`, from the frame and the layers that are taken out of it."""
+        shown = uncover(frame, layers, self.first.background_as_filmed(index))
         if self.clip.travels:
             return shown
         assert isinstance(self.first.clip, SoloClip)

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes, reconstruct
+from eqvid_tf.pixels.colours import largest_difference
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
+from eqvid_tf.pixels.morphology import close, count_around, dilate, fill_holes, reconstruct
 
 JUST_NOTICEABLE = 6.0  # grey levels: a smaller difference from the background may be rounding or compression
+MARGIN = 4  # pixels beyond the reach of an edge that are worked on, so that a border of them changes nothing
 EDGE_CONTRAST = 60.0  # grey levels: beside no core, a difference of this size is full coverage
 
 
@@ -38,17 +41,40 @@ def cut_out(
         cell: pixels of the frame per pixel of the canvas: the edge of the coarse coverage is wrong by up to two cells.
         sways: the camera sways, so the background is off by up to a third of a cell; for a single frame only.
     """
+    if coverage is None:
+        return _cut_out(frame, background, None, noise, cell, sways)
+    layer = np.zeros((*coverage.shape, 4), np.float32)
+    solid = coverage > 0.5
+    box = bounding_box(solid, int(np.ceil(2.5 * cell)) + MARGIN)
+    if box is not None:
+        rows, columns = box_slices(box)
+        within = noise[rows, columns] if isinstance(noise, np.ndarray) else noise
+        frame, background, solid = frame[..., rows, columns, :], background[rows, columns], solid[..., rows, columns]
+        layer[..., rows, columns, :] = _cut_out(frame, background, solid, within, cell, sways)
+    return layer
+
+
+def _cut_out(
+    frame: np.ndarray,
+    background: np.ndarray,
+    solid: np.ndarray | None,
+    noise: float | np.ndarray,
+    cell: float,
+    sways: bool,
+) -> np.ndarray:
+    """As `cut_out`, in all of the frame; solid [..., H, W] bool is where the coverage is above a half."""
     frame = frame.astype(np.float32)
-    difference = np.abs(frame - background).max(-1)
+    difference = largest_difference(frame, background)
     differs = difference > JUST_NOTICEABLE + 1.5 * noise
-    if coverage is not None:
-        differs &= dilate(coverage > 0.5, int(np.ceil(2 * cell)))
-        differs |= (coverage > 0.5) & (noise > JUST_NOTICEABLE)
-    inside = fill_holes(close(differs & (box_sum(differs.astype(np.float32)) > 2.5)))
+    if solid is not None:
+        differs &= dilate(solid, int(np.ceil(2 * cell)))
+        differs |= solid & (noise > JUST_NOTICEABLE)
+    inside = fill_holes(close(differs & (count_around(differs) > 2)))
     if sways:
         inside = _without_sway_edges(inside, frame, background, cell)
     core = ~dilate(~inside, 1)
-    alpha = np.where(core, 1.0, _edge_alpha(frame, background, core, difference) * inside)
+    alpha, edge = inside.astype(np.float32), inside & ~core
+    alpha[edge] = _edge_alpha(frame, background, core, difference, edge)
     return extract_layer(frame, background, alpha)
 
 
@@ -58,9 +84,14 @@ def extract_layer(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray) 
     Shapes: frame and background [..., H, W, 3] in [0, 255], alpha [..., H, W] in [0, 1] -> premultiplied RGBA
         [..., H, W, 4] float32, colour in [0, 255 alpha].
     """
-    alpha = alpha.astype(np.float32)[..., None]
-    colour = np.clip(frame - (1 - alpha) * background, 0, 255 * alpha)
-    return np.concatenate([colour, alpha], -1).astype(np.float32)
+    layer = np.zeros((*alpha.shape, 4), np.float32)
+    layer[..., 3] = alpha
+    box = bounding_box(alpha > 0)
+    if box is not None:  # most of a frame is no character
+        frame, background, part = (picture[..., *box_slices(box), :] for picture in (frame, background, layer))
+        covered = part[..., 3:]
+        np.clip(frame - (1 - covered) * background, 0, 255 * covered, out=part[..., :3])
+    return layer
 
 
 def uncover(frame: np.ndarray, layers: Iterable[np.ndarray], behind: np.ndarray) -> np.ndarray:
@@ -79,19 +110,32 @@ def straight_alpha(layer: np.ndarray) -> np.ndarray:
 
     Shapes: [H, W, 4] float32, colour in [0, 255], coverage in [0, 1] -> uint8 [H, W, 4].
     """
-    alpha = layer[..., 3:]
-    colour = np.where(alpha > 1e-3, layer[..., :3] / np.maximum(alpha, 1e-3), 0)
-    return (np.clip(np.concatenate([colour, alpha * 255], -1), 0, 255) + 0.5).astype(np.uint8)
+    picture = np.zeros(layer.shape, np.uint8)
+    box = bounding_box(layer[..., 3] > 0)
+    if box is not None:
+        part = box_slices(box)
+        alpha = layer[part][..., 3:]
+        colour = np.where(alpha > 1e-3, layer[part][..., :3] / np.maximum(alpha, 1e-3), 0)
+        picture[part] = (np.clip(np.concatenate([colour, alpha * 255], -1), 0, 255) + 0.5).astype(np.uint8)
+    return picture
 
 
-def _edge_alpha(frame: np.ndarray, background: np.ndarray, core: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """Alpha of an edge pixel: how far its colour is from the background (0) to the mean of the core beside it (1)."""
-    count = box_sum(core.astype(np.float32))
-    inner = frame * core[..., None]
-    colour = np.stack([box_sum(inner[..., k]) for k in range(3)], -1) / (count[..., None] + 1e-6)
-    direction = colour - background
-    fraction = ((frame - background) * direction).sum(-1) / ((direction * direction).sum(-1) + 1e-6)
-    return np.clip(np.where(count > 0.5, fraction, difference / EDGE_CONTRAST), 0, 1)
+def _edge_alpha(
+    frame: np.ndarray, background: np.ndarray, core: np.ndarray, difference: np.ndarray, edge: np.ndarray
+) -> np.ndarray:
+    """Alpha of edge pixels: how far their colour is from the background (0) to the mean of the core beside them (1).
+
+    Shapes: frame [..., H, W, 3], background [H, W, 3], all else [..., H, W] -> [N], in the order of `np.nonzero(edge)`.
+    """
+    *plane, row, column = at = np.nonzero(edge)
+    inner = np.concatenate([frame, np.ones((*frame.shape[:-1], 1), np.float32)], -1) * core[..., None]
+    inner = np.pad(inner, [(0, 0)] * len(plane) + [(1, 1)] * 2 + [(0, 0)])
+    beside = lambda down, right: inner[(*plane, row + down, column + right)]
+    total = sum(beside(0, right) + beside(1, right) + beside(2, right) for right in range(3))
+    count, own, behind = total[:, 3], frame[at], background[row, column]
+    direction = total[:, :3] / (count[:, None] + 1e-6) - behind
+    fraction = ((own - behind) * direction).sum(-1) / ((direction * direction).sum(-1) + 1e-6)
+    return np.clip(np.where(count > 0.5, fraction, difference[at] / EDGE_CONTRAST), 0, 1)
 
 
 def _without_sway_edges(inside: np.ndarray, frame: np.ndarray, background: np.ndarray, cell: float) -> np.ndarray:
@@ -103,5 +147,5 @@ def _without_sway_edges(inside: np.ndarray, frame: np.ndarray, background: np.nd
     colour, known, reach = np.moveaxis(frame, -1, 0), np.moveaxis(background, -1, 0), int(np.ceil(cell / 3))
     darkest, brightest = -dilate(-known, reach), dilate(known, reach)
     new = np.any((colour < darkest - JUST_NOTICEABLE) | (colour > brightest + JUST_NOTICEABLE), axis=0)
-    seeds = new & (box_sum(new.astype(np.float32)) > 4.5)
+    seeds = new & (count_around(new) > 4)
     return fill_holes(reconstruct(seeds, inside) & dilate(seeds, int(np.ceil(cell / 2))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import shutil
 from pathlib import Path
@@ -33,13 +34,13 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     text = {"unseen": {"pixels": int(unseen.sum()), "share": float(unseen.mean())}}
     (folder / "background.json").write_text(json.dumps(text), encoding="utf-8")
     seen = {number: Sightings(characters.clip.count) for number in characters.layers}
-    for index, cut_outs in enumerate(characters.all_cut_outs()):
+
+    def write(index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray]) -> None:
         for number, layer in cut_outs.items():
-            _write_cut_out(folder / "characters" / str(number), index, layer)
             seen[number].add(index, layer[..., 3] > SHOWS)
-        together = np.sum(list(cut_outs.values()), 0)
-        _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
-    _write_shadows(characters, folder)
+        _write_frame(characters, index, alone, cut_outs, folder)
+
+    collections.deque(characters.each_frame(write), 0)
     if plates or characters.clip.travels:
         _write_plates(characters, folder)
     for number, motion in motions.items():
@@ -59,17 +60,28 @@ def _background(characters: ClipCharacters) -> np.ndarray:
     return np.dstack([picture, 255 * clip.shown.astype(np.uint8)]) * clip.shown[..., None]
 
 
-def _write_shadows(characters: ClipCharacters, folder: Path) -> None:
-    """Write the shadow of each character that casts one."""
-    for number, layers in characters.layers.items():
-        for index, frame in enumerate(layers.filmed.native() if layers.casts_shadow else ()):
-            shadow = straight_alpha(layers.shadow_as_filmed(index, frame))
-            write_png(folder / "characters" / str(number) / "shadow" / f"{index:05d}.png", shadow)
+def _write_frame(
+    characters: ClipCharacters, index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray], folder: Path
+) -> None:
+    """Write what a frame shows of each character, its shadow where it casts one, and all characters together."""
+    for number, layer in cut_outs.items():
+        place, layers = folder / "characters" / str(number), characters.layers[number]
+        _write_cut_out(place, index, layer)
+        if layers.casts_shadow:
+            shadow = straight_alpha(layers.shadow_as_filmed(index, alone[number]))
+            write_png(place / "shadow" / f"{index:05d}.png", shadow, quick=True)
+    if len(cut_outs) > 1:
+        together = np.sum(list(cut_outs.values()), 0)
+        _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
+        return
+    for part in ("masks", "character"):
+        (folder / part).mkdir(exist_ok=True)
+        shutil.copyfile(place / part / f"{index:05d}.png", folder / part / f"{index:05d}.png")
 
 
 def _write_plates(characters: ClipCharacters, folder: Path) -> None:
     for index, plate in enumerate(characters.all_plates()):
-        write_png(folder / "plates" / f"{index:05d}.png", plate)
+        write_png(folder / "plates" / f"{index:05d}.png", plate, quick=True)
     clip = characters.clip
     motion = clip.motion_as_filmed(np.tile(np.eye(2, 3), (clip.count - 1, 1, 1)))
     text = {"size": list(clip.filmed.size), "motion": motion.tolist()}
@@ -95,5 +107,5 @@ def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: Sightings) -
 
 def _write_cut_out(folder: Path, index: int, layer: np.ndarray) -> None:
     picture = straight_alpha(layer)
-    write_png(folder / "masks" / f"{index:05d}.png", picture[..., 3])
-    write_png(folder / "character" / f"{index:05d}.png", picture)
+    write_png(folder / "masks" / f"{index:05d}.png", picture[..., 3], quick=True)
+    write_png(folder / "character" / f"{index:05d}.png", picture, quick=True)

@@ -17,6 +17,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
 from eqvid_tf.pixels.coordinates import carry, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
@@ -24,6 +25,7 @@ from eqvid_tf.pixels.morphology import reconstruct
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import (
     Background,
+    ClipSizeCoverage,
     affordable_frames,
     evenly_spaced,
     fit_background,
@@ -110,7 +112,7 @@ class ClipLayers:
         frames = self._levelled_frames(chosen)
         if not self.background_stored:
             return fit_background(frames, None, seen)
-        coverage = np.stack([self.to_clip_size(self.coverage[k]) for k in chosen])
+        coverage = ClipSizeCoverage(coverage=self.coverage[chosen], size=self.clip.size)
         background = fit_background(frames, coverage, seen, self.exposure.trust[chosen])
         background = dataclasses.replace(background, noise=np.maximum(background.noise, self.clip.noise))
         return self._complete(background) if self.hidden.any() else background
@@ -139,7 +141,7 @@ class ClipLayers:
         """Motions: from the frame that shows the character best to every frame."""
         weights = frame_weights(self.canvas_frames)
         index = reference_frame(self.coverage, weights)
-        motions, confidences = self.estimate_motions([(index, k) for k in range(self.clip.count)])
+        motions, confidences = self.estimate_motions([(index, k) for k in range(self.clip.count)], once=True)
         return ReferenceMotions(index=index, motions=motions, weights=weights * confidences)
 
     @cached_property
@@ -191,10 +193,17 @@ class ClipLayers:
         """Whether the networks see the clip pixel by pixel, and f's map can take a cut-out."""
         return self.clip.size == self.canvas == self.filmed.size and self.model.f.takes_layer
 
-    def prepare(self) -> None:
-        """Run all stages before the cut-out. They show their own progress, so call it outside of a loop that does."""
-        if not self.network_only:
-            _ = self.background, self.translucency
+    def prepare(self, *, as_filmed: bool = False) -> None:
+        """Run all stages before the cut-out, which can then be called in threads.
+
+        They show their own progress, so call it outside of a loop that does.
+
+        Args:
+            as_filmed: those before `layer_as_filmed` alone, which needs fewer where the camera moves.
+        """
+        _ = self.background, self.casts_shadow
+        if not (as_filmed and self.clip.moves):
+            _ = self.translucency
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
@@ -246,7 +255,7 @@ class ClipLayers:
         """
         if not self.model.T.learned:
             return self.clip.motion()
-        estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)]).motions
+        estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)], once=True).motions
         tracked = self.clip.tracked_motion
         if self.network_only or not self.background_stored:
             return estimated
@@ -257,7 +266,8 @@ class ClipLayers:
     def _aligned(self, motions: np.ndarray, frames: Iterable[np.ndarray], coverage: Iterable[np.ndarray]) -> np.ndarray:
         """Motions between frames in turn, aligned; those on the canvas's own size are mostly exact already."""
         least_gain = LEAST_GAIN if self.clip.size == self.canvas else 0.0
-        return refine_motions(zip(frames, map(self.to_clip_size, coverage)), motions, least_gain)
+        seen = made_ahead(zip(frames, map(self.to_clip_size, coverage)))
+        return refine_motions(seen, motions, least_gain)
 
     def align_motions(self, indices: Sequence[int]) -> np.ndarray:
         """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""
@@ -266,9 +276,14 @@ class ClipLayers:
             return estimated
         return self._aligned(estimated, map(self.clip.at, indices), self.coverage[list(indices)])
 
-    def estimate_motions(self, pairs: list[tuple[int, int]]) -> MotionEstimates:
-        """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index."""
-        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name)
+    def estimate_motions(self, pairs: list[tuple[int, int]], *, once: bool = False) -> MotionEstimates:
+        """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index.
+
+        Args:
+            pairs: of indices.
+            once: see `eqvid_tf.separation.motions.estimate_motions`.
+        """
+        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name, once=once)
         return MotionEstimates(motion_from_canvas(motions, self.clip.size, self.canvas), confidences)
 
     @cached_property
@@ -288,12 +303,16 @@ class ClipLayers:
 
     def _levelled_frames(self, chosen: np.ndarray) -> np.ndarray:
         """Some frames in the exposure of the background, uint8 [N, H, W, 3]."""
-        frames = enumerate(self.progress(self.clip.native(), "making the background", self.clip.count))
-        return np.stack([self.exposure.remove(frame, k) for k, frame in frames if k in chosen])
+        levelled, place = np.empty((len(chosen), *self.clip.size, 3), np.uint8), iter(range(len(chosen)))
+        frames = self.progress(self.clip.native(), "making the background", self.clip.count)
+        for index, frame in enumerate(frames):
+            if index in chosen:
+                levelled[next(place)] = self.exposure.remove(frame, index)
+        return levelled
 
     def _observations(self) -> Iterator[Observation]:
         motions, chosen = self.reference_motions, set(evenly_spaced(self.clip.count).tolist())
-        frames = self.progress(self.clip.native(), "comparing the frames", self.clip.count)
+        frames = made_ahead(self.progress(self.clip.native(), "comparing the frames", self.clip.count))
         for index, frame in enumerate(frames):
             if index in chosen:
                 levelled, weight = self.exposure.remove(frame, index), motions.weights[index]

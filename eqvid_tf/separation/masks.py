@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # characters are told apart without it: eqvid inspect needs n
 
     from eqvid_tf.core.model import EquivariantVideoModel
 
+BATCH = 16  # frames, or pairs of them, that the networks look at together
+FEW = 64  # of them that are looked at without a graph
 CLEARLY_SEEN = 0.125  # coverage: a place that is below it in some frame is clearly seen there
 COINCIDENCE = 0.25  # share of the frames: what fewer show at its place of the character is not the character's
 MOVES_ALONG = 0.75  # share of the masks that has to move with the character; with less the motions are wrong
@@ -25,7 +28,7 @@ MOVES_ALONG = 0.75  # share of the masks that has to move with the character; wi
 def network_coverage(
     model: EquivariantVideoModel,
     frames: np.ndarray,
-    batch: int = 32,
+    batch: int = BATCH,
     progress: Callable = no_progress,
     name: int | None = None,
 ) -> np.ndarray:
@@ -33,10 +36,34 @@ def network_coverage(
 
     Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] float32 in [0, 1].
     """
-    starts = progress(range(0, len(frames), batch), "finding the character")
     of = () if name is None else (np.int32(name),)
-    parts = [np.asarray(model.coverage(unit_frames(frames[start : start + batch]), *of)) for start in starts]
-    return np.concatenate(parts)[..., 0]
+    with without_graph(len(frames) <= FEW):
+        batches = progress(list(batches_of(len(frames), batch)), "finding the character")
+        parts = [np.asarray(model.coverage(unit_frames(frames[part]), *of)) for part in batches]
+    return np.concatenate(parts)[: len(frames), ..., 0]
+
+
+def batches_of(count: int, batch: int = BATCH) -> Iterator[np.ndarray]:
+    """Indices of `count` items in batches of one size: the last item again and again where the last batch is short.
+
+    Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds. Few are one batch.
+    """
+    size = count if count <= FEW else batch
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)
+
+
+@contextlib.contextmanager
+def without_graph(eager: bool = True) -> Iterator[None]:
+    """Call the model's functions step by step: to make a graph of one takes longer than to call it on few frames."""
+    import tensorflow as tf
+
+    former = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(eager or former)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(former)
 
 
 def network_background(model: EquivariantVideoModel, frames: np.ndarray) -> np.ndarray:

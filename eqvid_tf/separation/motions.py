@@ -11,7 +11,7 @@ import numpy as np
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
-from eqvid_tf.separation.masks import unit_frames
+from eqvid_tf.separation.masks import BATCH, FEW, batches_of, unit_frames, without_graph
 from eqvid_tf.tracking.parts import Part
 from eqvid_tf.tracking.template import CharacterTemplate, smooth
 
@@ -50,21 +50,31 @@ def estimate_motions(
     model: EquivariantVideoModel,
     frames: np.ndarray,
     pairs: list[tuple[int, int]],
-    batch: int = 32,
+    batch: int = BATCH,
     name: int | None = None,
+    once: bool = False,
 ) -> MotionEstimates:
     """Estimate the motions between pairs of frames on the canvas, of the character whose name has this number.
 
     Shapes: frames [T, h, w, 3] uint8; the motions are in canvas coordinates.
+
+    Args:
+        model: it estimates them.
+        frames: of one clip.
+        pairs: indices of frames.
+        batch: pairs that are looked at together.
+        name: see `eqvid_tf.separation.masks.network_coverage`.
+        once: this is asked once of a clip; few pairs then need no graph.
     """
     motions, confidences = [], []
     of = () if name is None else (np.int32(name),)
-    for start in range(0, len(pairs), batch):
-        first, second = (unit_frames(frames[list(indices)]) for indices in zip(*pairs[start : start + batch]))
-        motion, confidence = model.estimate_motion(first, second, *of)
-        motions.append(np.asarray(motion, np.float64))
-        confidences.append(np.asarray(confidence, np.float64))
-    return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
+    with without_graph(once and len(pairs) <= FEW):
+        for part in batches_of(len(pairs), batch):
+            first, second = (unit_frames(frames[indices]) for indices in np.array(pairs)[part].T)
+            motion, confidence = model.estimate_motion(first, second, *of)
+            motions.append(np.asarray(motion, np.float64))
+            confidences.append(np.asarray(confidence, np.float64))
+    return MotionEstimates(np.concatenate(motions)[: len(pairs)], np.concatenate(confidences)[: len(pairs)])
 
 
 def refine_motions(

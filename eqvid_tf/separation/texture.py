@@ -13,14 +13,19 @@ B. D. Lucas and T. Kanade, An Iterative Image Registration Technique, IJCAI 1981
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+from collections.abc import Iterable
 
+import cv2
 import numpy as np
 
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, homogeneous
-from eqvid_tf.pixels.morphology import box_sum, dilate
-from eqvid_tf.pixels.resampling import move
+from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.colours import largest_channel
+from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, homogeneous, source_from_target_pixels
+from eqvid_tf.pixels.morphology import dilate
+from eqvid_tf.pixels.resampling import move, read_quickly
 from eqvid_tf.pixels.solver import least_squares
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cutout import extract_layer
@@ -102,7 +107,7 @@ class Texture:
         area = max(abs(np.linalg.det(target_from_texture)) * size[0] * size[1], 1e-6)
         samples = int(np.clip(np.ceil((height * width / area) ** 0.5), FINER, MOST_SAMPLES))
         planes = np.concatenate([self.picture, self.support], -1)
-        moved = _area_average(planes, target_from_texture, size, samples)
+        moved = _Way.between(target_from_texture, (height, width), size).seen(planes, samples)
         return moved[..., :4] / BYTES, np.maximum(moved[..., 4:], 0)
 
     def cut_out(self) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +128,10 @@ class Textures:
             weights = frame_weights(layers.canvas_frames)
             chosen = evenly_spaced(layers.clip.count, affordable_views(layers)).tolist()
             self.views = {k: dataclasses.replace(self._view(k), trust=weights[k]) for k in chosen}
+
+    def make(self, indices: Iterable[int]) -> None:
+        """Make the textures of some frames, at most `CACHED`, on all cores."""
+        collections.deque(in_threads(self.of, sorted(set(indices))), 0)
 
     def _of(self, index: int) -> Texture:
         """The texture of the character in a frame."""
@@ -224,12 +233,13 @@ class _Comparison:
 
 
 def _compare(view: View, picture: np.ndarray, box_from_picture: np.ndarray, near: np.ndarray) -> _Comparison:
-    planes = np.concatenate([picture, np.ones((*picture.shape[:2], 1), np.float32)], -1)
-    moved = _area_average(planes, box_from_picture, view.size, FINER)
-    residual, within = view.residual(moved[..., :4]), near & (moved[..., 4] > 0.99)
+    way = _Way.between(box_from_picture, picture.shape[:2], view.size)
+    moved = way.seen(picture)
+    whole = read_quickly(np.ones((*picture.shape[:2], 1), np.float32), way.picture_from_box, view.size)[..., 0]
+    residual, within = view.residual(moved), near & (whole > 0.99)
     weight = within * _agreement(residual, FIT_TOLERANCE)
     cost = (within.sum() - weight.sum()) / (within.sum() + 1)
-    return _Comparison(picture=moved[..., :4], residual=residual, weight=weight, cost=cost)
+    return _Comparison(picture=moved, residual=residual, weight=weight, cost=cost)
 
 
 def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: list[View], passes: int) -> Texture:
@@ -238,18 +248,14 @@ def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: li
     The first view counts everywhere. Coverage is wrong where the residuals e go with the background: in
     C + (1 - A) B + e, e = s B is a coverage that is less by s.
     """
+    size = picture.shape[:2]
+    ways = [_Way.between(view.box_from_frame @ frame_from_picture, size, view.size) for view in views]
     for _ in range(passes):
-        total = np.zeros((*picture.shape[:2], 10), np.float32)
-        for k, view in enumerate(views):
-            box_from_picture = view.box_from_frame @ frame_from_picture
-            seen, b = _area_average(picture, box_from_picture, view.size, FINER), view.background / 255
-            e = view.residual(seen)
-            agreed = _agreement(e, TOLERANCE) if k else np.ones(view.size, np.float32)
-            weight = view.trust * (agreed * view.visible)[..., None]
-            products = np.stack([(e * b).sum(-1), (b * b).sum(-1)], -1)
-            planes = np.concatenate([e, view.coverage - seen[..., 3:], b, products, np.ones_like(weight)], -1)
-            total += move(planes * weight, np.linalg.inv(box_from_picture), picture.shape[:2])
-        e, cover, b, covariance, variance, support = np.split(total, [3, 4, 7, 8, 9], -1)
+        total = np.zeros((*size, 10), np.float32)
+        for k, (view, way) in enumerate(zip(views, ways)):
+            planes = _residual_planes(view, way.seen(picture), trusted=k == 0)
+            total += read_quickly(planes, way.box_from_picture, size, cubic=True)
+        e, cover, b, support, covariance, variance = np.split(total, [3, 4, 7, 8, 9], -1)
         support = np.maximum(support, 0)
         b = np.clip(b / (support + 1e-3), 0, 1)
         covariance = covariance - (e * b).sum(-1, keepdims=True)
@@ -260,6 +266,21 @@ def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: li
         picture = np.clip(picture + np.concatenate([STEP * e / (support + 0.5) - slope * b, -slope], -1), 0, 255)
         picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
     return Texture(picture=picture, support=support, frame_from_texture=frame_from_picture)
+
+
+def _residual_planes(view: View, seen: np.ndarray, trusted: bool) -> np.ndarray:
+    """What a view says of a picture as it is seen in it [h, w, 4], times its weight: [h, w, 10].
+
+    The residual e, that of the coverage, the background B, 1, e B and B B. A trusted view counts everywhere.
+    """
+    e, b = view.residual(seen), view.background / 255
+    planes = np.empty((*view.size, 10), np.float32)
+    planes[..., :3], planes[..., 3:4], planes[..., 4:7], planes[..., 7] = e, view.coverage - seen[..., 3:], b, 1
+    for k, other in ((8, e), (9, b)):
+        np.einsum("ijk,ijk->ij", other, b, out=planes[..., k])
+    weight = view.visible if trusted else view.visible * _agreement(e, TOLERANCE)
+    planes *= (view.trust * weight)[..., None]
+    return planes
 
 
 def _newton_step(picture: np.ndarray, background: np.ndarray, weight: np.ndarray, residual: np.ndarray) -> np.ndarray:
@@ -275,10 +296,33 @@ def _newton_step(picture: np.ndarray, background: np.ndarray, weight: np.ndarray
 
 def _agreement(residual: np.ndarray, tolerance: float) -> np.ndarray:
     """Weights [h, w] from residuals [h, w, 3] over 3 x 3 pixels: e^-1 where they are `tolerance` grey levels."""
-    return np.exp(-box_sum(np.square(residual).max(-1)) / (9 * tolerance**2))
+    largest = largest_channel(np.square(residual))
+    total = cv2.boxFilter(largest, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return np.exp(-total / (9 * tolerance**2))
 
 
-def _area_average(picture: np.ndarray, motion: np.ndarray, size: tuple[int, int], samples: int) -> np.ndarray:
-    """A picture moved into a frame of `size`, each pixel the mean of samples x samples: [*size, c]."""
-    fine = move(picture, motion, (size[0] * samples, size[1] * samples))
-    return fine.reshape(size[0], samples, size[1], samples, -1).mean((1, 3))
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Way:
+    """The way from a picture into a box and back, in pixels.
+
+    Attributes:
+        picture_from_box: [3, 3].
+        box_from_picture: [3, 3].
+        size: of the box.
+    """
+
+    picture_from_box: np.ndarray
+    box_from_picture: np.ndarray
+    size: tuple[int, int]
+
+    @staticmethod
+    def between(box_from_picture: np.ndarray, size: tuple[int, int], box: tuple[int, int]) -> _Way:
+        """From the matrix between normalized coordinates and the sizes of picture and box."""
+        back = source_from_target_pixels(box_from_picture, size, box)
+        return _Way(picture_from_box=back, box_from_picture=np.linalg.inv(back), size=box)
+
+    def seen(self, picture: np.ndarray, samples: int = FINER) -> np.ndarray:
+        """The picture [h, w, c] as the box shows it, each pixel the mean of samples x samples: [*size, c]."""
+        fine = self.size[0] * samples, self.size[1] * samples
+        read = read_quickly(picture, self.picture_from_box @ np.diag([1 / samples, 1 / samples, 1]), fine, cubic=True)
+        return cv2.resize(read, self.size[::-1], interpolation=cv2.INTER_AREA).reshape(*self.size, -1)

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, homogeneous
+from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.colours import largest_difference
+from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, box_slices, homogeneous
 from eqvid_tf.pixels.morphology import dilate
 from eqvid_tf.pixels.resampling import move
 
@@ -24,6 +26,7 @@ UNSURE = 0.3  # standard error of a slope from which its transmittance hardly co
 RESIDUAL = 35.0  # grey levels of residual from which it hardly counts
 MOSTLY_CLEAR = 0.75  # mean transmittance of a whole character from which the motions must be wrong
 MARGIN = 4  # pixels around the character that are looked at too
+BESIDE = 2  # pixels around a frame's coverage in which it is replaced
 SEE_THROUGH = 0.4  # transmittance from which the background can be measured through the character
 ENOUGH_VIEWS = 0.3  # frames, by weight and squared transmittance, that such a measurement takes
 
@@ -76,11 +79,17 @@ class Translucency:
     appearance: Appearance
     frame_from_box: np.ndarray
 
-    def in_frame(self, motion: np.ndarray, size: tuple[int, int]) -> Appearance:
-        """The appearance in a frame of `size`, for the motion to it from the reference; outside its box no trust."""
+    def in_box(self, motion: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> Appearance:
+        """The appearance in a box (top, left, height, width) of a frame of `size`; outside its own box no trust.
+
+        Args:
+            motion: from the reference to the frame.
+            size: of the frame.
+            box: in that frame.
+        """
         inside = self.appearance
         planes = np.concatenate([inside.colour, inside.transmittance[..., None], inside.trust[..., None]], -1)
-        moved = move(planes, homogeneous(motion) @ self.frame_from_box, size)
+        moved = move(planes, box_from_frame(size, *box) @ homogeneous(motion) @ self.frame_from_box, box[2:])
         transmittance, trust = np.clip(moved[..., 3], 0, 1), np.clip(moved[..., 4], 0, 1)
         return Appearance(colour=moved[..., :3], transmittance=transmittance, trust=trust)
 
@@ -129,11 +138,17 @@ def refine_coverage(
     Shapes: alpha [H, W] in [0, 1], frame and background [H, W, 3] in [0, 255], motion [2, 3] forward from the reference
         frame -> [H, W] float32.
     """
-    appearance = translucency.in_frame(motion, alpha.shape)
-    expected = appearance.colour + appearance.transmittance[..., None] * background
-    residual = np.abs(expected - frame).max(-1)
-    trust = appearance.trust * np.exp(-((residual / RESIDUAL) ** 2)) * dilate(alpha > 0.5, 2)
-    return (alpha + trust * (1 - appearance.transmittance - alpha)).astype(np.float32)
+    refined, solid = alpha.astype(np.float32), alpha > 0.5
+    box = bounding_box(solid, BESIDE)
+    if box is None:
+        return refined
+    part = box_slices(box)
+    appearance = translucency.in_box(motion, alpha.shape, box)
+    expected = appearance.colour + appearance.transmittance[..., None] * background[part]
+    residual = largest_difference(expected, frame[part])
+    trust = appearance.trust * np.exp(-((residual / RESIDUAL) ** 2)) * dilate(solid[part], BESIDE)
+    refined[part] = alpha[part] + trust * (1 - appearance.transmittance - alpha[part])
+    return refined
 
 
 def _background_through(
@@ -143,16 +158,26 @@ def _background_through(
 
     Why: C = a + t B, and a and t are known from where the character passed before what was seen.
     """
-    total, weighted = np.zeros((*hidden.shape, 1)), np.zeros((*hidden.shape, 3))
-    for observation in observations:
-        appearance = translucency.in_frame(observation.motion, hidden.shape)
+    measured = np.full((*hidden.shape, 3), np.nan)
+    box = bounding_box(hidden)
+    if box is None:
+        return measured
+    part = box_slices(box)
+
+    def seen_through(observation: Observation) -> tuple[np.ndarray, np.ndarray]:
+        appearance = translucency.in_box(observation.motion, hidden.shape, box)
         transmittance = appearance.transmittance
         clear = np.where(transmittance > SEE_THROUGH, transmittance, 0)[..., None]
-        weight = observation.weight * (appearance.trust * observation.visible(hidden))[..., None]
-        total += weight * clear**2
-        weighted += weight * clear * (observation.frame - appearance.colour)
-    enough = hidden & (total[..., 0] > ENOUGH_VIEWS)
-    return np.where(enough[..., None], np.clip(weighted / (total + 1e-6), 0, 255), np.nan)
+        weight = observation.weight * (appearance.trust * observation.visible(hidden)[part])[..., None]
+        return weight * clear**2, weight * clear * (observation.frame[part] - appearance.colour)
+
+    total, weighted = np.zeros((*box[2:], 1)), np.zeros((*box[2:], 3))
+    for squares, products in in_threads(seen_through, observations):
+        total += squares
+        weighted += products
+    enough = hidden[part] & (total[..., 0] > ENOUGH_VIEWS)
+    measured[part] = np.where(enough[..., None], np.clip(weighted / (total + 1e-6), 0, 255), np.nan)
+    return measured
 
 
 def _fit_lines(
@@ -167,30 +192,35 @@ def _fit_lines(
     box = (height, width)
     frame_from_box = np.linalg.inv(box_from_frame(size, *bounds))
     known = ~dilate(~seen, 2)
-    sums = np.zeros((7, *box, 3))
-    for observation in observations:
-        if observation.weight <= 0:
-            continue
+
+    def carried_back(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         to_box = np.linalg.inv(homogeneous(observation.motion) @ frame_from_box)
-        shown = observation.visible(known)[..., None]
-        b = move(np.concatenate([background, shown], -1).astype(np.float32), to_box, box)
-        c = move(np.asarray(observation.frame, np.float32), to_box, box)
-        w = observation.weight * (b[..., 3:] > 0.99) * np.ones_like(c)  # outside the frame nothing was seen either
-        b = b[..., :3]
-        sums += np.stack([w, w * w, w * c, w * b, w * c * b, w * b * b, w * c * c])
-    appearance = _appearance_from_sums(sums)
+        b, c = (move(picture, to_box, box) for picture in (background, observation.frame))
+        shown = move(observation.visible(known), to_box, box)[..., None]
+        return observation.weight * (shown > 0.99), b, c  # outside the frame nothing was seen either
+
+    total, squares, products = np.zeros((*box, 1)), np.zeros((*box, 1)), np.zeros((5, *box, 3))
+    counting = (observation for observation in observations if observation.weight > 0)
+    for w, b, c in in_threads(carried_back, counting):
+        total += w
+        squares += w * w
+        wc, wb = w * c, w * b
+        for sums, values in zip(products, (wc, wb, wc * b, wb * b, wc * c)):
+            sums += values
+    appearance = _appearance_from_sums(total, squares, products)
     core = alpha[top : top + height, left : left + width] > 0.5
     opaque = appearance.transmittance[core].mean() < MOSTLY_CLEAR
     return Translucency(appearance=appearance, frame_from_box=frame_from_box) if opaque else None
 
 
-def _appearance_from_sums(sums: np.ndarray) -> Appearance:
-    """The line through every pixel's colours: one slope for the three channels, averaged with similar neighbours'."""
-    total, squares, c, b, cb, bb, cc = sums
-    total = total + 1e-6
-    c, b = c / total, b / total
-    moments = np.stack([cb / total - c * b, bb / total - b * b, cc / total - c * c]).sum(-1)
-    count = total[..., 0] ** 2 / (squares[..., 0] + 1e-9)  # frames that the weights amount to
+def _appearance_from_sums(total: np.ndarray, squares: np.ndarray, products: np.ndarray) -> Appearance:
+    """The line through every pixel's colours: one slope for the three channels, averaged with similar neighbours'.
+
+    Shapes: sums of the weights and of their squares [h, w, 1]; products [5, h, w, 3] in the order of the next line.
+    """
+    c, b, cb, bb, cc = products / (total + 1e-6)
+    moments = np.stack([cb - c * b, bb - b * b, cc - c * c]).sum(-1)
+    count = (total[..., 0] + 1e-6) ** 2 / (squares[..., 0] + 1e-9)  # frames that the weights amount to
     own_slope, own_error = _fit_slope(moments, count)
     pooled_slope, pooled_error = _fit_slope(*_pool_neighbours(moments, count, c))
     own, pooled = 1 / own_error**2, 1 / (pooled_error**2 + VARIATION**2)

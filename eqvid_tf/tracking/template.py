@@ -13,6 +13,8 @@ import numpy as np
 from eqvid_tf.tracking.parts import Part
 
 MARGIN = 3  # pixels around the part
+MOST_PIXELS = 10_000  # of a template that are compared: of a larger one every second or third row and column
+RIM = 0.01  # of a pixel: how far from the frame's outermost pixels a place is still inside
 COVERAGE_SCALE = 60.0  # grey levels that a coverage of 1 counts beside the colours
 TOLERANCE = 25.0  # grey levels of residual at which a pixel counts a quarter; below it a pixel is seen
 BESIDE = 0.15  # weight where the template is empty but the frame is covered: another character may be there
@@ -77,11 +79,13 @@ class CharacterTemplate:
         self.coverage = np.pad(part.mask.astype(np.float32), MARGIN)
         self.area, self.centre = part.area, part.centre - self.origin
         self.radius = np.sqrt(self.area) / 2
+        self.stride = max(1, int((self.area / MOST_PIXELS) ** 0.5))
         core = cv2.erode(self.coverage, np.ones((3, 3), np.uint8)) > 0
-        self.core = core if np.count_nonzero(core) >= 12 else self.coverage > 0.5
-        self.smooth = smooth(self.colour)
-        self.outline = COVERAGE_SCALE * cv2.GaussianBlur(self.coverage, (0, 0), 1.0)
-        self.slopes = self._slopes()
+        self.core = self._some(core if np.count_nonzero(core) >= 12 else self.coverage > 0.5)
+        smoothed, outline = smooth(self.colour), COVERAGE_SCALE * cv2.GaussianBlur(self.coverage, (0, 0), 1.0)
+        self.smooth, self.outline = self._some(smoothed), self._some(outline)
+        right, down = map(self._some, _derivatives(np.dstack([smoothed, outline])))
+        self.slopes = _Slopes.of(right, down, *self._places())
 
     def placed(self, shift: np.ndarray) -> np.ndarray:
         """Its matrix [3, 3] where it lies as in its own frame, but for a shift (x, y)."""
@@ -93,19 +97,14 @@ class CharacterTemplate:
         matrix[:2, 2] = origin
         return matrix
 
-    def _slopes(self) -> np.ndarray:
-        """Derivatives of colours and outline by six parameters, all in pixels at the radius: [h, w, 4, 6].
+    def _some(self, plane: np.ndarray) -> np.ndarray:
+        """The pixels of a plane [h, w, ...] that are compared."""
+        return np.ascontiguousarray(plane[:: self.stride, :: self.stride])
 
-        The parameters: shift in x and y, zoom, turn, and two shears, about the centre.
-        """
-        planes = np.concatenate([self.smooth, self.outline[..., None]], -1)
-        right = np.stack([cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 8) for plane in np.moveaxis(planes, -1, 0)], -1)
-        down = np.stack([cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 8) for plane in np.moveaxis(planes, -1, 0)], -1)
-        rows, columns = np.mgrid[: self.size[0], : self.size[1]].astype(np.float32)
-        u = ((columns - self.centre[0]) / self.radius)[..., None]
-        v = ((rows - self.centre[1]) / self.radius)[..., None]
-        turned = u * right + v * down, u * down - v * right, u * right - v * down, v * right + u * down
-        return np.stack([right, down, *turned], -1).astype(np.float32)
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the pixels that are compared lie, from the centre, in units of the radius: x and y."""
+        rows, columns = self._some(np.moveaxis(np.indices(self.size, np.float32), 0, -1)).transpose(2, 0, 1)
+        return (columns - self.centre[0]) / self.radius, (rows - self.centre[1]) / self.radius
 
     def step(self, parameters: np.ndarray) -> np.ndarray:
         """The matrix [3, 3] of a small motion about the centre."""
@@ -154,43 +153,111 @@ class CharacterTemplate:
     def _compare(
         self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float
     ) -> _Comparison:
-        colour = _read(frame, matrix, self.size, cv2.BORDER_REPLICATE) - self.smooth
-        inside = _read(np.ones_like(moving), matrix, self.size) > 0.99
-        outline = COVERAGE_SCALE * _read(moving, matrix, self.size) - self.outline
-        error = np.sqrt(np.square(colour).mean(-1))
+        matrix, size = matrix @ np.diag([self.stride, self.stride, 1.0]), self.core.shape
+        colour = _read(frame, matrix, size, cv2.BORDER_REPLICATE) - self.smooth
+        inside = _lies_inside(frame.shape[:2], matrix, size)
+        outline = COVERAGE_SCALE * _read(moving, matrix, size) - self.outline
+        error = np.sqrt(np.einsum("ijk,ijk->ij", colour, colour) / 3)
         core = self.core & inside
         weight = core / np.square(1 + np.square(error / TOLERANCE))
         beside = (outline > 0) & (self.outline < COVERAGE_SCALE / 2)
         fits = np.square(1 + np.square(outline / outline_tolerance))
-        outline_weight = inside * np.where(beside, BESIDE, 1.0) / 2 / fits
+        outline_weight = inside * np.where(beside, np.float32(BESIDE), np.float32(1)) / 2 / fits
         pixels, whole = int(np.count_nonzero(core)) or 1, int(np.count_nonzero(self.core)) or 1
         cost = np.minimum(error, 2 * TOLERANCE)[core].sum() + (np.abs(outline) * outline_weight).sum() / 2
         return _Comparison(
-            residual=np.concatenate([colour, outline[..., None]], -1),
-            weight=np.concatenate([np.repeat(weight[..., None] / 3, 3, -1), outline_weight[..., None]], -1),
+            colour=colour,
+            outline=outline,
+            weight=weight / 3,
+            outline_weight=outline_weight,
             cost=float(cost / pixels + OUTSIDE * (1 - pixels / whole)),
             seen=float(np.count_nonzero(core & (error < TOLERANCE)) / whole),
         )
 
     def _newton_step(self, compared: _Comparison) -> np.ndarray:
-        counts = compared.weight.reshape(-1) > 1e-4
-        slopes, weight = self.slopes.reshape(-1, 6)[counts], compared.weight.reshape(-1)[counts]
-        weighted = slopes * weight[:, None]
-        normal = weighted.T @ slopes
+        normal, right_side = self.slopes.normal_equations(compared)
         normal += np.diag(PRIOR * np.trace(normal) / 6 + 1e-3)
-        step = np.linalg.solve(normal, weighted.T @ compared.residual.reshape(-1)[counts])
+        step = np.linalg.solve(normal, right_side)
         longest = np.array([LONGEST] * 2 + [STEEPEST * self.radius] * 4)
         return np.clip(step, -longest, longest)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Comparison:
-    """Residuals and weights [h, w, 4] of a template in a frame, and what follows from them."""
+    """Residuals of a template in a frame, of the colours [h, w, 3] and of the outline [h, w], and what follows.
 
-    residual: np.ndarray
+    A pixel's weight [h, w] is that of each of its colours.
+    """
+
+    colour: np.ndarray
+    outline: np.ndarray
     weight: np.ndarray
+    outline_weight: np.ndarray
     cost: float
     seen: float
+
+
+# The shift in x and y, zoom, turn and two shears, all in pixels at the radius, move what is at (u, v) by:
+_MOVES_X = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, -1], [0, 1, 0], [0, 0, 1]], float)  # @ (1, u, v)
+_MOVES_Y = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, -1], [0, 1, 0]], float)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Slopes:
+    """How colours and outline change with the six parameters of a small motion.
+
+    Why not the derivatives by each parameter: they are those by x and y times 1, u or v, and so the normal equations
+    are sums over the pixels of a few products.
+
+    Attributes:
+        right: by x, [h, w, 4].
+        down: by y.
+        squares: right right, right down, down down, of the colours together and of the outline: [2, 3, h w].
+        places: 1, u, v: [3, h w].
+        pairs: their products: [9, h w].
+    """
+
+    right: np.ndarray
+    down: np.ndarray
+    squares: np.ndarray
+    places: np.ndarray
+    pairs: np.ndarray
+
+    @staticmethod
+    def of(right: np.ndarray, down: np.ndarray, u: np.ndarray, v: np.ndarray) -> _Slopes:
+        """From the derivatives [h, w, 4] by x and y at the places u, v [h, w]."""
+        products = [a * b for a, b in ((right, right), (right, down), (down, down))]
+        squares = [[part.sum(-1).ravel() for part in (a[..., :3], a[..., 3:])] for a in products]
+        places = np.stack([np.ones_like(u), u, v]).reshape(3, -1).astype(np.float32)
+        pairs = (places[:, None] * places).reshape(9, -1)
+        return _Slopes(right=right, down=down, squares=np.array(squares).swapaxes(0, 1), places=places, pairs=pairs)
+
+    def normal_equations(self, compared: _Comparison) -> tuple[np.ndarray, np.ndarray]:
+        """The normal matrix [6, 6] and the right side [6] of a weighted step of Gauss-Newton."""
+        weights = compared.weight.reshape(-1), compared.outline_weight.reshape(-1)
+        xx, xy, yy = (weights[0] * self.squares[0] + weights[1] * self.squares[1]) @ self.pairs.T
+        xx, xy, yy = (product.reshape(3, 3).astype(float) for product in (xx, xy, yy))
+        cross = _MOVES_X @ xy @ _MOVES_Y.T
+        normal = _MOVES_X @ xx @ _MOVES_X.T + cross + cross.T + _MOVES_Y @ yy @ _MOVES_Y.T
+        x, y = (self._projected(slope, compared) @ self.places.T for slope in (self.right, self.down))
+        return normal, _MOVES_X @ x + _MOVES_Y @ y
+
+    @staticmethod
+    def _projected(slope: np.ndarray, compared: _Comparison) -> np.ndarray:
+        colour = np.einsum("ijk,ijk->ij", slope[..., :3], compared.colour) * compared.weight
+        return (colour + slope[..., 3] * compared.outline * compared.outline_weight).reshape(-1)
+
+
+def _derivatives(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The derivatives of planes [h, w, 4] by x and by y."""
+    return cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=1 / 8)
+
+
+def _lies_inside(frame: tuple[int, int], matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Which pixels of `size` an affine matrix [3, 3] carries into a frame of a size (height, width), bool [*size]."""
+    columns, rows = np.arange(size[1]), np.arange(size[0])[:, None]
+    x, y = (row[0] * columns + row[1] * rows + row[2] for row in matrix[:2])
+    return (x > -RIM) & (x < frame[1] - 1 + RIM) & (y > -RIM) & (y < frame[0] - 1 + RIM)
 
 
 def smooth(frame: np.ndarray) -> np.ndarray:

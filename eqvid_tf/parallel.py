@@ -1,0 +1,49 @@
+"""All processor cores for one clip: a function of many items in threads, and items that are made ahead.
+
+Threads serve here, as numpy, OpenCV, Pillow and FFmpeg let others run while they work.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+AHEAD = 3  # items that are made before they are asked for: bounds the memory
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map` in as many threads as there are cores: the results in the order of the items, few of them ahead.
+
+    The items are made in the thread that asks for the results, one at a time.
+    """
+    cores = len(os.sched_getaffinity(0))
+    ahead: collections.deque[Future[Result]] = collections.deque()
+    pool = ThreadPoolExecutor(cores)
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > cores:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items as they are, made in a thread of their own, a few ahead, while the last one is worked on."""
+    source, end = iter(items), object()
+    ahead: collections.deque[Future] = collections.deque()
+    pool = ThreadPoolExecutor(1)
+    try:
+        ahead.extend(pool.submit(next, source, end) for _ in range(AHEAD))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, source, end))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
