@@ -218,7 +218,8 @@ class StabilizedClip(Clip):
         if not self.travels:
             return 0.0
         spread = np.linspace(0, self.count - 1, min(NOISE_FRAMES, self.count)).round().astype(int)
-        seen = lambda index: np.abs(self.colours_as_filmed(self.mosaic, index) - self.filmed.at(index)).max(-1)
+        mosaic = self.mosaic.astype(np.float32)
+        seen = lambda index: np.abs(self.colours_as_filmed(mosaic, index) - self.filmed.at(index)).max(-1)
         return NOISE * float(np.median([np.median(seen(index)) for index in spread]))
 
     @functools.cached_property
