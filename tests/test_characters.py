@@ -64,7 +64,7 @@ def clip(tmp_path_factory):
 class Model:
     """Knows the background, and takes for the character what differs from it; knows the motion of neither."""
 
-    config = SimpleNamespace(canvas=SIZE)
+    config = SimpleNamespace(canvas=SIZE, mosaic=6.0)
     T, f = SimpleNamespace(learned=True), SimpleNamespace(takes_layer=False)
 
     def coverage(self, frames):

@@ -44,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
         return _run_page(args)
     from eqvid_tf.data.output import check_output
 
-    check_output(args.run, overwrite=True, inside=True)
     with quietly():
         from eqvid_tf.model_folder import load
         from eqvid_tf.serving.saved_model import export
-    print(f"{export(load(args.run), args.run, max(1, version_of(args.run)))}: written")
+    model = load(args.run)
+    check_output(args.run, overwrite=True, inside=True)
+    print(f"{export(model, args.run, max(1, version_of(args.run)))}: written")
     return 0
 
 
