@@ -12,7 +12,7 @@ import os
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -26,6 +26,7 @@ COMMANDS = {
     "motion": motion,
     "evaluate": evaluate,
     "export": export,
+    "batch": batch,
 }
 
 

@@ -1,0 +1,126 @@
+"""`eqvid batch`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eqvid_tf.cli.terminal import quietly, say
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+    from eqvid_tf.batch.engines import Progress
+
+TEXT = "Many clips, each its own model: inspect, train, separate and export each; what is done is not done again."
+EXAMPLE = "eqvid batch clips.csv --output results --jobs 2"
+MOST_ROWS = 20  # of the table; of a thousand clips few are worked on
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eqvid batch`."""
+    parser.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help=".csv or .jsonl with a row for each clip, or a folder of clips"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="each clip's results in DIR/NAME, and DIR/report.html"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="clips at a time on this machine (default: 1)")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="run on a Ray cluster; local starts one on this machine, with room for N clips"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `eqvid batch`."""
+    with quietly():
+        from eqvid_tf.batch.engines import run_batch
+        from eqvid_tf.batch.manifest import read_manifest
+        from eqvid_tf.batch.report import write_report
+
+    if args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1; received {args.jobs}.")
+    clips = read_manifest(args.manifest, args.output)
+    with _Watch() as watch:
+        outcomes = run_batch(clips, args.output, jobs=args.jobs, ray=args.ray, watch=watch.look)
+    failed = [outcome.name for outcome in outcomes if not outcome.done]
+    text = f"; {len(failed)} failed: {', '.join(failed)}" if failed else ""
+    print(f"{write_report(outcomes, args.output.resolve())}: {len(outcomes) - len(failed)} done{text}")
+    return 1 if failed else 0
+
+
+class _Watch:
+    """Shows progress: a table that is drawn again and again on a terminal, else a line for each change."""
+
+    live: Live | None = None
+    before: dict[str, Progress]
+
+    def __enter__(self) -> _Watch:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.began, self.before = time.monotonic(), {}
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self.live = Live(console=console, auto_refresh=False)
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def look(self, progress: dict[str, Progress]) -> None:
+        """Show what is new."""
+        if self.live:
+            self.live.update(_table(progress, _left(progress, time.monotonic() - self.began)), refresh=True)
+            return
+        for name, now in progress.items():
+            before = self.before.get(name)
+            if before is None or (now.stage, now.attempt, now.outcome) != (
+                before.stage,
+                before.attempt,
+                before.outcome,
+            ):
+                if now.stage or now.outcome:
+                    say(f"{name}: {_in_words(now)}")
+        self.before = dict(progress)
+
+
+def _in_words(progress: Progress) -> str:
+    """How far a clip is, in a few words."""
+    if outcome := progress.outcome:
+        where = f" in {outcome.stage}" if outcome.stage else ""
+        minutes = sum(outcome.seconds.values()) / 60
+        return f"done in {minutes:.1f} minutes" if outcome.done else f"failed{where}: {outcome.why}"
+    again = f", attempt {progress.attempt}" if progress.attempt > 1 else ""
+    left = "" if progress.minutes_left is None else f", {progress.minutes_left:.1f} minutes left"
+    return f"{progress.stage}{again}{left}"
+
+
+def _left(progress: dict[str, Progress], seconds: float) -> str:
+    """How many clips are done, and how long the rest takes if it goes on like this."""
+    outcomes = [one.outcome for one in progress.values() if one.outcome]
+    failed = sum(not outcome.done for outcome in outcomes)
+    rest = len(progress) - len(outcomes)
+    left = f", about {seconds / 60 / len(outcomes) * rest:.0f} minutes left" if outcomes and rest else ""
+    return f"{len(outcomes) - failed} of {len(progress)} done{f', {failed} failed' if failed else ''}{left}"
+
+
+def _table(progress: dict[str, Progress], caption: str) -> Table:
+    """What is worked on, then what failed."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("clip", "stage", "minutes left", box=None, caption=caption, caption_justify="left")
+    table.columns[2].justify = "right"
+    running = [(name, one) for name, one in progress.items() if one.stage and not one.outcome]
+    failed = [(name, one) for name, one in progress.items() if one.outcome and not one.outcome.done]
+    for name, one in [*running, *failed][:MOST_ROWS]:
+        left = "" if one.minutes_left is None else f"{one.minutes_left:.1f}"
+        words = _in_words(one._replace(minutes_left=None))
+        table.add_row(Text(name), Text(words, style="red" if one.outcome else ""), left)
+    return table
