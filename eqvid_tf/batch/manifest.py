@@ -108,12 +108,12 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, Row]]:
         if len(set(columns)) < len(columns):
             raise ManifestError(f"{path}, line 1: two columns have one name; received {', '.join(columns)}.")
         for cells in reader:
-            where = f"{path}, line {reader.line_num}"
+            where = f"{path}, line {reader.reader.line_num}"
             if None in cells:
                 raise ManifestError(f"{where}: more cells than the {len(columns)} columns. Quote a cell with a comma.")
             yield where, {column: cell.strip() for column, cell in cells.items() if cell and cell.strip()}
     except csv.Error as error:
-        raise ManifestError(f"{path}, line {reader.line_num}: this is not CSV: {error}.") from error
+        raise ManifestError(f"{path}, line {reader.reader.line_num}: this is not CSV: {error}.") from error
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[str, Row]]:

@@ -14,7 +14,7 @@ from eqvid_tf.separation.background import evenly_spaced
 
 SAMPLE = 9  # frames of which the one with most of the character is taken
 THUMBNAIL = 320  # pixels: the longer side
-DIMMED = 0.3  # brightness of what is not in the mask
+DIMMED = 0.4  # brightness of what is not in the mask
 
 
 def masked_frame(clip: BatchClip, layers: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import html
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -26,22 +27,19 @@ QUALITY = 80  # of WebP
 
 def write_report(outcomes: Sequence[Outcome], output: Path) -> Path:
     """Write report.html into the folder of a batch, and give its path."""
-    failed = sum(not outcome.done for outcome in outcomes)
-    minutes = sum(sum(outcome.seconds.values()) for outcome in outcomes) / 60
-    counts = [f'<span class="good">{len(outcomes) - failed} done</span>']
-    counts += [f'<span class="bad">{failed} failed</span>'] if failed else []
+    failed = [_failed_link(outcome) for outcome in outcomes if not outcome.done]
+    counts = [f'<span class="good">{len(outcomes) - len(failed)} done</span>']
+    counts += [f'<span class="bad">{len(failed)} failed</span>: {", ".join(failed)}'] if failed else []
+    work = _duration(sum(sum(outcome.seconds.values()) for outcome in outcomes))
     date = datetime.datetime.now().astimezone().strftime("%-d %B %Y, %H:%M")
     parts = {
-        "title": f"{output.name}: {len(outcomes)} {'clip' if len(outcomes) == 1 else 'clips'}",
-        "summary": " · ".join([*counts, f"{minutes:.1f} minutes of work"]),
+        "title": html.escape(f"{output.name}: {len(outcomes)} {'clip' if len(outcomes) == 1 else 'clips'}"),
+        "summary": " · ".join([*counts, f"{work} of work"]),
         "rows": "\n".join(_row(outcome, output) for outcome in outcomes),
-        "foot": f"eqvid_tf {eqvid_tf.__version__} · {date} · minutes of all attempts, in this run and before",
+        "foot": f"eqvid_tf {eqvid_tf.__version__} · {date} · times are of all attempts, those of former runs too",
     }
     page = resources.files("eqvid_tf.batch").joinpath(REPORT).read_text(encoding="utf-8")
-    parts["title"] = html.escape(parts["title"])
-    for name, text in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", text)
-    write_text(output / REPORT, page)
+    write_text(output / REPORT, re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page))
     return output / REPORT
 
 
@@ -50,12 +48,12 @@ def _row(outcome: Outcome, output: Path) -> str:
     pictures = _picture(folder / "layers/background.png", "background") + _picture(folder / "masked.png", "mask")
     cells = [
         f'<td class="pictures">{pictures}</td>',
-        f"<td>{_about(outcome)}</td>",
+        f'<td class="clip">{_about(outcome)}</td>',
         f'<td class="words">{_verdict(outcome)}</td>',
         f'<td class="words">{_result(outcome, folder)}</td>',
         f'<td class="time">{_times(outcome)}</td>',
     ]
-    return f"<tr>{''.join(cells)}</tr>"
+    return f'<tr id="{quote(outcome.name)}">{"".join(cells)}</tr>'
 
 
 def _picture(path: Path, what: str) -> str:
@@ -98,12 +96,20 @@ def _links(folder: Path, names: Sequence[str]) -> str:
     return "".join(f'<a href="{quote(f"{folder.name}/{name}")}">{html.escape(name)}</a>' for name in there)
 
 
+def _failed_link(outcome: Outcome) -> str:
+    return f'<a href="#{quote(quote(outcome.name))}">{html.escape(outcome.name)}</a>'
+
+
 def _times(outcome: Outcome) -> str:
-    total = _div("", f"{sum(outcome.seconds.values()) / 60:.1f}")
-    return total + "".join(
-        _div("quiet", f"{stage} {seconds / 60:.1f}{_again(outcome.attempts[stage])}")
+    each = [
+        _div("quiet", f"{stage} {_duration(seconds)}{_again(outcome.attempts[stage])}")
         for stage, seconds in outcome.seconds.items()
-    )
+    ]
+    return "".join([_div("", _duration(sum(outcome.seconds.values()))), *each])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
 def _again(attempts: int) -> str:
