@@ -37,6 +37,7 @@ FLAGS = {
     "export": ["--html", "--clip", "--background"],
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
+    "batch": ["--output", "--jobs", "--ray"],
 }
 STILL = [[1, 0, 0], [0, 1, 0]]
 

@@ -114,7 +114,7 @@ def _progress_of(clip: BatchClip, output: Path) -> Progress:
     except OSError:
         return Progress()
     share = re.search(r"(\d+)%\|", last_line(log_of(folder, noted["stage"])))
-    left = _minutes_left(clip, noted, int(share[1]) / 100, (time.time() - began) / 60) if share else None
+    left = _minutes_left(clip, noted, int(share[1]) / 100 if share else 0.0, (time.time() - began) / 60)
     return Progress(noted["stage"], noted["attempt"], left)
 
 

@@ -57,12 +57,13 @@ class _Watch:
 
     live: Live | None = None
     before: dict[str, Progress]
+    worked: set[str]  # on these clips something was done in this run
 
     def __enter__(self) -> _Watch:
         from rich.console import Console
         from rich.live import Live
 
-        self.began, self.before = time.monotonic(), {}
+        self.began, self.before, self.worked = time.monotonic(), {}, set()
         console = Console(stderr=True)
         if console.is_terminal:
             self.live = Live(console=console, auto_refresh=False)
@@ -75,19 +76,19 @@ class _Watch:
 
     def look(self, progress: dict[str, Progress]) -> None:
         """Show what is new."""
+        from eqvid_tf.batch.engines import Progress
+
+        self.worked |= {name for name, one in progress.items() if one.stage}
         if self.live:
-            self.live.update(_table(progress, _left(progress, time.monotonic() - self.began)), refresh=True)
+            ended = sum(progress[name].outcome is not None for name in self.worked)
+            each = (time.monotonic() - self.began) / ended if ended else None
+            self.live.update(_table(progress, _caption(progress, each)), refresh=True)
             return
         for name, now in progress.items():
-            before = self.before.get(name)
-            if before is None or (now.stage, now.attempt, now.outcome) != (
-                before.stage,
-                before.attempt,
-                before.outcome,
-            ):
-                if now.stage or now.outcome:
-                    say(f"{name}: {_in_words(now)}")
-        self.before = dict(progress)
+            changed = now._replace(minutes_left=None)
+            if changed != self.before.get(name, Progress()):
+                say(f"{name}: {_in_words(now)}")
+            self.before[name] = changed
 
 
 def _in_words(progress: Progress) -> str:
@@ -101,12 +102,11 @@ def _in_words(progress: Progress) -> str:
     return f"{progress.stage}{again}{left}"
 
 
-def _left(progress: dict[str, Progress], seconds: float) -> str:
-    """How many clips are done, and how long the rest takes if it goes on like this."""
+def _caption(progress: dict[str, Progress], each: float | None) -> str:
+    """How many clips are done, and how long the rest takes, if one ends every `each` seconds."""
     outcomes = [one.outcome for one in progress.values() if one.outcome]
-    failed = sum(not outcome.done for outcome in outcomes)
-    rest = len(progress) - len(outcomes)
-    left = f", about {seconds / 60 / len(outcomes) * rest:.0f} minutes left" if outcomes and rest else ""
+    failed, rest = sum(not outcome.done for outcome in outcomes), len(progress) - len(outcomes)
+    left = f", about {each * rest / 60:.0f} minutes left" if each and rest else ""
     return f"{len(outcomes) - failed} of {len(progress)} done{f', {failed} failed' if failed else ''}{left}"
 
 
