@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[args.command].run(args)
     except KeyboardInterrupt:
-        say(f"eqvid {args.command}: stopped.{_how_to_resume(args)}")
+        say(f"eqvid {args.command}: stopped.{batch.RESUME if args.command == 'batch' else _how_to_resume(args)}")
         return 130
     except Exception as error:
         if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":

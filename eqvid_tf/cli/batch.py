@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TEXT = "Many clips, each its own model: inspect, train, separate and export each; what is done is not done again."
 EXAMPLE = "eqvid batch clips.csv --output results --jobs 2"
+RESUME = " The same command goes on from here."
 MOST_ROWS = 20  # of the table; of a thousand clips few are worked on
 
 
