@@ -36,7 +36,7 @@ def write_report(outcomes: Sequence[Outcome], output: Path) -> Path:
         "title": html.escape(f"{output.name}: {len(outcomes)} {'clip' if len(outcomes) == 1 else 'clips'}"),
         "summary": " · ".join([*counts, f"{work} of work"]),
         "rows": "\n".join(_row(outcome, output) for outcome in outcomes),
-        "foot": f"eqvid_tf {eqvid_tf.__version__} · {date} · times are of all attempts, those of former runs too",
+        "foot": f"eqvid_tf {eqvid_tf.__version__} · {date} · times: all attempts that ended, those of former runs too",
     }
     page = resources.files("eqvid_tf.batch").joinpath(REPORT).read_text(encoding="utf-8")
     write_text(output / REPORT, re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page))

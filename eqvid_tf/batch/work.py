@@ -104,11 +104,11 @@ class _Work:
     """
 
     lock: IO[str]
+    record: dict[str, dict[str, Any]]
     stage = ""
 
     def __init__(self, clip: BatchClip, folder: Path, command: Sequence[str], stopped: threading.Event):
         self.clip, self.folder, self.command, self.stopped = clip, folder, command, stopped
-        self.record: dict[str, dict[str, Any]] = _read(folder / "stages.json")
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -213,8 +213,10 @@ class _Work:
                 pass_fds=[self.lock.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal is for the driver, which stops the others in order
             )
+        try:
             code = self._end_of(process)
-        self._note(stage.name, seconds=self.record[stage.name]["seconds"] + time.monotonic() - began)
+        finally:
+            self._note(stage.name, seconds=self.record[stage.name]["seconds"] + time.monotonic() - began)
         missing = [output for output in stage.outputs if not (self.folder / output).exists()]
         if code == 0 and missing:
             return f"{', '.join(missing)} is not there though the command ended well", False

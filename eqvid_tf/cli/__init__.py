@@ -31,7 +31,9 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C.
+    """Run a command and return its exit code.
+
+    0; 1 where training, or a clip of a batch, failed; 2 for a user's mistake; 130 for Ctrl-C.
 
     Args:
         argv: the words after `eqvid`; None for those of this process.
