@@ -50,6 +50,7 @@ if verb == 'train':
     (place / 'metrics.json').write_text('{"verdict": []}')
     (place / 'model.keras').touch()
 if verb == 'separate':
+    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(SOURCE, place / 'masks')
 if verb == 'export':
     place.touch()
@@ -221,6 +222,25 @@ def test_what_is_done_is_not_done_again(batch, tmp_path):
     assert calls(folder) == {"inspect": 2, "train": 3, "separate": 4, "export": 1}
 
 
+def test_what_was_made_before_stays_until_it_is_replaced_and_is_not_taken_for_new(batch, tmp_path):
+    folder = tmp_path / "out/one"
+    batch("one")
+    (folder / "run/checkpoint.keras").touch()
+    stub = tmp_path / "stub.py"
+    works = stub.read_text()
+    stub.write_text("import sys; sys.exit(7 if sys.argv[1] == 'train' else 0)")
+    failed = batch("one", one={"seed": 5})["one"]
+    assert failed.why == "its process ended with exit code 7: it said nothing; tried 3 times"
+    assert failed.suits == "suits" and failed.trained is None
+    assert (folder / "run/model.keras").exists() and not (folder / "done.json").exists()
+    assert "<img" not in write_report([failed], tmp_path / "out").read_text()
+    stub.write_text(works)
+    assert batch("one", one={"seed": 5})["one"].done
+    assert [line for line in (folder / "calls").read_text().splitlines() if "train" in line] == 2 * [
+        "train --overwrite"
+    ]
+
+
 def test_a_killed_driver_started_again_goes_on(batch, tmp_path, command):
     draw_clip(tmp_path / "slow-clip")
     (tmp_path / "clips.csv").write_text("path,name\nslow-clip,slow\n")
@@ -232,7 +252,7 @@ def test_a_killed_driver_started_again_goes_on(batch, tmp_path, command):
     )
     driver = subprocess.Popen([sys.executable, "-c", code, tmp_path / "clips.csv", tmp_path / "out", *command])
     folder = tmp_path / "out/slow"
-    wait_for(lambda: (folder / "logs/train.txt").exists() and "25%" in (folder / "logs/train.txt").read_text())
+    wait_for(lambda: (folder / "logs/train-1.txt").exists() and "25%" in (folder / "logs/train-1.txt").read_text())
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     assert not is_free(folder) and not (folder / "done.json").exists()  # its training goes on, and is waited for
@@ -253,7 +273,7 @@ def test_progress_is_watched_and_ctrl_c_stops_what_runs(batch, tmp_path):
         batch("slow", "one", watch=watch, slow={"minutes": 8})
     assert seen[-1] == Progress("train", 1, 6.0)  # of 8 minutes, by the progress bar in the log
     assert is_free(tmp_path / "out/slow")
-    assert (tmp_path / "out/slow/logs/train.txt").read_text().endswith("eqvid train: stopped.\n")
+    assert (tmp_path / "out/slow/logs/train-1.txt").read_text().endswith("eqvid train: stopped.\n")
     assert not (tmp_path / "out/one").exists()
 
 
@@ -286,7 +306,7 @@ def test_two_clips_from_end_to_end(scene, run, tmp_path):
         "import shutil, sys\n"
         "output = next((word[9:] for word in sys.argv if word.startswith('--output=')), '')\n"
         "if sys.argv[1] == 'train':\n"
-        f"    sys.exit(shutil.copytree({str(run)!r}, output) and 0)\n"
+        f"    sys.exit(shutil.copytree({str(run)!r}, output, copy_function=shutil.copyfile) and 0)\n"
         "from eqvid_tf.cli import main\n"
         "sys.exit(main())\n"
     )

@@ -113,7 +113,7 @@ def _progress_of(clip: BatchClip, output: Path) -> Progress:
         noted, began = json.loads((folder / "progress.json").read_text()), (folder / "progress.json").stat().st_mtime
     except OSError:
         return Progress()
-    share = re.search(r"(\d+)%\|", last_line(log_of(folder, noted["stage"])))
+    share = re.search(r"(\d+)%\|", last_line(log_of(folder, noted["stage"], noted["attempt"])))
     left = _minutes_left(clip, noted, int(share[1]) / 100 if share else 0.0, (time.time() - began) / 60)
     return Progress(noted["stage"], noted["attempt"], left)
 

@@ -45,7 +45,8 @@ def write_report(outcomes: Sequence[Outcome], output: Path) -> Path:
 
 def _row(outcome: Outcome, output: Path) -> str:
     folder = output / outcome.name
-    pictures = _picture(folder / "layers/background.png", "background") + _picture(folder / "masked.png", "mask")
+    paths = {"background": folder / "layers/background.png", "mask": folder / "masked.png"}
+    pictures = "".join(_picture(path, what) if outcome.done else "<span></span>" for what, path in paths.items())
     cells = [
         f'<td class="pictures">{pictures}</td>',
         f'<td class="clip">{_about(outcome)}</td>',
@@ -86,7 +87,7 @@ def _result(outcome: Outcome, folder: Path) -> str:
     """That it is done, with where; or in which stage it failed, and why."""
     if outcome.done:
         return f'<div class="state good">done</div><div>{_links(folder, LINKS)}</div>'
-    log = log_of(folder, outcome.stage).relative_to(folder).as_posix()
+    log = log_of(folder, outcome.stage, outcome.attempts.get(outcome.stage, 1)).relative_to(folder).as_posix()
     where = f"failed in {outcome.stage}" if outcome.stage else "failed"
     return _div("state bad", where) + _div("why", outcome.why) + f"<div>{_links(folder, [log])}</div>"
 

@@ -11,7 +11,6 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +99,10 @@ class _Work:
     """The work on a clip.
 
     Attributes:
-        record: of each stage that was begun, in stages.json: `key` of what it is made from, `seconds`, `attempts`.
+        record: of each stage that was begun, in stages.json: `key` of what it is made from, `began` (a time of the file
+            system), `seconds`, `attempts`. What is older than that was made from something else, and stays until it
+            is replaced.
+        ended: the stages whose outputs are whole.
     """
 
     lock: IO[str]
@@ -109,6 +111,7 @@ class _Work:
 
     def __init__(self, clip: BatchClip, folder: Path, command: Sequence[str], stopped: threading.Event):
         self.clip, self.folder, self.command, self.stopped = clip, folder, command, stopped
+        self.ended: set[str] = set()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -135,6 +138,7 @@ class _Work:
             self.stage = stage.name
             if why := self._do(stage, key):
                 return self.outcome(why=why)
+            self.ended.add(stage.name)
         self.stage = ""
         write_png(self.folder / "masked.png", masked_frame(self.clip, self.folder / "layers"))
         outcome = self.outcome()
@@ -143,9 +147,9 @@ class _Work:
 
     def outcome(self, why: str = "") -> Outcome:
         """Say what became of the clip, in report.json too."""
-        parts = self._parts() if "inspect" in self.record else []
+        parts = self._parts() if "inspect" in self.ended else []
         worst = max(parts, key=lambda part: VERDICTS.index(part["verdict"]), default={"verdict": ""})
-        trained = _read(self.folder / "run/metrics.json").get("verdict") if "train" in self.record else None
+        trained = _read(self.folder / "run/metrics.json")["verdict"] if "train" in self.ended else None
         begun = {stage.name: self.record[stage.name] for stage in stages_of(self.clip) if stage.name in self.record}
         outcome = Outcome(
             name=self.clip.name,
@@ -180,31 +184,38 @@ class _Work:
 
     def _is_whole(self, stage: Stage, key: str) -> bool:
         same = self.record.get(stage.name, {}).get("key") == key
-        return same and all((self.folder / output).exists() for output in stage.outputs)
+        return same and not self._missing(stage)
+
+    def _missing(self, stage: Stage) -> list[str]:
+        """The outputs of a stage that are not there, or are those of before it began."""
+        return [output for output in stage.outputs if not self._is_new(stage, output)]
+
+    def _is_new(self, stage: Stage, name: str) -> bool:
+        path = self.folder / name
+        return path.exists() and path.stat().st_mtime >= self.record[stage.name]["began"]
 
     def _do(self, stage: Stage, key: str) -> str:
         """Do a stage unless it is done; give the reason why it failed, or an empty text."""
         if self._is_whole(stage, key):
             return ""
-        if self.record.get(stage.name, {}).get("key") != key:  # what is there was made from something else
-            for output in stage.outputs:
-                _remove(self.folder / Path(output).parts[0])
-            self.record[stage.name] = {"key": key}
-        self.record[stage.name] |= {"attempts": 0, "seconds": self.record[stage.name].get("seconds", 0.0)}
+        progress = self.folder / "progress.json"
+        if self.record.get(stage.name, {}).get("key") != key:
+            write_text(progress, json.dumps({"stage": stage.name, "attempt": 1}))
+            self.record[stage.name] = {"key": key, "began": progress.stat().st_mtime, "seconds": 0.0}
         why = ""
         for attempt in range(1, ATTEMPTS + 1):
             self._note(stage.name, attempts=attempt)
-            write_text(self.folder / "progress.json", json.dumps({"stage": stage.name, "attempt": attempt}))
-            why, final = self._try(stage)
+            write_text(progress, json.dumps({"stage": stage.name, "attempt": attempt}))
+            why, final = self._try(stage, attempt)
             if final:
                 return why
         return f"{why}; tried {ATTEMPTS} times"
 
-    def _try(self, stage: Stage) -> tuple[str, bool]:
+    def _try(self, stage: Stage, attempt: int) -> tuple[str, bool]:
         """Run the process of a stage: why it failed, and whether another attempt is of no use."""
-        log, began = log_of(self.folder, stage.name), time.monotonic()
+        log, began = log_of(self.folder, stage.name, attempt), time.monotonic()
         log.parent.mkdir(exist_ok=True)
-        with log.open("ab") as file:
+        with log.open("wb") as file:
             process = subprocess.Popen(
                 [*self.command, *self._words(stage)],
                 stdin=subprocess.DEVNULL,
@@ -217,14 +228,13 @@ class _Work:
             code = self._end_of(process)
         finally:
             self._note(stage.name, seconds=self.record[stage.name]["seconds"] + time.monotonic() - began)
-        missing = [output for output in stage.outputs if not (self.folder / output).exists()]
-        if code == 0 and missing:
+        if code == 0 and (missing := self._missing(stage)):
             return f"{', '.join(missing)} is not there though the command ended well", False
         return _why(stage, code, last_line(log))
 
     def _words(self, stage: Stage) -> list[str]:
         words = [word.format(clip=self.clip.path, folder=self.folder) for word in stage.words]
-        resumes = stage.name == "train" and (self.folder / "run/checkpoint.keras").is_file()
+        resumes = stage.name == "train" and self._is_new(stage, "run/checkpoint.keras")
         return [*words, "--resume" if resumes else "--overwrite"]
 
     def _end_of(self, process: subprocess.Popen) -> int:
@@ -250,9 +260,9 @@ class _Work:
         write_text(self.folder / "stages.json", json.dumps(self.record, indent=1))
 
 
-def log_of(folder: Path, stage: str) -> Path:
-    """What a stage's processes said, all attempts in one file."""
-    return folder / "logs" / f"{stage}.txt"
+def log_of(folder: Path, stage: str, attempt: int) -> Path:
+    """What the process of a stage said."""
+    return folder / "logs" / f"{stage}-{attempt}.txt"
 
 
 def last_line(log: Path) -> str:
@@ -299,7 +309,3 @@ def _read_outcome(folder: Path) -> Outcome:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON file; an empty dict where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
