@@ -18,6 +18,8 @@ from test_exports import COUNT, FPS, NAMES, SHEAR, SIZE, layers_in
 from test_videos import Layers, disc, template
 from test_writers import discs
 
+from eqvid_tf.batch.report import write_report
+from eqvid_tf.batch.work import Outcome
 from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.exports.lottie import write_lottie
 from eqvid_tf.exports.page import write_page
@@ -319,3 +321,17 @@ def test_a_page_has_other_backgrounds_and_gives_its_picture(scene_page, tmp_path
     page.get_by_label("A picture of your own").set_input_files(tmp_path / "text.png")
     page.get_by_text("text.png: is no picture that this browser reads. Take another.").wait_for()
     assert pixels_of(page, "#stage")[2, 2].tolist() == [250, 240, 20, 255]
+
+
+def test_the_report_of_a_batch_needs_nothing_but_itself(open_page, tmp_path):
+    name = "so #1 <b> 100%"
+    write_png(tmp_path / "good/masked.png", np.full((*SIZE, 3), 200, np.uint8))
+    (tmp_path / "good/layers").mkdir()
+    failed = [Outcome(name=name, path="a.mp4", done=False, stage="train", why="<i>", attempts={"train": 3})]
+    write_report([Outcome(name="good", path="b.mp4", done=True, suits="suits", trained=[])] + 40 * failed, tmp_path)
+    page = open_page(f"file://{tmp_path}/report.html")
+    assert page.locator("tbody tr").count() == 41 and "1 done · 40 failed" in page.inner_text("header")
+    assert page.evaluate("[...document.images].map(one => one.naturalWidth)") == [SIZE[1]]
+    assert page.locator("td a").first.evaluate("link => link.href") == f"file://{tmp_path}/good/layers"
+    page.locator("header a").first.click()
+    assert page.locator("tr:target .name").inner_text() == name

@@ -37,6 +37,7 @@ FLAGS = {
     "export": ["--html", "--clip", "--background"],
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
+    "batch": ["--output", "--jobs", "--ray"],
 }
 STILL = [[1, 0, 0], [0, 1, 0]]
 
@@ -84,7 +85,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command != "cast")
+    assert ("--overwrite" in out) == (command not in ("cast", "batch"))  # which change only what is their own
 
 
 WITHOUT_TENSORFLOW = """

@@ -24,6 +24,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "motions": ("core", "data", "pixels", "separation"),
     "rendering": ("camera", "core", "data", "motions", "parallel", "pixels", "progress", "separation"),
     "exports": ("core", "data", "pixels", "rendering", "separation"),
+    "batch": ("config", "data", "exports", "model_folder", "separation"),
     "testing": ("core", "pixels"),
 }
 WINGS["evaluation"] = tuple(WINGS)

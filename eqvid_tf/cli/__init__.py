@@ -12,7 +12,7 @@ import os
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -26,11 +26,14 @@ COMMANDS = {
     "motion": motion,
     "evaluate": evaluate,
     "export": export,
+    "batch": batch,
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 where training failed, 2 for a user's mistake, 130 for Ctrl-C.
+    """Run a command and return its exit code.
+
+    0; 1 where training, or a clip of a batch, failed; 2 for a user's mistake; 130 for Ctrl-C.
 
     Args:
         argv: the words after `eqvid`; None for those of this process.
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[args.command].run(args)
     except KeyboardInterrupt:
-        say(f"eqvid {args.command}: stopped.{_how_to_resume(args)}")
+        say(f"eqvid {args.command}: stopped.{batch.RESUME if args.command == 'batch' else _how_to_resume(args)}")
         return 130
     except Exception as error:
         if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] == "eqvid_tf":

@@ -57,14 +57,13 @@ def add_network_only(parser: argparse.ArgumentParser) -> None:
 
 
 def _frame_range(text: str) -> tuple[int | None, int | None]:
-    """A half-open range of frames from its text, A:B."""
-    first, colon, last = text.partition(":")
+    """The type of --frames; argparse drops the text of any other error."""
+    from eqvid_tf.data.clips import frame_range
+
     try:
-        if not colon:
-            raise ValueError
-        return int(first) if first else None, int(last) if last else None
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected A:B, as in 60:203; received {text!r}") from None
+        return frame_range(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def opened(path: Path, frames: tuple[int | None, int | None] | None, cache: str) -> Clip:

@@ -94,7 +94,7 @@ def cached_note(
     """
     if folder is None:
         return make()
-    path = folder / f"{_content_key(files)}{name and '-'}{name}.json"
+    path = folder / f"{content_key(files)}{name and '-'}{name}.json"
     with contextlib.suppress(OSError, ValueError):
         note = json.loads(path.read_text(encoding="utf-8"))
         os.utime(path)
@@ -105,7 +105,7 @@ def cached_note(
     return note
 
 
-def _content_key(paths: Iterable[Path]) -> str:
+def content_key(paths: Iterable[Path]) -> str:
     """SHA-256 of the files' names and bytes; a process reads them once, as long as they do not change."""
     stated = ((path, path.stat()) for path in paths)
     return _digest_of(tuple((path, state.st_size, state.st_mtime_ns) for path, state in stated))
@@ -133,7 +133,7 @@ def _in_folder(
     folder: Path, files: Sequence[Path], name: str, shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]]
 ) -> np.ndarray:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_content_key(files)}-{name}.npy"
+    path = folder / f"{content_key(files)}-{name}.npy"
     if not _is_complete(path, shape):
         with atomic(path) as draft, draft.open("wb") as file:
             _write(file, shape, frames)

@@ -22,6 +22,21 @@ __all__ = ["Clip", "ClipError", "open_clip", "read_image"]
 FrameRange = tuple[int | None, int | None]  # half-open; None: from the first, or to the last
 
 
+def frame_range(text: str) -> FrameRange:
+    """A range of frames from its text, A:B, in which both numbers can be left out.
+
+    Raises:
+        ValueError: it is none.
+    """
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(first) if first else None, int(last) if last else None
+    except ValueError:
+        raise ValueError(f"a range of frames is A:B, as in 60:203; received {text!r}") from None
+
+
 def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str | Path | None = "auto") -> Clip:
     """Open a clip: a file that FFmpeg decodes, an animated GIF, PNG or WebP, a folder of images, or a scene.
 
