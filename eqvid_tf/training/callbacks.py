@@ -67,7 +67,8 @@ class Clock(keras.callbacks.Callback):
         self.since = time.monotonic() if self.traced is self.model.train_function else None
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self.trained.seconds_trained.assign(self.seconds)
+        self.before, self.since = self.seconds, None
+        self.trained.seconds_trained.assign(self.before)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if batch % WINDOW == 0:
@@ -265,7 +266,7 @@ class Diagnosis(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the losses, and now and then pictures of frames, layers and renders, for TensorBoard.
+    """Writes the losses, and now and then and at the end pictures of frames, layers and renders, for TensorBoard.
 
     Args:
         clock: of the training.
@@ -277,7 +278,8 @@ class TensorBoard(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, folder: Path, probe: dict, every: int = 20, pictures: float = 60.0):
         super().__init__()
-        self.clock, self.probe, self.every, self.pictures, self.drawn = clock, probe, every, pictures, 0.0
+        self.clock, self.probe, self.every, self.pictures = clock, probe, every, pictures
+        self.drawn = time.monotonic()  # not at once: a first picture takes as long as some steps
         self.writer = tf.summary.create_file_writer(str(folder))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -286,13 +288,19 @@ class TensorBoard(keras.callbacks.Callback):
             if step % self.every == 0:
                 for name, value in self.clock.losses.items():
                     tf.summary.scalar(name, value, step)
-            if time.monotonic() - self.drawn > self.pictures:
-                self.drawn = time.monotonic()
-                title = "frame, character, mask, background, render, next frame"
-                tf.summary.image(title, self._picture(), step, max_outputs=4)
+        if time.monotonic() - self.drawn > self.pictures:
+            self._draw()
 
     def on_train_end(self, logs: Logs = None) -> None:
+        if not self.clock.renewed:
+            self._draw()
         self.writer.flush()
+
+    def _draw(self) -> None:
+        self.drawn = time.monotonic()
+        title = "frame, character, mask, background, render, next frame"
+        with self.writer.as_default():
+            tf.summary.image(title, self._picture(), self.clock.step, max_outputs=4)
 
     def _picture(self) -> tf.Tensor:
         x = self.probe["frame"][:4]

@@ -40,7 +40,7 @@ Log = Callable[[str], None]
 
 
 class Collapsed(RuntimeError):
-    """Training ended in a trivial solution; the model folder is written, its metrics.json names it."""
+    """Training ended with a useless model; its folder is written, and metrics.json names the trivial solution."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
