@@ -89,9 +89,10 @@ def check_recovered(name, lines):
 
 
 def test_losses_that_are_not_balanced_are_noticed_and_recovered_from(learn):
+    """Diagnosed at 0.3 and 0.6, in time for two remedies: which one helps depends on how a processor rounds."""
     loss = LossConfig(character=100.0, background=0.0, hint=0.0)
     model = {"width": 4, "estimator": "known", "structure": "plain"}
-    metrics, lines = learn(model, loss, 0.4, 0.15, steps=220, learning_rate=1e-2)
+    metrics, lines = learn(model, loss, 0.3, 0.15, steps=220, learning_rate=1e-2)
     for name in (diagnosis.F_EMPTY, diagnosis.SCALE_DRIFT, diagnosis.H_CARRIES_CHARACTER):
         check_recovered(name, lines)
     assert metrics["verdict"] == [], (metrics, lines)
