@@ -114,7 +114,9 @@ class TrainConfig:
     """One training run."""
 
     image_size: int = _option(0, "shorter side of the frames the networks see; 0: the clip's own, at most 64")
-    minutes: float = _option(10.0, "time to train; the schedule is stretched over it")
+    minutes: float = _option(
+        10.0, "time to train, counted from the end of the first step; the schedule is stretched over it"
+    )
     steps: int = _option(0, "train for this many steps instead of --minutes")
     batch_size: int = _option(12, "pairs a step")
     learning_rate: float = _option(2e-3, "peak of the cosine schedule")
@@ -156,6 +158,11 @@ class ScheduleConfig:
     refreshes: tuple[float, ...] = _option(
         (0.15, 0.3, 0.5, 0.7, 0.85), "times at which backgrounds and hints are computed again from masks", hidden=True
     )
+    refresh_share: float = _option(
+        0.2,
+        "share that they may take of the time so far, and each of the time left; others are left out, but with --steps",
+        hidden=True,
+    )
     new_share: float = _option(
         0.9, "share of the pairs of a fine-tuning that are of the new clips; the old scenes need no more", hidden=True
     )
@@ -165,7 +172,7 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         _check_least(self, warm_up=1, kept_frames=2)
-        _check_shares(self, "hints_full", "hints_faded", "new_share")
+        _check_shares(self, "hints_full", "hints_faded", "refresh_share", "new_share")
         if not self.hints_full < self.hints_faded:
             raise ValueError(f"hints_faded must be later than hints_full; received {self.hints_faded}")
 
@@ -202,9 +209,7 @@ class DiagnosisConfig:
     interval: float = _option(0.1, "time between two diagnoses; a remedy needs as much to show", hidden=True)
     latest_remedy: float = _option(0.7, "time after which no remedy is tried, as none is left to recover", hidden=True)
     least_steps: int = _option(
-        100,
-        "steps; a shorter training may end with useless motions, as they have hardly begun to be learned",
-        hidden=True,
+        100, "steps; a training that is asked for fewer may end with a useless model, and only says so", hidden=True
     )
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from eqvid_tf.training import callbacks
 from eqvid_tf.training import train as training
 from eqvid_tf.training.callbacks import Checkpoint, Clock, NotFinite, Schedule
 from eqvid_tf.training.hints import Hints
+from eqvid_tf.training.material import TrainingClips
 
 BARE = {"estimator": "known", "structure": "plain"}
 
@@ -112,7 +113,7 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
     """A dataset holds a copy of the hints, so training needs another one whenever they change."""
     seen, losses_of = [], EquivariantVideoModel.losses_of
 
-    def refresh(model, frames, former, hidden):
+    def refresh(model, frames, former, hidden, noise):
         assert hidden is None  # of a clip of one character
         return Hints(background=former, coverage=np.ones(frames.shape[:3], np.float32))
 
@@ -241,23 +242,76 @@ def test_hints_fade_on_where_they_were():
         np.testing.assert_allclose(rates(1000, stop, hint[stop - 1])[1], hint[stop:], atol=0.005)
 
 
-def test_time_goes_on_from_run_to_run(monkeypatch):
+@pytest.fixture
+def ticking(monkeypatch):
+    """A model that has been trained for 30 steps and 45 seconds, and the time, which goes on where a test says so."""
     now = [100.0]
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
     model = SimpleNamespace(
-        seconds_trained=tf.Variable(45.0), optimizer=SimpleNamespace(iterations=tf.Variable(30)), stop_training=False
+        seconds_trained=tf.Variable(45.0),
+        optimizer=SimpleNamespace(iterations=tf.Variable(30)),
+        stop_training=False,
+        train_function="step",
     )
+    return model, now
+
+
+def test_time_goes_on_from_run_to_run(ticking):
+    model, now = ticking
     clock = Clock(model, TrainConfig(minutes=1.0))
     clock.set_model(model)
     now[0] += 50  # preparing is not training
     clock.on_train_begin()
+    now[0] += 20  # nor is tracing the step
+    clock.on_train_batch_end(0, {"loss": 2.0})
+    assert clock.progress == pytest.approx(0.75)
     now[0] += 3
-    clock.on_train_batch_end(0, {"loss": 1.0})
+    clock.on_train_batch_end(1, {"loss": 1.0})
     assert clock.progress == pytest.approx(0.8) and float(model.seconds_trained) == 48 and not model.stop_training
     now[0] += 12
-    clock.on_train_batch_end(1, {"loss": 0.5})
+    clock.on_train_batch_end(2, {"loss": 0.5})
     assert clock.progress == 1 and model.stop_training and clock.losses == {"loss": 0.5}
     assert Clock(model, TrainConfig(steps=40)).progress == 0.75
+
+
+def test_only_a_step_that_is_traced_is_left_out_of_the_time(ticking):
+    """A `fit` after a refresh has the step that is traced already; one after a remedy may have another."""
+    model, now = ticking
+    clock = Clock(model, TrainConfig(minutes=1.0))
+    clock.set_model(model)
+    for model.train_function, seconds in (("step", 45), ("step", 52), ("with other losses", 52)):
+        clock.on_train_begin()
+        now[0] += 7
+        clock.on_train_batch_end(0)
+        clock.on_train_end()
+        assert float(model.seconds_trained) == seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "done"),
+    [
+        ({"minutes": 0.5}, []),
+        ({"minutes": 1.0}, [30]),
+        ({"minutes": 10.0}, [90, 180, 300, 420, 510]),
+        ({"steps": 30}, [5, 9, 15, 21, 26]),
+    ],
+)
+def test_refreshes_leave_a_short_training_its_time(settings, done):
+    """A step takes a second, and a refresh 6; of steps that were asked for none depends on the time."""
+    train, material = TrainConfig(batch_size=12, **settings), TrainingClips(frames=[np.zeros((72, 1, 1, 3), np.uint8)])
+    clock = SimpleNamespace(seconds=0.0, limit=60 * train.minutes, steps=train.steps, progress=0.0, renew=lambda: None)
+    refresh, at = callbacks.Refresh(clock, Config(train=train), material), []
+
+    def take_time():
+        at.append(clock.step)
+        clock.seconds += 6
+
+    refresh.refresh = take_time
+    count = train.steps or round(60 * train.minutes)
+    for clock.step in range(1, count + 1):
+        clock.progress, clock.seconds = clock.step / count, clock.seconds + 1
+        refresh.on_train_batch_end(0)
+    assert at == done
 
 
 # -- what the clips decide, and what is written ---------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,16 @@ class NotFinite(RuntimeError):
 class Clock(keras.callbacks.Callback):
     """Measures the progress of a training, in [0, 1]: by steps, or by the time spent.
 
-    The time is a variable of the model, so that a training that is resumed goes on where it was.
+    The time is a variable of the model, so that a training that is resumed goes on where it was. It begins when the
+    first step is done, in which TensorFlow traces the step: what a training takes to start is not training.
     """
 
     def __init__(self, model: EquivariantVideoModel, train: TrainConfig):
         super().__init__()
         self.trained, self.limit, self.steps = model, train.minutes * 60, train.steps
-        self.before, self.since = float(model.seconds_trained), time.monotonic()
+        self.before = float(model.seconds_trained)
+        self.since: float | None = None  # nothing is counted yet
+        self.traced: Callable | None = None  # the step that was done last
         self.losses: dict[str, float] = {}
         self.renewed = False
 
@@ -47,8 +50,8 @@ class Clock(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Time spent, in this run and before."""
-        return self.before + time.monotonic() - self.since
+        """Time spent, in this run and before, without that until a step is traced."""
+        return self.before if self.since is None else self.before + time.monotonic() - self.since
 
     @property
     def progress(self) -> float:
@@ -60,10 +63,12 @@ class Clock(keras.callbacks.Callback):
         self.renewed, self.trained.stop_training = self.progress < 1, True
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.before, self.since, self.renewed = float(self.trained.seconds_trained), time.monotonic(), False
+        self.before, self.renewed = float(self.trained.seconds_trained), False
+        self.since = time.monotonic() if self.traced is self.model.train_function else None
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self.trained.seconds_trained.assign(self.seconds)
+        self.before, self.since = self.seconds, None
+        self.trained.seconds_trained.assign(self.before)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if batch % WINDOW == 0:
@@ -71,6 +76,8 @@ class Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.losses = {name: float(value) for name, value in (logs or {}).items()}
+        if self.since is None:
+            self.since, self.traced = time.monotonic(), self.model.train_function
         self.trained.seconds_trained.assign(self.seconds)
         if self.progress >= 1:
             self.model.stop_training = True
@@ -112,18 +119,23 @@ class Schedule(keras.callbacks.Callback):
 class Refresh(keras.callbacks.Callback):
     """At given times, computes the clips' backgrounds, for the memory of h, and their hints again from the masks.
 
-    Another `fit` goes on then, on a new dataset with the new hints.
+    Another `fit` goes on then, on a new dataset with the new hints. Where the time is given, and not the steps,
+    refreshes that would take more than a share of it are left out: of half a minute, five refreshes of six clips would
+    leave nothing to train in.
 
     Args:
         clock: of the training.
-        times: when, in [0, 1] as the clock's progress.
+        config: of the training; its schedule says when, in [0, 1] as the clock's progress.
         material: what is learned; `material` is with the hints and backgrounds of the last refresh.
         first: the place of its first background in the memory of h.
     """
 
-    def __init__(self, clock: Clock, times: Sequence[float], material: TrainingClips, first: int = 0):
+    def __init__(self, clock: Clock, config: Config, material: TrainingClips, first: int = 0):
         super().__init__()
-        self.clock, self.material, self.first = clock, material, first
+        self.clock, self.material, self.first, self.share = clock, material, first, config.schedule.refresh_share
+        self.batches = sum(map(len, material.frames)) / config.train.batch_size
+        self.spent, self.last = 0.0, 0.0  # seconds, of all refreshes and of the last
+        times = config.schedule.refreshes
         self.due = [time for time in times if time > clock.progress]
         if 0 < len(self.due) < len(times):
             self.due.insert(0, 0.0)  # resumed: the hints are still those of the first medians
@@ -132,12 +144,30 @@ class Refresh(keras.callbacks.Callback):
         if not self.due or self.clock.progress < self.due[0]:
             return
         self.due.pop(0)
+        if not self.clock.steps and not self._affordable():
+            return
+        before = self.clock.seconds
+        self.refresh()
+        self.last = self.clock.seconds - before
+        self.spent += self.last
+        self.clock.renew()
+
+    def _affordable(self) -> bool:
+        """Whether refreshes take no more than their share of the time so far, and this one of the time that is left."""
+        expected, done = self._expected(), self.clock.seconds
+        return self.spent + expected <= self.share * done and expected <= self.share * (self.clock.limit - done)
+
+    def _expected(self) -> float:
+        """The seconds that a refresh takes: as many as the last; before, as many as steps with as many frames."""
+        return self.last or self.clock.seconds / max(self.clock.step, 1) * self.batches
+
+    def refresh(self) -> None:
+        """Compute the backgrounds and hints from the masks as they are now."""
         material, noise = self.material, [clip.noise for clip in self.material.clips]
         clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
         self.material = self.material.with_hints([refresh_hints(self.model, *clip) for clip in clips])
         if self.model.h.remembers:
             self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)
-        self.clock.renew()
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -236,7 +266,7 @@ class Diagnosis(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the losses, and now and then pictures of frames, layers and renders, for TensorBoard.
+    """Writes the losses, and now and then and at the end pictures of frames, layers and renders, for TensorBoard.
 
     Args:
         clock: of the training.
@@ -248,7 +278,8 @@ class TensorBoard(keras.callbacks.Callback):
 
     def __init__(self, clock: Clock, folder: Path, probe: dict, every: int = 20, pictures: float = 60.0):
         super().__init__()
-        self.clock, self.probe, self.every, self.pictures, self.drawn = clock, probe, every, pictures, 0.0
+        self.clock, self.probe, self.every, self.pictures = clock, probe, every, pictures
+        self.drawn = time.monotonic()  # not at once: a first picture takes as long as some steps
         self.writer = tf.summary.create_file_writer(str(folder))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
@@ -257,13 +288,19 @@ class TensorBoard(keras.callbacks.Callback):
             if step % self.every == 0:
                 for name, value in self.clock.losses.items():
                     tf.summary.scalar(name, value, step)
-            if time.monotonic() - self.drawn > self.pictures:
-                self.drawn = time.monotonic()
-                title = "frame, character, mask, background, render, next frame"
-                tf.summary.image(title, self._picture(), step, max_outputs=4)
+        if time.monotonic() - self.drawn > self.pictures:
+            self._draw()
 
     def on_train_end(self, logs: Logs = None) -> None:
+        if not self.clock.renewed:
+            self._draw()
         self.writer.flush()
+
+    def _draw(self) -> None:
+        self.drawn = time.monotonic()
+        title = "frame, character, mask, background, render, next frame"
+        with self.writer.as_default():
+            tf.summary.image(title, self._picture(), self.clock.step, max_outputs=4)
 
     def _picture(self) -> tf.Tensor:
         x = self.probe["frame"][:4]

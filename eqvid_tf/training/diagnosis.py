@@ -31,6 +31,9 @@ RESTARTED = {
     SCALE_DRIFT: "fhg",
 }
 
+# A model that ends so is of no use. One whose h carries the character, as a bare one's may, still renders.
+USELESS = (F_EMPTY, F_CARRIES_BACKGROUND, MOTION_IDENTITY, MOTION_UNRELATED)
+
 
 def symptoms(model: EquivariantVideoModel, pair: dict) -> dict[str, float]:
     """Measure the symptoms of trivial solutions on one batch of pairs.
@@ -72,6 +75,16 @@ def verdict(found: dict[str, float], start: dict[str, float], limits: DiagnosisC
     if drift and (min(drift) < 1 / limits.most_drift or max(drift) > limits.most_drift):
         names.append(SCALE_DRIFT)
     return names
+
+
+def in_words(name: str, found: dict[str, float]) -> str:
+    """What was measured of a trivial solution that makes a model useless."""
+    if name in (F_EMPTY, F_CARRIES_BACKGROUND):
+        return f"the masks cover {found['share']:.2%} of the frame"
+    return (
+        f"on pairs of known motion the estimator's is {found['travel']:.2f} of its size, "
+        f"at a cosine of {found['agreement']:.2f}"
+    )
 
 
 def confusion(model: EquivariantVideoModel, frames: np.ndarray, hints: np.ndarray, places: list[int]) -> np.ndarray:

@@ -65,7 +65,7 @@ def finetune(
     target = Path(folder or source)
     target.mkdir(parents=True, exist_ok=True)
     version = 1 if folder else 1 + version_of(source)
-    return finish(model, config, new, target, learned, source=source, version=version)
+    return finish(model, config, new, target, learned, source=source, version=version, log=log)
 
 
 def grow_config(before: Config, clips: Sequence[Clip], new: TrainingClips, train: TrainConfig) -> Config:

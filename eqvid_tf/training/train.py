@@ -26,7 +26,7 @@ from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
 from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
-from eqvid_tf.training.diagnosis import MOTION_IDENTITY, MOTION_UNRELATED, confusion, set_verdict
+from eqvid_tf.training.diagnosis import USELESS, confusion, in_words, set_verdict
 from eqvid_tf.training.hints import first_hints
 from eqvid_tf.training.material import TrainingClips, write_cast, write_material
 from eqvid_tf.training.optimizer import Muon
@@ -34,12 +34,13 @@ from eqvid_tf.training.optimizer import Muon
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
 EXAMINED = 8  # frames of a clip of several characters that are looked at for how they are told apart
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
+REMEDY = "Train longer, or on a clip in which the character moves."
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
 Log = Callable[[str], None]
 
 
 class Collapsed(RuntimeError):
-    """Training ended in a trivial solution; the model folder is written, its metrics.json names it."""
+    """Training ended with a useless model; its folder is written, and metrics.json names the trivial solution."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,7 +119,8 @@ def train(
 
     Raises:
         CameraTravels: a clip's camera pans, zooms or walks.
-        Collapsed: the motion estimator ended at the identity, or at motions that are not the character's.
+        Collapsed: f ended empty or with the background, or the motion estimator at the identity or at motions that are
+            not the character's. With few `steps`, fewer than `DiagnosisConfig.least_steps`, that is only logged.
         NotFinite: the loss became NaN or infinite; the last good weights are in the folder.
     """
     folder = Path(folder)
@@ -131,7 +133,7 @@ def train(
         begin_folder(folder)
     write_text(folder / "checkpoint.json", config.to_json())
     learned = learn(model, config, material, TrainingClips(), folder, callbacks=callbacks, log=log)
-    return finish(model, config, material, folder, learned)
+    return finish(model, config, material, folder, learned, log=log)
 
 
 def characters_of(config: Config) -> str:
@@ -241,7 +243,7 @@ def learn(
     probe = next(iter(_pairs(model, config, new, old, config.train.seed + 1)))
     clock = Clock(model, config.train)
     schedule = Schedule(clock, config)
-    refresh = Refresh(clock, config.schedule.refreshes, new, _first_place(config, new))
+    refresh = Refresh(clock, config, new, _first_place(config, new))
     diagnosis = Diagnosis(clock, probe, log, config, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     board = [TensorBoard(clock, folder / "logs", probe)] if folder else []
@@ -313,6 +315,7 @@ def finish(
     *,
     source: Path | None = None,
     version: int = 1,
+    log: Log = lambda line: None,
 ) -> dict:
     """Write a trained model into its folder, and then remove the checkpoint.
 
@@ -326,12 +329,13 @@ def finish(
         learned: how the training went.
         source: the model folder that it was fine-tuned from.
         version: of the SavedModel. With the first, what the folder holds of a former model is removed.
+        log: as in `train`.
 
     Returns:
         Metrics, as in metrics.json.
 
     Raises:
-        Collapsed: the motion estimator is of no use.
+        Collapsed: the model is of no use.
     """
     metrics = _metrics(learned, source)
     if config.model.clip_of:
@@ -348,7 +352,7 @@ def finish(
     if version == 1:
         _remove_former_model(folder, written)
     _remove_checkpoint(folder)
-    _check_collapse(folder, metrics, config)
+    _check_collapse(folder, metrics, config, log)
     return metrics
 
 
@@ -396,12 +400,14 @@ def _wrong_characters(model: EquivariantVideoModel, config: Config, new: Trainin
     return wrong
 
 
-def _check_collapse(folder: Path, metrics: dict, config: Config) -> None:
-    """Raise `Collapsed` where the motion estimator is of no use after enough steps."""
-    names = {MOTION_IDENTITY, MOTION_UNRELATED} & set(metrics["verdict"])
-    if names and metrics["steps"] >= config.diagnosis.least_steps:
-        found = metrics["symptoms"]
-        raise Collapsed(
-            f"{folder}: {names.pop()}: on pairs of known motion the estimator's is {found['travel']:.2f} of its size, "
-            f"at a cosine of {found['agreement']:.2f}. Train longer, or on a clip in which the character moves."
-        )
+def _check_collapse(folder: Path, metrics: dict, config: Config, log: Log) -> None:
+    """Raise `Collapsed` where the model is of no use; only say so where few steps were asked for, as for a trial."""
+    names = [name for name in metrics["verdict"] if name in USELESS]
+    if not names:
+        return
+    short = metrics["steps"] < config.diagnosis.least_steps
+    why = f"Too short: {metrics['steps']} steps. Train longer." if short else REMEDY
+    line = f"{folder}: {names[0]}: {in_words(names[0], metrics['symptoms'])}. {why}"
+    if not (short and config.train.steps):
+        raise Collapsed(line)
+    log(line)
