@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ from eqvid_tf.camera.light import Light, measure_light
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
 from eqvid_tf.camera.mosaic import make_mosaic
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import fit
 from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
 from eqvid_tf.pixels.medians import nan_median
@@ -161,7 +161,7 @@ class StabilizedClip(Clip):
         self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
 
-    def resized(self, size: tuple[int, int], indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
         """The frames, or those of rising indices, brought to another size whatever its aspect, one at a time."""
         if not self.moves:
             return self.filmed.resized(size, indices)

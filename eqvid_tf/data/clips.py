@@ -20,6 +20,7 @@ from eqvid_tf.pixels.coordinates import is_invertible
 
 __all__ = ["Clip", "ClipError", "open_clip", "read_image"]
 FrameRange = tuple[int | None, int | None]  # half-open; None: from the first, or to the last
+Indices = Sequence[int] | np.ndarray  # of frames of a clip, rising
 
 
 def open_clip(path: str | Path, *, frames: FrameRange | None = None, cache: str | Path | None = "auto") -> Clip:
@@ -191,11 +192,11 @@ class Clip:
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.native()
 
-    def native(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def native(self, indices: Indices | None = None) -> Iterator[np.ndarray]:
         """The frames, or those of rising indices, at their own size, one at a time: uint8 RGB [H, W, 3]."""
         return self.resized(self.size, indices)
 
-    def resized(self, size: tuple[int, int], indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
         """The frames, or those of rising indices, resized to `size` whatever its aspect: uint8 RGB [*size, 3].
 
         They are made one at a time. A video is decoded from the last key frame before the first of them to the last.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
-from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
@@ -102,7 +102,7 @@ class SoloClip(StabilizedClip):
         self.tracked, self.number = tracked, number
         self.filmed = _FilmedSolo(self)
 
-    def resized(self, size: tuple[int, int], indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
         """The frames, or those of rising indices, brought to another size (height, width), one at a time."""
         indices = range(self.count) if indices is None else indices
         frames = zip(indices, self.tracked.clip.native(indices))
@@ -165,7 +165,7 @@ class _FilmedSolo(Clip):
         self.path, self.name, self.size = self.clip.path, self.clip.name, self.clip.size
         self.fps, self.count = self.clip.fps, self.clip.count
 
-    def resized(self, size: tuple[int, int], indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
         indices = range(self.count) if indices is None else indices
         frames = zip(indices, self.clip.native(indices))
         return (_resize(self._alone(frame, index), size) for index, frame in frames)
