@@ -13,7 +13,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AHEAD = 3  # items that are made before they are asked for: bounds the memory
+AHEAD = 2  # items that are made before they are asked for: bounds the memory
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -27,7 +27,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     try:
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) > cores:
+            if len(ahead) >= cores:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from eqvid_tf.data import decoding
 from eqvid_tf.data.clips import ClipError, open_clip, read_image
+from eqvid_tf.data.readers import VideoReader
 from eqvid_tf.data.repeats import find_repeats
 from eqvid_tf.data.times import rate_of, rising_times
 from eqvid_tf.data.writers import write_video
@@ -98,6 +99,31 @@ def test_constant_rate_gives_exactly_its_frames(tmp_path, suffix):
     np.testing.assert_array_equal(clip.arrays((24, 36)), frames)
     with pytest.raises(ClipError, match="frames 0 to 29"):
         clip.at(30)
+
+
+@pytest.mark.parametrize("name", ["walk.mp4", "fields.ts", "walk.webp", "walk"])
+def test_chosen_frames_are_those_of_the_whole_clip(tmp_path, name):
+    frames, path = drawn(20), tmp_path / name
+    if name == "walk":
+        folder(path, frames)
+    elif path.suffix == ".webp":
+        images = [Image.fromarray(frame) for frame in frames]
+        images[0].save(path, save_all=True, append_images=images[1:], duration=40, lossless=True)
+    else:
+        film = {"codec": "mpeg2video", "fields": True, "flags": "+ildct+ilme"} if path.suffix == ".ts" else {}
+        make(path, frames, g="6", **film)
+    for cut in (None, (7, 19)):
+        clip = opened(path, frames=cut)
+        for chosen in (np.array([1, 4, 5, 11]), range(2, clip.count, 3), [clip.count - 1]):
+            np.testing.assert_array_equal(list(clip.native(chosen)), np.stack(list(clip))[chosen])
+        assert not list(clip.native([]))
+
+
+def test_frames_that_are_not_chosen_are_not_converted(tmp_path, monkeypatch):
+    clip, converted = opened(make(tmp_path / "walk.mp4", drawn(20))), []
+    convert = VideoReader._converted
+    monkeypatch.setattr(VideoReader, "_converted", lambda *given: converted.append(1) or convert(*given))
+    assert len(list(clip.native([3, 9, 10]))) == len(converted) == 3
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Layers:
             heights=1.0,
             filmed=SimpleNamespace(size=self.canvas),
             view=SimpleNamespace(from_frame=np.tile(np.eye(3), (len(layers), 1, 1))),
-            native=lambda: iter(self.canvas_frames),
+            native=lambda indices: iter(self.canvas_frames[list(indices)]),
             at=lambda index: self.canvas_frames[index],
         )
         self.model = SimpleNamespace(T=SimpleNamespace(learned=learned))

@@ -106,9 +106,9 @@ def measure_light(clip: Clip, view_from_frame: np.ndarray) -> Light:
         view_from_frame: [T, 3, 3], from the coordinates of each frame to common ones.
     """
     spread = np.unique(np.linspace(0, clip.count - 1, min(clip.count, MOST_FRAMES)).round().astype(int))
-    scale, chosen = min(1.0, SHORTER_SIDE / min(clip.size)), set(spread.tolist())
+    scale = min(1.0, SHORTER_SIDE / min(clip.size))
     height, width = (max(1, round(side * scale)) for side in clip.size)
-    frames = [resize(frame, (height, width)) for index, frame in enumerate(clip.native()) if index in chosen]
+    frames = [resize(frame, (height, width)) for frame in clip.native(spread)]
     exposure, vignetting, slope = _solve(_compare(frames, view_from_frame[spread]), len(frames))
     every = np.arange(clip.count)
     between = np.stack([np.interp(every, spread, values - values.mean()) for values in exposure], -1)

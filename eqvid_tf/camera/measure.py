@@ -176,7 +176,7 @@ def _grey_frames(clip: Clip, step: int) -> Iterator[np.ndarray]:
     """The frames of a clip in grey, float32 [h, w], small."""
     scale = min(1.0, LONGER_SIDE / max(clip.size))
     height, width = (max(1, round(side * scale)) for side in clip.size)
-    for frame in clip.resized((height, width), step):
+    for frame in clip.resized((height, width), range(0, clip.count, step)):
         yield frame.astype(np.float32) @ LUMA
 
 

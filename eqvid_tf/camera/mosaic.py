@@ -46,8 +46,8 @@ def make_mosaic(
     affordable = MOSAIC_MEMORY // (4 * size[0] * size[1])
     count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
     spread = np.linspace(0, clip.count - 1, count).round().astype(int)
-    chosen, matrices = set(spread.tolist()), view_from_frame[spread]
-    frames = np.stack([levelled(frame, index) for index, frame in enumerate(clip.native()) if index in chosen])
+    matrices = view_from_frame[spread]
+    frames = np.stack([levelled(frame, index) for index, frame in zip(spread, clip.native(spread))])
     scale = min(1.0, HEAT_SIDE / min(clip.size))
     smaller = lambda size: tuple(max(1, round(side * scale)) for side in size)
     small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])

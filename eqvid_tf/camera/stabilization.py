@@ -18,7 +18,7 @@ from eqvid_tf.camera.light import Light, measure_light
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
 from eqvid_tf.camera.mosaic import make_mosaic
 from eqvid_tf.config import ModelConfig
-from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import fit
 from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
 from eqvid_tf.pixels.medians import nan_median
@@ -161,11 +161,12 @@ class StabilizedClip(Clip):
         self.path, self.name, self.size = filmed.path, filmed.name, self.view.size
         self.fps, self.count = filmed.fps, filmed.count
 
-    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The frames, or every step-th, brought to another size (height, width) whatever its aspect, one at a time."""
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
+        """The frames, or those of rising indices, brought to another size whatever its aspect, one at a time."""
         if not self.moves:
-            return self.filmed.resized(size, step)
-        frames = zip(range(0, self.count, step), self.filmed.resized(self.filmed.size, step))
+            return self.filmed.resized(size, indices)
+        indices = range(self.count) if indices is None else indices
+        frames = zip(indices, self.filmed.native(indices))
         return (resize(self._stabilized(frame, index), size) for index, frame in frames)
 
     def at(self, index: int) -> np.ndarray:
@@ -352,10 +353,10 @@ def fill_unseen(clip: Clip, camera: Camera) -> np.ndarray:
     """
     spread = np.linspace(0, clip.count - 1, min(MOST_VIEWS, clip.count)).round().astype(int).tolist()
     rim, views = partly_unseen(camera.poses, clip.size), []
-    for index, frame in enumerate(clip.native()):
-        if index in {*spread, camera.reference}:
-            moved, seen = move_with_validity(frame, camera.poses[index], clip.size)
-            views.append(np.where(seen[rim][:, None], moved[rim], np.nan).astype(np.float32))
+    chosen = sorted({*spread, camera.reference})
+    for index, frame in zip(chosen, clip.native(chosen)):
+        moved, seen = move_with_validity(frame, camera.poses[index], clip.size)
+        views.append(np.where(seen[rim][:, None], moved[rim], np.nan).astype(np.float32))
     picture = np.zeros((*clip.size, 3), np.uint8)
     picture[rim] = nan_median(np.stack(views)).round()
     return picture

@@ -7,8 +7,10 @@ the exit code.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
+import platform
 import signal
 from typing import NoReturn
 
@@ -28,6 +30,8 @@ COMMANDS = {
     "export": export,
     "batch": batch,
 }
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+LARGE = 4 << 20  # bytes of an array that memory of its own is taken for: a frame in float32 is larger
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for stop in (signal.SIGINT, signal.SIGTERM):  # in the background of a script SIGINT is ignored unless asked for
             signal.signal(stop, signal.default_int_handler)
+        _give_memory_back()
     args = _parser().parse_args(argv)
     try:
         return COMMANDS[args.command].run(args)
@@ -55,6 +60,18 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         say(f"eqvid {args.command}: error: {_in_one_line(error)}{_how_to_resume(args)}")
         return 2
+
+
+def _give_memory_back() -> None:
+    """Have large arrays give their memory back to the system as soon as they are gone.
+
+    Why: glibc by itself soon keeps arrays of up to 32 MB in heaps, one for each thread, whose pieces then stay. Cutting
+    out 1280 x 720 takes 170 MB less (of 760 beside TensorFlow's code) and a tenth more processor time, for new pages.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGE)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -20,6 +20,7 @@ from eqvid_tf.pixels.coordinates import is_invertible
 
 __all__ = ["Clip", "ClipError", "open_clip", "read_image"]
 FrameRange = tuple[int | None, int | None]  # half-open; None: from the first, or to the last
+Indices = Sequence[int] | np.ndarray  # of frames of a clip, rising
 
 
 def frame_range(text: str) -> FrameRange:
@@ -206,13 +207,18 @@ class Clip:
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.native()
 
-    def native(self) -> Iterator[np.ndarray]:
-        """The frames at their own size, one at a time: uint8 RGB [H, W, 3]."""
-        return self.resized(self.size)
+    def native(self, indices: Indices | None = None) -> Iterator[np.ndarray]:
+        """The frames, or those of rising indices, at their own size, one at a time: uint8 RGB [H, W, 3]."""
+        return self.resized(self.size, indices)
 
-    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The frames, or every step-th, resized to `size` whatever its aspect, one at a time: uint8 RGB [*size, 3]."""
-        return self._reader.read(size, self._start, self._stop, step)
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
+        """The frames, or those of rising indices, resized to `size` whatever its aspect: uint8 RGB [*size, 3].
+
+        They are made one at a time. A video is decoded from the last key frame before the first of them to the last.
+        """
+        indices = range(self.count) if indices is None else indices
+        numbers = [self._start + int(index) for index in indices]
+        return self._reader.read(size, numbers) if numbers else iter(())
 
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
@@ -224,8 +230,7 @@ class Clip:
         """
         if not -self.count <= index < self.count:
             raise ClipError(f"{self.path}: frame {index} is not there; the clip has frames 0 to {self.count - 1}.")
-        start = self._start + index % self.count
-        return next(self._reader.read(self.size, start, start + 1))
+        return next(self.native([index % self.count]))
 
     def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
         """All frames fitted on `canvas`, read-only uint8 [count, *canvas, 3], from the cache on disk.

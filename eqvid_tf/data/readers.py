@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import av
 import numpy as np
@@ -36,6 +36,7 @@ FPS = 25.0  # frames per second of a clip that does not say
 SCALING = (
     Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 )
+Frame = TypeVar("Frame")
 SHORTEST_WEBP_FRAME = 10  # milliseconds: what players make of a frame whose file says 0
 
 
@@ -56,8 +57,11 @@ class Reader(Protocol):
     times: list[float | None]
     remarks: list[str]
 
-    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
-        """The frames start:stop:step, resized to `size`, one at a time: uint8 RGB [*size, 3]."""
+    def read(self, size: tuple[int, int], numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames of these numbers, which rise, resized to `size`, one at a time: uint8 RGB [*size, 3].
+
+        Others are decoded where the wanted ones build on them, but not converted, which takes longer than to decode.
+        """
 
 
 class ImageReader:
@@ -85,9 +89,9 @@ class ImageReader:
                     "Frames of a clip must be of one size."
                 )
 
-    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
-        for path in self.paths[start:stop:step]:
-            yield resize(read_image(path), size)
+    def read(self, size: tuple[int, int], numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        for number in numbers:
+            yield resize(read_image(self.paths[number]), size)
 
 
 def in_name_order(folder: Path) -> list[Path]:
@@ -117,8 +121,8 @@ class WebpReader:
         self.times: list[float | None] = times
         self.remarks: list[str] = []
 
-    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
-        for frame, _ in itertools.islice(self._frames(), start, stop, step):
+    def read(self, size: tuple[int, int], numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        for frame, _ in _at(numbers, self._frames()):
             yield resize(frame, size)
 
     def _frames(self) -> Iterator[tuple[np.ndarray, float]]:
@@ -131,6 +135,13 @@ class WebpReader:
                     yield frame, max(image.info.get("duration") or 0, SHORTEST_WEBP_FRAME) / 1000
                 except (OSError, EOFError, ValueError) as error:
                     raise damaged(self.path, k, self.count) from error
+
+
+def _at(numbers: Sequence[int], frames: Iterator[Frame], first: int = 0) -> Iterator[Frame]:
+    """Those of these numbers among frames that are counted from `first` on; none after the last number is made."""
+    wanted = set(numbers)
+    counted = enumerate(itertools.islice(frames, numbers[-1] + 1 - first), first)
+    return (frame for number, frame in counted if number in wanted)
 
 
 class Turn(NamedTuple):
@@ -212,14 +223,15 @@ class VideoReader:
         height, width = self.facts.coded[0], max(1, round(self.facts.coded[1] * self.facts.pixel_aspect))
         self.size = (width, height) if self.facts.turn.swap_axes else (height, width)
 
-    def read(self, size: tuple[int, int], start: int, stop: int, step: int = 1) -> Iterator[np.ndarray]:
+    def read(self, size: tuple[int, int], numbers: Sequence[int]) -> Iterator[np.ndarray]:
         reformatter, count = VideoReformatter(), 0
+        start, stop = numbers[0], numbers[-1] + 1
         with opened(self.path) as (container, stream):
             stream.thread_type = "AUTO"  # `examine` has decoded it strictly before
-            for frame in itertools.islice(self._frames(container, stream, start, stop), 0, None, step):
+            for frame in _at(numbers, self._frames(container, stream, start, stop), start):
                 yield self._converted(frame, size, reformatter)
                 count += 1
-        if count != len(range(start, stop, step)):
+        if count != len(numbers):
             raise ClipError(f"{self.path}: the file has changed since it was opened. Open it again.")
 
     def _frames(self, container: Any, stream: Any, start: int, stop: int) -> Iterator[av.VideoFrame]:

@@ -57,5 +57,5 @@ def _changes(clip: Clip, first: int, last: int) -> np.ndarray:
     """Grey levels by which each frame differs from the one before where it differs most, [last - first - 1]."""
     scale = min(1.0, SIDE / min(clip.size))
     height, width = (max(1, round(side * scale)) for side in clip.size)
-    frames = itertools.islice(clip.resized((height, width)), first, last)
+    frames = clip.resized((height, width), range(first, last))
     return np.array([np.abs(b.astype(np.int16) - a).max() for a, b in itertools.pairwise(frames)], np.float64)

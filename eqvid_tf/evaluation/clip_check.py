@@ -154,7 +154,7 @@ def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[...,
     sways = camera.kind == "sways"
     enlargement = 3 if sways else 1  # stabilized before it is made small: a second resampling blurs less so
     size = (min(clip.size[0], enlargement * height), min(clip.size[1], enlargement * width))
-    frames = progress(clip.resized(size, step), "looking at what moves", len(camera.poses))
+    frames = progress(clip.resized(size, range(0, clip.count, step)), "looking at what moves", len(camera.poses))
     if not sways:
         return np.stack(list(frames))
     visible = ~partly_unseen(camera.poses, size)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from eqvid_tf.camera.cuts import split_at_cuts
 from eqvid_tf.core.model import EquivariantVideoModel
-from eqvid_tf.data.clips import Clip, ClipError, open_clip
+from eqvid_tf.data.clips import Clip, ClipError, Indices, open_clip
 from eqvid_tf.data.images import read_image
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.writers import write_png
@@ -121,8 +121,8 @@ class StillClip(Clip):
         self.path, self.name, self.frame = path, path.stem, read_image(path)
         self.size, self.fps, self.count = self.frame.shape[:2], 25.0, 1
 
-    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The picture, brought to a size."""
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
+        """The picture, brought to a size, whichever index is asked for."""
         yield resize(self.frame, size)
 
     def at(self, index: int) -> np.ndarray:

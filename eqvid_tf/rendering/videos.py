@@ -352,13 +352,9 @@ def _walking(character: ClipLayers, template: Template, progress: Callable) -> A
 
 
 def _frames(character: ClipLayers, wanted: set[int], progress: Callable) -> Iterator[tuple[int, np.ndarray]]:
-    """The wanted frames of a clip with their index; of many, all up to the last one are decoded."""
-    end = max(wanted) + 1
-    if len(wanted) == 1:
-        yield end - 1, character.clip.at(end - 1)
-        return
-    frames = enumerate(itertools.islice(character.clip.native(), end))
-    yield from ((index, frame) for index, frame in progress(frames, "cutting it out", end) if index in wanted)
+    """The wanted frames of a clip with their index."""
+    indices = sorted(wanted)
+    yield from zip(indices, progress(character.clip.native(indices), "cutting it out", len(indices)))
 
 
 def _draw_cutouts(

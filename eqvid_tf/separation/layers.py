@@ -303,21 +303,19 @@ class ClipLayers:
 
     def _levelled_frames(self, chosen: np.ndarray) -> np.ndarray:
         """Some frames in the exposure of the background, uint8 [N, H, W, 3]."""
-        levelled, place = np.empty((len(chosen), *self.clip.size, 3), np.uint8), iter(range(len(chosen)))
-        frames = self.progress(self.clip.native(), "making the background", self.clip.count)
-        for index, frame in enumerate(frames):
-            if index in chosen:
-                levelled[next(place)] = self.exposure.remove(frame, index)
+        levelled = np.empty((len(chosen), *self.clip.size, 3), np.uint8)
+        frames = self.progress(self.clip.native(chosen), "making the background", len(chosen))
+        for frame, index, place in zip(frames, chosen, levelled):
+            place[:] = self.exposure.remove(frame, index)
         return levelled
 
     def _observations(self) -> Iterator[Observation]:
-        motions, chosen = self.reference_motions, set(evenly_spaced(self.clip.count).tolist())
-        frames = made_ahead(self.progress(self.clip.native(), "comparing the frames", self.clip.count))
-        for index, frame in enumerate(frames):
-            if index in chosen:
-                levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
-                motion, hidden = motions.motions[index], self.clip.hidden(index)
-                yield Observation(frame=levelled, motion=motion, weight=weight, hidden=hidden)
+        motions, chosen = self.reference_motions, evenly_spaced(self.clip.count)
+        frames = made_ahead(self.progress(self.clip.native(chosen), "comparing the frames", len(chosen)))
+        for frame, index in zip(frames, chosen):
+            levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
+            motion, hidden = motions.motions[index], self.clip.hidden(index)
+            yield Observation(frame=levelled, motion=motion, weight=weight, hidden=hidden)
 
     def _cut(
         self, frame: np.ndarray, coverage: np.ndarray, background: np.ndarray, noise: float | np.ndarray

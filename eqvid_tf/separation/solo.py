@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
-from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
@@ -102,9 +102,10 @@ class SoloClip(StabilizedClip):
         self.tracked, self.number = tracked, number
         self.filmed = _FilmedSolo(self)
 
-    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        """The frames, or every step-th, brought to another size (height, width), one at a time."""
-        frames = zip(range(0, self.count, step), self.tracked.clip.resized(self.size, step))
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
+        """The frames, or those of rising indices, brought to another size (height, width), one at a time."""
+        indices = range(self.count) if indices is None else indices
+        frames = zip(indices, self.tracked.clip.native(indices))
         alone = (self.alone(frame, index) for index, frame in frames)
         return (_resize(frame, size) for frame in alone)
 
@@ -164,8 +165,9 @@ class _FilmedSolo(Clip):
         self.path, self.name, self.size = self.clip.path, self.clip.name, self.clip.size
         self.fps, self.count = self.clip.fps, self.clip.count
 
-    def resized(self, size: tuple[int, int], step: int = 1) -> Iterator[np.ndarray]:
-        frames = zip(range(0, self.count, step), self.clip.resized(self.size, step))
+    def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
+        indices = range(self.count) if indices is None else indices
+        frames = zip(indices, self.clip.native(indices))
         return (_resize(self._alone(frame, index), size) for index, frame in frames)
 
     def at(self, index: int) -> np.ndarray:
@@ -267,7 +269,7 @@ def _clip_background(
 ) -> np.ndarray:
     """The background at the clip's own size: a median, and the first one where something always moves."""
     chosen = affordable_frames(clip.count, clip.size)
-    frames = np.stack([frame for index, frame in enumerate(clip.native()) if index in chosen])
+    frames = np.stack(list(clip.native(chosen)))
     coverage = np.stack([unfit(dilate(moving[k], 1).astype(np.float32), clip.size, canvas) for k in chosen])
     picture, first = median_background(frames, coverage), unfit(first, clip.size, canvas)
     return np.where((coverage.min(0) > 0.5)[..., None], first, picture)
