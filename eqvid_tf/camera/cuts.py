@@ -59,10 +59,13 @@ def cut_reason(clip: Clip) -> str | None:
 
 
 def split_at_cuts(clips: Sequence[Clip]) -> list[Clip]:
-    """The clips, with a clip for each part between hard cuts that is not too short to be one."""
+    """The clips, with a clip for each part between hard cuts that is not too short to be one.
+
+    A clip whose parts all are too short stays as it is: `stabilize` says where its cuts are.
+    """
     split: list[Clip] = []
     for clip in clips:
         parts = parts_between_cuts(clip)
         long = [part for part in parts if part[1] - part[0] >= SHORTEST]
-        split += [clip] if len(parts) == 1 else [clip.part(first, end) for first, end in long]
+        split += [clip] if len(parts) == 1 or not long else [clip.part(first, end) for first, end in long]
     return split
