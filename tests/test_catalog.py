@@ -367,7 +367,9 @@ def drawn_layers(aspect, learned=True, confidence=0.9, count=6, hold=1):
     step = affine.build(shift=(0.1 / aspect, 0.05), turn=0.2, zoom=1.1, aspect=aspect, centre=start)
     motion = np.array([np.eye(2, 3) if (k + 1) % hold else step for k in range(count - 1)], np.float64)
     shown = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)[np.arange(count) // hold]
-    filmed = SimpleNamespace(size=(height, width), count=count, resized=lambda size, indices: (shown[k] for k in indices))
+    filmed = SimpleNamespace(
+        size=(height, width), count=count, resized=lambda size, indices: (shown[k] for k in indices)
+    )
     x, y = (np.arange(width) + 0.5) * 2 / width - 1, (np.arange(height) + 0.5) * 2 / height - 1
     layer = np.zeros((height, width, 4), np.float32)
     layer[..., 3] = np.clip(8 * (0.25 - np.hypot((x - start[0]) * aspect, (y - start[1])[:, None])), 0, 1)

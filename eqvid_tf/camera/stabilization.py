@@ -26,6 +26,7 @@ from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 
 NOISE, NOISE_FRAMES = 2.5, 8  # medians of the difference that are noise, and frames in which it is measured
+RESAMPLED = 6.0  # grey levels of noise that resampling explains: drawn clips have 3 to 4, filmed ones 9 to 17
 MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd number, spread over the clip
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
@@ -214,14 +215,16 @@ class StabilizedClip(Clip):
     def noise(self) -> float:  # type: ignore[override]
         """Grey levels by which frames of a travelling camera differ from the mosaic where they see it; else 0.
 
-        Why: most of a frame that is laid on a mosaic is that mosaic, without any noise.
+        Why: most of a frame that is laid on a mosaic is that mosaic, without any noise. What resampling explains is
+        none.
         """
         if not self.travels:
             return 0.0
         spread = np.linspace(0, self.count - 1, min(NOISE_FRAMES, self.count)).round().astype(int)
         mosaic = self.mosaic.astype(np.float32)
         seen = lambda index: np.abs(self.colours_as_filmed(mosaic, index) - self.filmed.at(index)).max(-1)
-        return NOISE * float(np.median([np.median(seen(index)) for index in spread]))
+        noise = NOISE * float(np.median([np.median(seen(index)) for index in spread]))
+        return noise if noise > RESAMPLED else 0.0
 
     @functools.cached_property
     def light(self) -> Light | None:
