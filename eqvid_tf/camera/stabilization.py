@@ -221,9 +221,9 @@ class StabilizedClip(Clip):
         if not self.travels:
             return 0.0
         spread = np.linspace(0, self.count - 1, min(NOISE_FRAMES, self.count)).round().astype(int)
-        mosaic = self.mosaic.astype(np.float32)
-        seen = lambda index: np.abs(self.colours_as_filmed(mosaic, index) - self.filmed.at(index)).max(-1)
-        noise = NOISE * float(np.median([np.median(seen(index)) for index in spread]))
+        mosaic, frames = self.mosaic.astype(np.float32), zip(spread, self.filmed.native(spread))
+        differences = (np.abs(self.colours_as_filmed(mosaic, index) - frame).max(-1) for index, frame in frames)
+        noise = NOISE * float(np.median([np.median(difference) for difference in differences]))
         return noise if noise > RESAMPLED else 0.0
 
     @functools.cached_property

@@ -93,7 +93,7 @@ def _folder(path: Path) -> Path:
 def _write(path: Path, clip: Clip, cuts: Sequence[int], found: Sequence[tuple[ClipReport, Movers]]) -> None:
     """Write the report as JSON, and beside it a folder with a picture of each character, where it is no device.
 
-    Where there are cuts, it is a list of the parts' reports.
+    Where there are cuts, it has the report of each part.
     """
     from eqvid_tf.data.output import new_folder, write_text
     from eqvid_tf.data.writers import write_png

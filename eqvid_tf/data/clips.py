@@ -156,6 +156,7 @@ class Clip:
     ):
         self.path, self.name, self.size = path, name, reader.size
         self._reader, self._files, self._motion, self._cache = reader, files, motion, cache
+        self._notes: dict[str, dict[str, Any]] = {}
         if reader.count < 2:
             raise ClipError(f"{path}: this has 1 frame; a clip needs two or more. Give a video or a folder of images.")
         self._take(*_range_of(path, frames, reader.count))
@@ -257,8 +258,14 @@ class Clip:
         return cached_array(self._cache, self._files, f"{name}-{self._start}-{self._stop}", shape, frames)
 
     def noted(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `make` finds out about these frames, a small dict, from the cache; if it is not there, make it first."""
-        return cached_note(self._cache, self._files, make, f"{name}-{self._start}-{self._stop}")
+        """What `make` finds out about these frames, a small dict, from the cache; if it is not there, make it first.
+
+        An open clip remembers it, too: without a cache a camera is still measured once.
+        """
+        key = f"{name}-{self._start}-{self._stop}"
+        if key not in self._notes:
+            self._notes[key] = cached_note(self._cache, self._files, make, key)
+        return self._notes[key]
 
     def _fitted(self, canvas: tuple[int, int]) -> Iterator[np.ndarray]:
         """Each frame on the canvas, all in the same array."""

@@ -181,7 +181,7 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
     if (even := level_switched(frames)) is not frames:
         levelled = _level_exposure(even, median_background(even))
     frames, background = levelled.frames, median_background(levelled.frames)
-    noise = np.maximum(background_noise(frames, background), LEAST_NOISE)
+    noise = background_noise(frames, background, least=LEAST_NOISE)
     masks = np.stack([cut_out(frame, background, None, noise=noise)[..., 3] >= 0.5 for frame in frames])
     regions = [_find_regions(mask) for mask in masks]
     moving = np.array([found.largest > SMALLEST_MOVER for found in regions])

@@ -76,10 +76,11 @@ def fit_background(
     coverage: np.ndarray | ClipSizeCoverage | None,
     seen: np.ndarray,
     trust: np.ndarray | float = 1.0,
+    least_noise: float = 0.0,
 ) -> Background:
     """The background of a clip and its noise; for the arguments see `median_background` and `Background`."""
     picture = median_background(frames, coverage, trust)
-    return Background(picture=picture, noise=background_noise(frames, picture, coverage), seen=seen)
+    return Background(picture=picture, noise=background_noise(frames, picture, coverage, least_noise), seen=seen)
 
 
 def changed_share(frames: np.ndarray) -> np.ndarray:
@@ -140,14 +141,17 @@ def median_background(
 
 
 def background_noise(
-    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None
+    frames: np.ndarray,
+    background: np.ndarray,
+    coverage: np.ndarray | ClipSizeCoverage | None = None,
+    least: float = 0.0,
 ) -> float | np.ndarray:
     """Grey levels by which the background itself differs from frame to frame: about the 95th percentile.
 
     Why: one number serves where the background is still. Where most of the frame is restless (a camera that sways, an
     exposure that changes) each place gets its own, so that a swaying edge is not taken for a character.
 
-    Shapes: as in `median_background` -> a number, or [H, W] float32.
+    Shapes: as in `median_background` -> a number, or [H, W] float32; nowhere below `least`.
     """
     weights = novelty(frames)
     if coverage is None:
@@ -159,7 +163,7 @@ def background_noise(
         return weighted_median(difference[..., None], counts)[..., 0]
 
     place = 2.5 * _by_rows(usual_difference, frames)
-    return place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place))
+    return np.maximum(place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place)), least)
 
 
 def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray) -> np.ndarray:

@@ -113,8 +113,7 @@ class ClipLayers:
         if not self.background_stored:
             return fit_background(frames, None, seen)
         coverage = ClipSizeCoverage(coverage=self.coverage[chosen], size=self.clip.size)
-        background = fit_background(frames, coverage, seen, self.exposure.trust[chosen])
-        background = dataclasses.replace(background, noise=np.maximum(background.noise, self.clip.noise))
+        background = fit_background(frames, coverage, seen, self.exposure.trust[chosen], self.clip.noise)
         return self._complete(background) if self.hidden.any() else background
 
     def _complete(self, background: Background) -> Background:

@@ -232,7 +232,7 @@ def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
 
 def moving_pixels(frames: np.ndarray, background: np.ndarray, least_noise: float = 0.0) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
-    noise = np.maximum(background_noise(frames, background), least_noise)
+    noise = background_noise(frames, background, least=least_noise)
     if np.mean(noise) < QUIET:
         return difference_coverage(frames, background, noise) > 0.5
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))

@@ -34,7 +34,7 @@ def first_hints(frames: np.ndarray, least_noise: float = 0.0) -> Hints:
     """The hints before any training, of frames [T, h, w, 3] uint8; for the noise see `Clip`."""
     frames = level_switched(frames)
     background = first_background(frames)
-    noise = np.maximum(background_noise(frames, background), least_noise)
+    noise = background_noise(frames, background, least=least_noise)
     return Hints(background=background, coverage=_character(frames, background, noise))
 
 
@@ -65,7 +65,7 @@ def refresh_hints(
     known = ReferenceMotions(index=index, motions=motions[chosen], weights=weights * confidences[chosen])
     coverage = without_static_parts(coverage, known.motions, known.weights)
     background = _visible_background(few, coverage, former)
-    noise = np.maximum(background_noise(few, background, coverage), least_noise)
+    noise = background_noise(few, background, coverage, least_noise)
     alpha = difference_coverage(few[index][None], background, noise)[0]
     observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
     fit = fit_translucency(observations, background, coverage.min(0) < CLEARLY_SEEN, alpha)
@@ -85,7 +85,7 @@ def _hints_without_motions(
     frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray, least_noise: float
 ) -> Hints:
     background = _visible_background(few, coverage, former)
-    noise = np.maximum(background_noise(few, background, coverage), least_noise)
+    noise = background_noise(few, background, coverage, least_noise)
     return Hints(background=background, coverage=_character(frames, background, noise))
 
 
