@@ -1,7 +1,7 @@
 """A clip's layers at the clip's own size: the stages from the networks' masks to a cut-out, in their order.
 
-masks -> exposure -> background -> motions -> translucency -> cut-out. Each stage is a module of this wing. This one
-only calls them, each once, when its result is first asked for. Shots make a texture of the cut-outs
+masks -> exposure -> background -> motions -> translucency -> cut-out -> graph cut. Each stage is a module of this wing.
+This one only calls them, each once, when its result is first asked for. Shots make a texture of the cut-outs
 (`eqvid_tf.separation.texture`).
 """
 
@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from eqvid_tf.camera.stabilization import stabilize
@@ -33,6 +34,7 @@ from eqvid_tf.separation.background import (
 )
 from eqvid_tf.separation.cutout import cut_out, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
+from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, is_filmed, working_size
 from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
 from eqvid_tf.separation.motions import (
     MotionEstimates,
@@ -163,11 +165,32 @@ class ClipLayers:
         background = self.exposure.apply(self.background, index)
         layer = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
         translucency = self.translucency.translucency
-        if translucency is None:
+        if translucency is not None:
+            levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
+            alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
+            layer = extract_layer(frame, background, alpha)
+        return self._cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
+
+    @cached_property
+    def seeds(self) -> Seeds | None:
+        """Graph cut: what moves and what stands within the masks; None of a clip whose masks stay as they are."""
+        background = self.visible_background
+        filmed = self.background_stored and not self.network_only and is_filmed(background.noise)
+        if not filmed or self.clip.count < FEWEST_FRAMES:
+            return None
+        size = working_size(self.clip.size, self.clip.count)
+        frames = self.progress(self.clip.resized(size), "comparing textures", self.clip.count)
+        levelled = (self.exposure.remove(frame, index) for index, frame in enumerate(frames))
+        small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
+        coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
+        return find_seeds(levelled, small, coverage, self.clip.count, float(np.mean(background.noise)))
+
+    def _cut_by_colour(
+        self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, seeds: Seeds | None
+    ) -> np.ndarray:
+        if seeds is None:
             return layer
-        levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
-        alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
-        return extract_layer(frame, background, alpha)
+        return extract_layer(frame, background, cut_alpha(frame, layer[..., 3], seeds))
 
     # ---- what others ask for
 
@@ -200,7 +223,7 @@ class ClipLayers:
         Args:
             as_filmed: those before `layer_as_filmed` alone, which needs fewer where the camera moves.
         """
-        _ = self.background, self.casts_shadow
+        _ = self.background, self.casts_shadow, self.seeds
         if not (as_filmed and self.clip.moves):
             _ = self.translucency
 
@@ -217,7 +240,16 @@ class ClipLayers:
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
-        return self._cut(frame, coverage, self.background_as_filmed(index), noise)
+        background = self.background_as_filmed(index)
+        layer = self._cut(frame, coverage, background, noise)
+        return self._cut_by_colour(layer, frame, background, self._seeds_as_filmed(index))
+
+    def _seeds_as_filmed(self, index: int) -> Seeds | None:
+        if self.seeds is None:
+            return None
+        grow = lambda mask: cv2.resize(mask.astype(np.float32), self.clip.size[::-1])
+        moving, standing = (grow(mask[index]) for mask in (self.seeds.moving, self.seeds.standing))
+        return Seeds(moving=self.clip.as_filmed(moving, index), standing=self.clip.as_filmed(standing, index))
 
     @cached_property
     def casts_shadow(self) -> bool:

@@ -1,0 +1,193 @@
+"""A mask along the colours of a frame: a graph cut (GrabCut), seeded by what moves and what stands on the ground.
+
+Why: before a filmed background, what differs from it is more than the character: his shadow, the ground between his
+legs, the ground around him where the background is off by a pixel. Neither difference nor texture alone tells a dark
+coat from a shadow on stones, whose relief looks otherwise without the sun. But what is on the ground stands still on
+it while the character passes, and he has colours of his own.
+
+Source: C. Rother, V. Kolmogorov, A. Blake: "GrabCut", SIGGRAPH 2004; by OpenCV.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.colours import largest_difference
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
+from eqvid_tf.pixels.morphology import SQUARE, dilate
+
+FILMED = 2.0  # grey levels of noise: a clip with less is drawn, and what differs from its background is the character
+COVERED = 0.3  # coverage from which a pixel is looked at
+SHORTEST = 240  # pixels: shorter side of the frames whose textures are compared
+MEMORY = 64 << 20  # pixels of all of them; of a long clip they are smaller
+WINDOW = 9  # pixels of them, in which textures are compared
+FULL = 0.25  # of a window at least lies in both masks
+STEP, FARTHEST = 0.6, 10  # windows that the character moves between frames that are compared; frames at most
+ALIKE, DIFFERENT = 0.6, 0.3  # correlation of a texture that stays, and of one that does not
+RIM = 2  # pixels around what stands, in which a window sees too little of it
+MARGIN = 0.2  # of correlation, by which a texture stands still rather than moves along
+LOG_OFFSET, LOG_SCALE = 8, 40  # of the logarithm of grey levels
+PLAIN = 1.0  # variance of those logarithms; a texture with less is none
+DIFFERENCE = 8  # grey levels, with 1.5 times the noise: what moves also differs by as much from the background
+FEWEST = 0.03  # share of a mask that has to be known to move: colours are not told apart without
+AROUND = 20  # pixels around a mask that teach the background's colours
+LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones are worked on smaller
+ROUNDS = 1  # of learning colours and cutting: with more, what is not seeded takes the seeds' colours over
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Seeds:
+    """What is known of the pixels of masks: bool, [T, h, w], or [h, w] of one frame.
+
+    Attributes:
+        moving: the character's, for its texture does not stay on the background.
+        standing: likely the background's, for its texture stays there and does not move along with the character.
+    """
+
+    moving: np.ndarray
+    standing: np.ndarray
+
+    def __getitem__(self, index: int) -> Seeds:
+        return Seeds(moving=self.moving[index], standing=self.standing[index])
+
+
+def is_filmed(noise: float | np.ndarray) -> bool:
+    """Whether a background's noise, in grey levels, is that of a filmed clip: only there masks are cut by colour."""
+    return float(np.mean(noise)) >= FILMED
+
+
+def working_size(size: tuple[int, int], count: int) -> tuple[int, int]:
+    """The size (height, width) at which the textures of `count` frames of a size are compared; bounds the memory."""
+    most = min(SHORTEST, (MEMORY / count * min(size) / max(size)) ** 0.5)
+    scale = min(1.0, most / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def find_seeds(
+    frames: Iterable[np.ndarray],
+    background: np.ndarray,
+    coverage: Callable[[int], np.ndarray],
+    count: int,
+    noise: float,
+) -> Seeds:
+    """What moves and what stands within the masks of a clip, by the textures of frames between which he has moved.
+
+    Shapes: frames [H, W, 3] uint8 in turn, background [H, W, 3] in [0, 255], both as small as the seeds shall be.
+
+    Args:
+        frames: of a clip.
+        background: of the clip.
+        coverage: gives that of a frame, [H, W] in [0, 1], by its index.
+        count: of the frames.
+        noise: grey levels.
+    """
+    grey, masks, differs = (np.empty((count, *background.shape[:2]), kind) for kind in (np.uint8, bool, bool))
+    for index, frame in enumerate(frames):
+        grey[index], masks[index] = frame.mean(-1), coverage(index) > COVERED
+        difference = cv2.blur(largest_difference(frame, background), (5, 5))
+        differs[index] = difference > DIFFERENCE + 1.5 * noise
+    seeds = Seeds(moving=differs, standing=np.empty_like(differs))
+    centres = _centres(masks)
+    for index, (stays, along) in enumerate(in_threads(lambda k: _correlations(grey, masks, centres, k), range(count))):
+        moving = masks[index] & (stays < DIFFERENT) & differs[index]
+        standing = masks[index] & (stays > ALIKE) & (stays > along + MARGIN)
+        standing = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
+        seeds.standing[index] = dilate(standing, RIM) & masks[index] & ~moving
+        seeds.moving[index] = cv2.erode(moving.astype(np.uint8), SQUARE)
+    return seeds
+
+
+def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:
+    """A mask with the parts alone whose colours are the character's; as it was where too little is known to move.
+
+    Shapes: frame [H, W, 3] uint8, alpha [H, W] float32 in [0, 1], seeds of any one size -> [H, W] float32.
+    """
+    inner = bounding_box(alpha > COVERED)
+    scale = min(1.0, (LARGEST / (inner[2] * inner[3])) ** 0.5) if inner else 1.0
+    box = bounding_box(alpha > COVERED, round(AROUND / scale))
+    if box is None:
+        return alpha
+    part = box_slices(box)
+    size = tuple(max(1, round(side * scale)) for side in alpha[part].shape)
+    shrunk = lambda a: cv2.resize(a.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    mask = shrunk(alpha[part]) > COVERED
+    moving, standing = (shrunk(_at_size(a, alpha.shape)[part]) > 0.5 for a in (seeds.moving, seeds.standing))
+    if (moving & mask).sum() < FEWEST * mask.sum():
+        return alpha
+    kept = _graph_cut(shrunk(frame[part]).round().astype(np.uint8), mask, moving & mask, standing & mask)
+    kept = cv2.resize(kept.astype(np.float32), alpha[part].shape[::-1], interpolation=cv2.INTER_LINEAR)
+    result = np.zeros_like(alpha)
+    result[part] = np.where(kept > 0.5, np.maximum(alpha[part], kept), np.minimum(alpha[part], kept))
+    return result
+
+
+def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing: np.ndarray) -> np.ndarray:
+    labels = np.full(mask.shape, cv2.GC_BGD, np.uint8)
+    labels[dilate(mask, 2)] = cv2.GC_PR_BGD
+    labels[mask] = cv2.GC_PR_FGD
+    labels[standing] = cv2.GC_PR_BGD
+    labels[moving] = cv2.GC_FGD
+    if (labels % 2).all():  # no background to learn colours from
+        return mask
+    outer, inner = np.zeros((1, 65)), np.zeros((1, 65))  # the colours of both, which OpenCV fills in
+    cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
+    cv2.grabCut(frame, labels, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, index: int) -> np.ndarray:
+    """How well the texture of a frame's mask is found again in others: [2, h, w], where it was, and moved along."""
+    best = np.full((2, *masks.shape[1:]), -1.0, np.float32)
+    own = _contrasts(grey[index])
+    for other in _compared(centres, index):
+        right, down = centres[index] - centres[other]
+        matrix, size = np.array([[1, 0, right], [0, 1, down]]), own.shape[::-1]
+        plane, mask = _contrasts(grey[other]), masks[other].astype(np.uint8)
+        moved = cv2.warpAffine(plane, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        for place, (there, seen) in enumerate(((plane, mask), (moved, cv2.warpAffine(mask, matrix, size)))):
+            found = _correlation(own, there, (masks[index] & (seen > 0)).astype(np.float32))
+            best[place] = np.maximum(best[place], found)
+    return best
+
+
+def _contrasts(grey: np.ndarray) -> np.ndarray:
+    """The logarithm of a plane of grey levels: contrasts count the same in shadow and in light."""
+    return LOG_SCALE * np.log(grey.astype(np.float32) + LOG_OFFSET)
+
+
+def _compared(centres: np.ndarray, index: int) -> Iterator[int]:
+    """The frames before and after in which the character has gone on by about a window."""
+    steps = np.hypot(*np.diff(centres, axis=0).T)
+    usual = np.nanmedian(steps) if np.isfinite(steps).any() else 0.0
+    apart = int(np.clip(np.ceil(STEP * WINDOW / max(usual, 0.1)), 1, FARTHEST))
+    for other in (index + sign * times * apart for times in (1, 2) for sign in (1, -1)):
+        if 0 <= other < len(centres) and np.isfinite(centres[[index, other]]).all():
+            yield other
+
+
+def _correlation(plane: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The correlation of two planes [h, w] in windows, over the pixels that have a weight; -1 where those are few."""
+    blur = lambda a: cv2.blur(a, (WINDOW, WINDOW))
+    share = blur(weight)
+    mean = lambda a: blur(weight * a) / np.maximum(share, 1e-3)
+    first, second = mean(plane), mean(other)
+    variances = [np.maximum(mean(a * a) - b * b, PLAIN) for a, b in ((plane, first), (other, second))]
+    found = (mean(plane * other) - first * second) / np.sqrt(variances[0] * variances[1])
+    return np.where(share > FULL, found, -1)
+
+
+def _centres(masks: np.ndarray) -> np.ndarray:
+    """The mean place (x, y) in pixels of each mask [T, h, w]: [T, 2]; nan where it is empty."""
+    places = (np.nonzero(mask) for mask in masks)
+    return np.array([[np.mean(x), np.mean(y)] if len(x) else [np.nan] * 2 for y, x in places])
+
+
+def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    if mask.shape == size:
+        return mask
+    return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
