@@ -28,7 +28,7 @@ MEMORY = 64 << 20  # pixels of all of them; of a long clip they are smaller
 WINDOW = 9  # pixels of them, in which textures are compared
 FULL = 0.25  # of a window at least lies in both masks
 STEP, FARTHEST = 0.6, 10  # windows that the character moves between frames that are compared; frames at most
-ALIKE, DIFFERENT = 0.6, 0.3  # correlation of a texture that stays, and of one that does not
+ALIKE, UNCLEAR, DIFFERENT = 0.6, 0.45, 0.3  # correlation of a texture that stays, may have, and has not
 RIM = 2  # pixels around what stands, in which a window sees too little of it
 MARGIN = 0.2  # of correlation, by which a texture stands still rather than moves along
 LOG_OFFSET, LOG_SCALE = 8, 40  # of the logarithm of grey levels
@@ -141,18 +141,22 @@ def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing
 
 
 def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, index: int) -> np.ndarray:
-    """How well the texture of a frame's mask is found again in others: [2, h, w], where it was, and moved along."""
-    best = np.full((2, *masks.shape[1:]), -1.0, np.float32)
-    own = _contrasts(grey[index])
-    for other in _compared(centres, index):
+    """How well the texture of a frame's mask is found again in others: [2, h, w], where it was, and moved along.
+
+    What no mask before and after holds at its place has moved; at the ends of a clip it may be a shadow as well.
+    """
+    best = np.full((2, *masks.shape[1:]), np.nan, np.float32)
+    own, others = _contrasts(grey[index]), list(_compared(centres, index))
+    for other in others:
         right, down = centres[index] - centres[other]
         matrix, size = np.array([[1, 0, right], [0, 1, down]]), own.shape[::-1]
         plane, mask = _contrasts(grey[other]), masks[other].astype(np.uint8)
         moved = cv2.warpAffine(plane, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         for place, (there, seen) in enumerate(((plane, mask), (moved, cv2.warpAffine(mask, matrix, size)))):
             found = _correlation(own, there, (masks[index] & (seen > 0)).astype(np.float32))
-            best[place] = np.maximum(best[place], found)
-    return best
+            best[place] = np.fmax(best[place], found)
+    at_an_end = not any(other < index for other in others) or not any(other > index for other in others)
+    return np.where(np.isnan(best), UNCLEAR if at_an_end else -1, best)
 
 
 def _contrasts(grey: np.ndarray) -> np.ndarray:
@@ -171,14 +175,14 @@ def _compared(centres: np.ndarray, index: int) -> Iterator[int]:
 
 
 def _correlation(plane: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The correlation of two planes [h, w] in windows, over the pixels that have a weight; -1 where those are few."""
+    """The correlation of two planes [h, w] in windows, over the pixels that have a weight; nan where few have."""
     blur = lambda a: cv2.blur(a, (WINDOW, WINDOW))
     share = blur(weight)
     mean = lambda a: blur(weight * a) / np.maximum(share, 1e-3)
     first, second = mean(plane), mean(other)
     variances = [np.maximum(mean(a * a) - b * b, PLAIN) for a, b in ((plane, first), (other, second))]
     found = (mean(plane * other) - first * second) / np.sqrt(variances[0] * variances[1])
-    return np.where(share > FULL, found, -1)
+    return np.where(share > FULL, found, np.nan)
 
 
 def _centres(masks: np.ndarray) -> np.ndarray:

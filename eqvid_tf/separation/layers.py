@@ -45,7 +45,7 @@ from eqvid_tf.separation.motions import (
     reference_frame,
     refine_motions,
 )
-from eqvid_tf.separation.shadow import darkening, has_shadow
+from eqvid_tf.separation.shadow import darkening, ground_darkening, has_shadow, is_usual
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
@@ -169,7 +169,7 @@ class ClipLayers:
             levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
             alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
             layer = extract_layer(frame, background, alpha)
-        return self._cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
+        return _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
 
     @cached_property
     def seeds(self) -> Seeds | None:
@@ -184,13 +184,6 @@ class ClipLayers:
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
         return find_seeds(levelled, small, coverage, self.clip.count, float(np.mean(background.noise)))
-
-    def _cut_by_colour(
-        self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, seeds: Seeds | None
-    ) -> np.ndarray:
-        if seeds is None:
-            return layer
-        return extract_layer(frame, background, cut_alpha(frame, layer[..., 3], seeds))
 
     # ---- what others ask for
 
@@ -237,12 +230,16 @@ class ClipLayers:
         """As `layer`, of a frame as it was filmed and from that frame's own pixels."""
         if not self.clip.moves:
             return self.layer(index, frame)
+        layer, background, seeds = self._parts_as_filmed(index, frame)
+        return _cut_by_colour(layer, frame, background, seeds)
+
+    def _parts_as_filmed(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
+        """Of a frame as it was filmed: the layer before the graph cut, the background and the seeds."""
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
         background = self.background_as_filmed(index)
-        layer = self._cut(frame, coverage, background, noise)
-        return self._cut_by_colour(layer, frame, background, self._seeds_as_filmed(index))
+        return self._cut(frame, coverage, background, noise), background, self._seeds_as_filmed(index)
 
     def _seeds_as_filmed(self, index: int) -> Seeds | None:
         if self.seeds is None:
@@ -256,9 +253,16 @@ class ClipLayers:
         """Whether the character casts a shadow on the background; most of the frames have to show it."""
         if self.network_only or not self.background_stored or self.clip.count < FEWEST_FRAMES:
             return False
+        chosen = evenly_spaced(self.clip.count, PROBES)
+        if self.seeds is None:
+            return self._has_soft_shadow(chosen)
+        frames = zip(chosen, self.filmed.native(chosen))
+        return is_usual([bool(self._ground_shadow(index, frame).any()) for index, frame in frames])
+
+    def _has_soft_shadow(self, chosen: np.ndarray) -> bool:
         background = self.visible_background
         picture = fit(background.picture.clip(0, 255).round().astype(np.uint8), self.canvas).astype(np.float32)
-        noise, chosen = float(np.mean(background.noise)), evenly_spaced(self.clip.count, PROBES)
+        noise = float(np.mean(background.noise))
         frames = np.stack([self.exposure.remove(self.canvas_frames[k], k) for k in chosen])
         differs = cut_out(frames, picture, None, noise=noise)[..., 3]
         seeds = self.coverage[chosen] > 0.5
@@ -268,11 +272,21 @@ class ClipLayers:
     def shadow_as_filmed(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The shadow in a frame as it was filmed: premultiplied RGBA [H, W, 4], black, alpha is the darkening."""
         layer = np.zeros((*frame.shape[:2], 4), np.float32)
-        if self.casts_shadow:
+        if self.casts_shadow and self.seeds is not None:
+            layer[..., 3] = self._ground_shadow(index, frame)
+        elif self.casts_shadow:
             coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
             noise = float(np.mean(self.visible_background.noise))
             layer[..., 3] = _shadow_at(frame, self.background_as_filmed(index), coverage, noise)
         return layer
+
+    def _ground_shadow(self, index: int, frame: np.ndarray) -> np.ndarray:
+        """How dark the ground is that a graph cut takes out of the mask of a frame as it was filmed: [H, W]."""
+        layer, background, seeds = self._parts_as_filmed(index, frame)
+        if seeds is None:
+            return np.zeros(layer.shape[:2], np.float32)
+        body = cut_alpha(frame, layer[..., 3], seeds)
+        return ground_darkening(frame, background, layer[..., 3], body)
 
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
@@ -355,10 +369,16 @@ class ClipLayers:
             return extract_layer(frame, background, coverage)
         cell = max(1.0, self.clip.size[0] / self.canvas[0])
         layer = cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.moves)
-        if not self.casts_shadow:
+        if self.seeds is not None or not self.casts_shadow:
             return layer
         dark = _shadow_at(frame, background, coverage, noise) > 0
         return extract_layer(frame, background, np.where(dark, 0, layer[..., 3]))
+
+
+def _cut_by_colour(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, seeds: Seeds | None) -> np.ndarray:
+    if seeds is None:
+        return layer
+    return extract_layer(frame, background, cut_alpha(frame, layer[..., 3], seeds))
 
 
 def _shadow_at(

@@ -6,9 +6,12 @@ edge tells the two apart; a sharp shadow on a plain wall stays in the mask.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate
 
 DARKEST, LIGHTEST = 0.4, 0.96  # share of the light that a shadow leaves
@@ -23,6 +26,7 @@ SOFT = 0.5  # of its darkening is left at the edge of a soft shadow
 LEAST = 0.1  # of a mask: a smaller place is no shadow
 MOST = 0.6  # of a mask: what is left has to be a character
 ENCLOSED = 0.5  # of a shadow's rim at most touches the character: glass is within him
+RELIEF = 15  # pixels of a square over which the light on relief is averaged
 OFTEN = 0.5  # share of the frames that show a character: a clip with a shadow shows it in as many
 
 
@@ -89,8 +93,35 @@ def has_shadow(
     """
     seen = np.flatnonzero((coverage > 0.5).any((1, 2)))
     chosen = seen[np.unique(np.linspace(0, len(seen) - 1, min(most, len(seen))).astype(int))] if len(seen) else seen
-    found = [darkening(frames[k], background, coverage[k], noise).any() for k in chosen]
+    return is_usual([bool(darkening(frames[k], background, coverage[k], noise).any()) for k in chosen])
+
+
+def is_usual(found: Sequence[bool]) -> bool:
+    """Whether so many of the frames that were looked at show a shadow that the clip has one."""
     return len(found) > 0 and float(np.mean(found)) >= OFTEN
+
+
+def ground_darkening(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """How dark the ground is that a mask holds beside the body: [H, W] float32 in [0, 1]; 0 where that is little.
+
+    Why: relief looks otherwise without the sun, so a shadow on it is darker than the background as a whole and not by
+    one factor a pixel.
+
+    Shapes: frame and background [H, W, 3] in [0, 255]; alpha and body [H, W] in [0, 1], the masks before and after
+        `eqvid_tf.separation.graph_cut`.
+    """
+    result = np.zeros(alpha.shape, np.float32)
+    box = bounding_box(alpha > 0.5, RELIEF)
+    if box is None:
+        return result
+    part = box_slices(box)
+    ground = (alpha[part] > 0.5) & (body[part] <= 0.5)
+    light, own = (a[part].astype(np.float32).sum(-1) for a in (background, frame))
+    factor = _mean_within(ground, own, RELIEF) / np.maximum(_mean_within(ground, light, RELIEF), 1)
+    dark = cv2.morphologyEx((ground & (factor < LIGHTEST)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))) > 0
+    if dark.sum() >= LEAST * (alpha > 0.5).sum():
+        result[part] = np.where(dark, 1 - factor, 0)
+    return result
 
 
 def without_shadows(
