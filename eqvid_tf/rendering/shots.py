@@ -303,7 +303,7 @@ def without(
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
             behind = over(_moved(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
-    return uncover(frame, [*(cut_outs[number] for number in gone), *characters.shadows(index, gone)], behind)
+    return uncover(frame, characters.taken_out(index, {number: cut_outs[number] for number in gone}), behind)
 
 
 def _with_shadow(

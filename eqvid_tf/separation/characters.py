@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -152,10 +152,19 @@ class ClipCharacters:
         frames = zip(self.layers.items(), alone)
         return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
 
-    def shadows(self, index: int, numbers: Iterable[int]) -> list[np.ndarray]:
-        """The shadows that some characters cast in a frame as filmed: premultiplied RGBA [H, W, 4], black."""
-        casting = [self.layers[number] for number in numbers if self.layers[number].casts_shadow]
-        return [layers.shadow_as_filmed(index, layers.filmed.at(index)) for layers in casting]
+    def taken_out(
+        self, index: int, cut_outs: Mapping[int, np.ndarray], alone: Mapping[int, np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """What goes from a frame as filmed with some characters: premultiplied RGBA [H, W, 4].
+
+        Args:
+            index: of the frame.
+            cut_outs: of those characters, by number.
+            alone: the frame with each of them alone; None: it is read.
+        """
+        frame = lambda number: self.layers[number].filmed.at(index) if alone is None else alone[number]
+        parts = (self.layers[number].taken_out(index, frame(number), layer) for number, layer in cut_outs.items())
+        return [layer for part in parts for layer in part]
 
     def plate(self, index: int) -> np.ndarray:
         """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
@@ -166,21 +175,15 @@ class ClipCharacters:
         if not self._uses_frames:
             return self._empty(index)
         cut_outs = self.cut_outs(index)
-        layers = [*cut_outs.values(), *self.shadows(index, cut_outs)]
-        return self._plate(index, self.clip.filmed.at(index), layers)
+        return self._plate(index, self.clip.filmed.at(index), self.taken_out(index, cut_outs))
 
     def all_plates(self) -> Iterator[np.ndarray]:
         """`plate` of every frame in turn."""
         if not self._uses_frames:
             yield from map(self._empty, range(self.clip.count))
             return
-
-        def taken_out(index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray]) -> list[np.ndarray]:
-            casting = [number for number in cut_outs if self.layers[number].casts_shadow]
-            shadows = [self.layers[number].shadow_as_filmed(index, alone[number]) for number in casting]
-            return [*cut_outs.values(), *shadows]
-
-        for index, (frame, layers) in enumerate(zip(self.clip.filmed.native(), self.each_frame(taken_out))):
+        taken_out = self.each_frame(lambda index, alone, cut_outs: self.taken_out(index, cut_outs, alone))
+        for index, (frame, layers) in enumerate(zip(self.clip.filmed.native(), taken_out)):
             yield self._plate(index, frame, layers)
 
     @property

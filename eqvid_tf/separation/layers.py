@@ -288,6 +288,17 @@ class ClipLayers:
         body = cut_alpha(frame, layer[..., 3], seeds)
         return ground_darkening(frame, background, layer[..., 3], body)
 
+    def taken_out(self, index: int, frame: np.ndarray, cut_out: np.ndarray) -> list[np.ndarray]:
+        """What goes from a frame as filmed with the character, of its cut-out: also the shadow that it casts.
+
+        Of a filmed clip that is all that differs around it: a rim of the character would be seen more than a place
+        where the background is another picture of the same. Shapes: premultiplied RGBA [H, W, 4].
+        """
+        if self.seeds is None:
+            return [cut_out, self.shadow_as_filmed(index, frame)] if self.casts_shadow else [cut_out]
+        layer, background, _ = self._parts_as_filmed(index, frame)
+        return [extract_layer(frame, background, np.maximum(layer[..., 3], cut_out[..., 3]))]
+
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
         return self.clip.colours_as_filmed(self.exposure.apply(self.background, index), index)
