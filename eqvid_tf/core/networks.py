@@ -23,6 +23,7 @@ from keras import ops
 
 from eqvid_tf.blocks.memory import match_pictures, mix
 from eqvid_tf.blocks.plain import LAYER, PIXELS, Encoder, PlainEncoder, PlainRenderer
+from eqvid_tf.blocks.replicas import uniform
 from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize_map, unpool
 from eqvid_tf.config import ModelConfig
 
@@ -59,7 +60,7 @@ class CharacterEncoder(Encoder):
         known = ops.cast(known, self.compute_dtype)[:, None, None, None]
         background = ops.stop_gradient(known * recalled + (1 - known) * frame)  # unknown: p cuts the frame itself out
         if training:
-            seeing = keras.random.uniform(ops.shape(known), seed=self.random) > self.BLIND
+            seeing = uniform(self.random, ops.shape(known)) > self.BLIND
             known *= ops.cast(seeing, self.compute_dtype)
         seen = [frame - 0.5, 3 * known * ops.abs(frame - recalled), known * ops.ones_like(frame[..., :1])]
         out = self.head(self.trunk(ops.concatenate(seen, -1)))

@@ -31,6 +31,8 @@ def pairs(
     hints: Sequence[np.ndarray] | None = None,
     shares: Sequence[float] | np.ndarray | None = None,
     places: Sequence[Sequence[int]] | None = None,
+    replicas: int = 1,
+    own: Sequence[int] = (0,),
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
@@ -57,11 +59,15 @@ def pairs(
         shares: of the pairs, for each clip, together 1; None: half of the pairs go to all clips evenly, half by
             length, so that each clip, short or long, gets enough of them.
         places: adds `places`, numbers of each clip's K characters, -1 where it has fewer than another.
+        replicas: devices that share each batch: its rows are dealt to them as cards are.
+        own: the devices whose rows to give. With several, each batch comes as one for each of them in turn.
 
     Raises:
-        ValueError: for no clips, a batch size or gap below 1, or hints of another type or shape.
+        ValueError: for no clips, a batch size or gap below 1, a batch that cannot be dealt evenly, or hints of another
+            type or shape.
     """
     _check(clips, batch_size, gaps)
+    check_deal(batch_size, replicas)
     arrays = [clip.arrays(canvas) for clip in clips]
     many = [()] * len(clips) if places is None else [(len(row),) for row in places]
     _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
@@ -72,8 +78,10 @@ def pairs(
     frames, coverages = [*map(_on_cpu, arrays)], [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
-    def batch(index: tf.Tensor) -> Tensors:
-        drawn = _draw(index, counts, share, batch_size, gaps, seed)
+    def batch(number: tf.Tensor) -> Tensors:
+        index, device = number // len(own), tf.gather(tf.constant([*own], tf.int64), number % len(own))
+        deal = lambda x: tf.reshape(x, (batch_size // replicas, replicas, *x.shape[1:]))[:, device]
+        drawn = {name: deal(x) for name, x in _draw(index, counts, share, batch_size, gaps, seed).items()}
         made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
         if coverages:
             hint = _look_up(coverages, drawn, names[:2])
@@ -82,11 +90,12 @@ def pairs(
             motions = _motions(steps, drawn, max(gaps))
             made["motion"] = motions[:, 0] if table is None else motions
         if table is not None:
-            made |= _in_random_order(made, tf.gather(table, drawn["clip"]), [seed, index])
+            keys = tf.random.stateless_uniform([batch_size, table.shape[1]], [seed + 1, index], alg="philox")
+            made |= _in_random_order(made, tf.gather(table, drawn["clip"]), deal(keys))
         return made
 
     plain = tf.autograph.experimental.do_not_convert(batch)  # no branch on a tensor; a conversion takes a second
-    return _without_rewrites(tf.data.Dataset.counter(start).map(plain, num_parallel_calls=2).prefetch(4))
+    return _without_rewrites(tf.data.Dataset.counter(start * len(own)).map(plain, num_parallel_calls=2).prefetch(4))
 
 
 def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
@@ -94,6 +103,20 @@ def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
         raise ValueError(
             f"pairs needs clips, batch_size >= 1 and gaps >= 1; received {len(clips)} clips, "
             f"batch_size {batch_size}, gaps {tuple(gaps)}."
+        )
+
+
+def check_deal(batch_size: int, replicas: int) -> None:
+    """Check that a batch can be dealt evenly to the devices that share it.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if batch_size % replicas:
+        near = -(-batch_size // replicas) * replicas
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas} devices that share a batch; received {batch_size}. "
+            f"Try {near}."
         )
 
 
@@ -134,12 +157,11 @@ def _with_channels(hint: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     return np.pad(hint, [(0, 0), (0, 0), (0, 0), (0, table.shape[1] - hint.shape[-1])])
 
 
-def _in_random_order(made: Tensors, places: tf.Tensor, seed: list) -> Tensors:
-    """The places [batch, K] of each pair in random order, -1 last, and the hints in the same order.
+def _in_random_order(made: Tensors, places: tf.Tensor, keys: tf.Tensor) -> Tensors:
+    """The places [batch, K] of each pair in the order of random keys, -1 last, and the hints in the same order.
 
     Why: the first counts in some losses, and the last is in front in a recomposed pair.
     """
-    keys = tf.random.stateless_uniform(places.shape, [seed[0] + 1, seed[1]], alg="philox")
     order = tf.argsort(keys + tf.cast(places < 0, tf.float32), axis=1)
     hints: Tensors = {
         name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made
