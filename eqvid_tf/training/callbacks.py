@@ -177,7 +177,7 @@ class Refresh(keras.callbacks.Callback):
         """Compute the backgrounds and hints from the masks as they are now."""
         material, noise = self.material, [clip.noise for clip in self.material.clips]
         clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
-        self.material = self.material.with_hints([refresh_hints(self.model, *clip) for clip in clips])
+        self.material = self.material.with_hints(refresh_hints(self.model, *clip) for clip in clips)
         if self.model.h.remembers:
             self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)
 

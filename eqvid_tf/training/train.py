@@ -202,7 +202,7 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
         clip_of=[number for number, group in enumerate(solos) for _ in group],
         whole={number: stable[number] for number, group in enumerate(solos) if len(group) > 1},
     )
-    return material.with_hints([first_hints(array, clip.noise) for array, clip in zip(frames, alone)])
+    return material.with_hints(first_hints(array, clip.noise) for array, clip in zip(frames, alone))
 
 
 def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
