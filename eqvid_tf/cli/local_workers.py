@@ -40,8 +40,9 @@ def run_local(words: Sequence[str], count: int) -> int:
             return 0
         code = workers[first].returncode
         if code < 0 and (first == 0 or workers[0].returncode in (0, code)):
-            say(f"eqvid train: failed: worker {first} was ended by signal {-code}. Start again, with --resume.")
-        elif code > 0 and first:
+            again = "Start again, with --resume if there is a checkpoint."
+            say(f"\neqvid train: failed: worker {first} was ended by signal {-code}. {again}")
+        elif code > 0 and first and workers[0].returncode != code:
             say(logs[first].read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2])
         return code if code > 0 else 1
 

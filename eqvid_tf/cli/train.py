@@ -111,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _workers() -> Workers:
     """The workers that train together, found before TensorFlow computes anything."""
+    if os.environ.get("TF_CONFIG"):  # that another is gone is said in a line of ours, and in a dozen of TensorFlow's
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quietly():
         from eqvid_tf.training.workers import find_workers
 

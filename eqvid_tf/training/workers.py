@@ -114,7 +114,7 @@ class Workers:
             if self.count == 1:
                 raise
             raise WorkerLost(
-                f"another of the {self.count} workers is gone. Start all of them again, with --resume."
+                f"another of the {self.count} workers is gone. Start all again, with --resume if there is a checkpoint."
             ) from error
 
     @contextlib.contextmanager
