@@ -17,6 +17,7 @@ from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
 
 Tensors = dict[str, tf.Tensor]
+NAMES = ("frame", "next_frame", "background_frame")
 HINTED = {"hint": "frame", "next_hint": "next_frame"}
 
 
@@ -76,18 +77,16 @@ def pairs(
     steps, table = _steps(clips, canvas, places) if known else None, _same_length(places)
     frames = _on_cpu(joined(arrays, counts))
     coverages = _on_cpu(joined((_with_channels(hint, table) for hint in hints), counts)) if hints else None
-    names = ["frame", "next_frame"] + ["background_frame"] * other
 
     @tf.autograph.experimental.do_not_convert  # no branch on a tensor; a conversion takes a second
     def batch(number: tf.Tensor) -> Tensors:
         index, deal = _deal(number, replicas, own)
         drawn = {name: deal(x) for name, x in _draw(index, counts, share, batch_size, gaps, seed).items()}
-        places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in names}
+        places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in NAMES[: 2 + other]}
         made = {name: tf.cast(tf.gather(frames, at), tf.float32) / 255.0 for name, at in places_of.items()}
         if coverages is not None:
             made |= {key: tf.gather(coverages, places_of[name]) for key, name in HINTED.items()}
-        if steps is not None:
-            made["motion"] = _motions(steps, drawn, max(gaps))
+        made |= {"motion": _motions(steps, drawn, max(gaps))} if steps else {}
         if table is not None:
             keys = tf.random.stateless_uniform([batch_size, table.shape[1]], [seed + 1, index], alg="philox")
             return made | _in_random_order(made, tf.gather(table, drawn["clip"]), deal(keys))
