@@ -58,7 +58,7 @@ def learn(optimizer: str, steps: int, path: str) -> None:
         if optimizer == "sgd":
             model.compile(optimizer=keras.optimizers.SGD(0.01))
             model.optimizer.build(model.trainable_variables)
-    weights = lambda: np.concatenate([np.array(weight).ravel() for weight in model.trainable_weights])
+    weights = lambda: np.concatenate([weight.numpy().ravel() for weight in model.trainable_weights])
     before, clock, times = weights(), Clock(model, train, workers), Times()
     draw = lambda count, own: training._pairs(
         model, config, material, training.TrainingClips(), 0, replicas=count, own=own

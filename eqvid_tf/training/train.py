@@ -157,7 +157,7 @@ def _on_one_device(model: EquivariantVideoModel, config: Config) -> EquivariantV
     copy = EquivariantVideoModel(model.config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
     copy.set_weights(model.get_weights())
     for ours, theirs in zip(compile_model(copy, config.train).optimizer.variables, model.optimizer.variables):
-        ours.assign(np.array(theirs))
+        ours.assign(theirs.numpy())
     return copy
 
 
