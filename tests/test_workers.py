@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +100,26 @@ def test_a_cluster_is_read_from_tf_config():
     vertex = {"cluster": {"worker": ["b:1", "c:1"], "chief": ["a:1"]}, "task": {"type": "worker", "index": "1"}}
     assert read_cluster(json.dumps(vertex)) == (2, ["a:1", "b:1", "c:1"])  # the chief is the first
     assert find_workers({"TF_CONFIG": cluster_config(["a:1"], 0)}).count == 1
+
+
+def test_the_cluster_scripts_name_all_workers():
+    """The scripts of docs/scale.md, with stand-ins for what Slurm and Kubernetes do."""
+    page = (Path(FOLDERS[1]) / "docs/scale.md").read_text(encoding="utf-8")
+    (slurm,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    (jobset,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (pod,) = re.findall(r"- \|\n(.*?)\n *volumeMounts", jobset, re.DOTALL)
+    stand_ins = """
+        scontrol() { printf 'n1\\nn2\\n'; }
+        eqvid() { printf '%s\\n' "$TF_CONFIG"; }; exec() { "$@"; }; export -f eqvid exec
+        srun() { shift; SLURM_PROCID=1 "$@"; }
+    """
+    pods = [f"eqvid-worker-0-{number}.eqvid:29400" for number in range(4)]
+    scripts = {slurm: ["n1:29400", "n2:29400"], textwrap.dedent(pod): pods}
+    for script, hosts in scripts.items():
+        command = ["bash", "-c", stand_ins + script]
+        environment = {**os.environ, "JOB_COMPLETION_INDEX": "1", "SLURM_JOB_NODELIST": "n[1-2]"}
+        text = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        assert read_cluster(text) == (1, hosts)
 
 
 @pytest.mark.parametrize(
