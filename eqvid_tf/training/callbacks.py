@@ -179,7 +179,7 @@ class Refresh(keras.callbacks.Callback):
         clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
         self.material = self.material.with_hints(refresh_hints(self.model, *clip) for clip in clips)
         if self.model.h.remembers:
-            self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)
+            self.model.h.remember(self.clock.workers.agree(np.stack(self.material.backgrounds)) / 255, self.first)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -245,15 +245,19 @@ class Diagnosis(keras.callbacks.Callback):
     ):
         super().__init__()
         self.clock, self.probe, self.log, self.schedule, self.limits = clock, probe, log, schedule, config.diagnosis
-        self.start = symptoms(clock.trained, probe)
+        self.start = self._symptoms()
         self.names: list[str] = []
         self.due = max(config.schedule.hints_faded, clock.progress)
 
     def examine(self) -> tuple[dict[str, float], list[str]]:
         """Measure the symptoms, and name the trivial solutions that they show."""
-        measured = symptoms(self.clock.trained, self.probe)
-        found = dict(zip(measured, map(float, self.clock.workers.agree([*measured.values()]))))
+        found = self._symptoms()
         return found, verdict(found, self.start, self.limits)
+
+    def _symptoms(self) -> dict[str, float]:
+        """The symptoms, the same on all workers."""
+        measured = symptoms(self.clock.trained, self.probe)
+        return dict(zip(measured, map(float, self.clock.workers.agree([*measured.values()]))))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.clock.progress < self.due:

@@ -138,8 +138,9 @@ def train(
     clips = [stabilize(clip, mosaic=config.model.mosaic) for clip in clips]
     material = prepare(clips, config.model.canvas, log, characters_of(config))
     config = dataclasses.replace(config, model=config.model.with_clips(material.clip_of))
+    backgrounds = workers.agree(np.stack(material.backgrounds))
     with workers.strategy.scope():
-        model = load_checkpoint(folder) if resume else new_model(config, material.backgrounds)
+        model = load_checkpoint(folder) if resume else new_model(config, backgrounds)
     workers.agree([0])  # all have read the checkpoint before the chief changes the folder
     if workers.chief:
         if not resume:
@@ -147,7 +148,7 @@ def train(
         write_text(folder / "checkpoint.json", config.to_json())
     place = folder if workers.chief else None
     learned = learn(model, config, material, TrainingClips(), place, callbacks=callbacks, log=log, workers=workers)
-    return finish(_on_one_device(model, config), config, material, place, learned, log=log)
+    return finish(_on_one_device(model, config), config, material, place, learned, log=log, workers=workers)
 
 
 def _on_one_device(model: EquivariantVideoModel, config: Config) -> EquivariantVideoModel:
@@ -217,11 +218,11 @@ def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedCl
     return solos
 
 
-def new_model(config: Config, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
+def new_model(config: Config, backgrounds: Sequence[np.ndarray] | np.ndarray) -> EquivariantVideoModel:
     """A new model, compiled, with the clips' backgrounds [h, w, 3] in [0, 255] in its memory."""
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if model.h.remembers:
-        model.h.remember(np.stack(backgrounds) / 255)
+        model.h.remember(np.asarray(backgrounds) / 255)
     return compile_model(model, config.train)
 
 
@@ -354,6 +355,7 @@ def finish(
     source: Path | None = None,
     version: int = 1,
     log: Log = lambda line: None,
+    workers: Workers | None = None,
 ) -> dict:
     """Write a trained model into its folder, and then remove the checkpoint.
 
@@ -368,6 +370,7 @@ def finish(
         source: the model folder that it was fine-tuned from.
         version: of the SavedModel. With the first, what the folder holds of a former model is removed.
         log: as in `train`.
+        workers: as in `train`.
 
     Returns:
         Metrics, as in metrics.json.
@@ -375,12 +378,13 @@ def finish(
     Raises:
         Collapsed: the model is of no use.
     """
-    metrics = _metrics(learned, source)
+    workers = workers or Workers()
+    metrics = _metrics(learned, source, workers)
     if config.model.clip_of:
         metrics["verdict"] += _wrong_characters(model, config, new)
     if folder:
         _write(model, config, new, folder, metrics, source, version)
-    learned.clock.workers.agree([0])  # until the chief has written all
+    workers.agree([0])  # until the chief has written all
     _check_collapse(str(folder or "the model"), metrics, config, log)
     return metrics
 
@@ -424,13 +428,13 @@ def _remove_former_model(folder: Path, written: set[str]) -> None:
             shutil.rmtree(former, ignore_errors=True)
 
 
-def _metrics(learned: Learned, source: Path | None) -> dict:
+def _metrics(learned: Learned, source: Path | None, workers: Workers) -> dict:
     clock = learned.clock
     found, names = learned.diagnosis.examine()
     return {
         "steps": clock.step,
         "seconds": round(clock.seconds, 1),
-        "device": device(clock.workers.count),
+        "device": device(workers.count),
         "losses": clock.losses,
         **({"finetuned_from": source.name} if source else {}),
         "symptoms": {key: round(value, 4) for key, value in found.items()},

@@ -79,12 +79,12 @@ class Workers:
         return on_all
 
     def total(self, values: np.ndarray | list[float]) -> np.ndarray:
-        """The sum over the processes of numbers [n] that each has, float64; all of them must ask for it."""
-        values = np.asarray(values, np.float64)
+        """The sum over the processes of the numbers that each has; all of them must ask for it."""
+        values = np.asarray(values)
         if self.count == 1:
             return values
         with self.noticing_losses():
-            return self._sum(tf.constant(values)).numpy()
+            return self._sum(tf.constant(values, tf.float64)).numpy()
 
     @functools.cached_property
     def _sum(self) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -101,8 +101,8 @@ class Workers:
         return tf.function(on_all, autograph=False)
 
     def agree(self, values: np.ndarray | list[float]) -> np.ndarray:
-        """The chief's numbers [n], float64, on every process; all of them must ask for it."""
-        values = np.asarray(values, np.float64)
+        """The chief's numbers on every process, where others may have rounded otherwise; all must ask for it."""
+        values = np.asarray(values)
         return self.total(values if self.chief else np.zeros_like(values))
 
     @contextlib.contextmanager
