@@ -10,6 +10,7 @@ process of its own for each N. The first run writes the decoded frames into the 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -43,57 +45,68 @@ def draw(folder: Path, count: int) -> list[Path]:
 
 
 def measure(places: list[Path], steps: int) -> dict:
-    """Train a model of clips for some steps, and take the time and the memory of each part."""
-    import keras
-
-    from eqvid_tf.config import Config, ScheduleConfig, TrainConfig
+    """Prepare clips and train a model of them for some steps, in turn with one of the first ten: times and memory."""
+    from eqvid_tf.config import Config, TrainConfig
     from eqvid_tf.data.clips import open_clip
     from eqvid_tf.training import train as training
+    from eqvid_tf.training.hints import refresh_hints
 
-    class Watch(keras.callbacks.Callback):
-        times: list[tuple[float, float]] = []
-
-        def on_train_begin(self, logs=None):
-            self.times.append(_now())
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.times.append(_now())
-
-    found: dict = {}
-
-    def learn(model, config, new, *rest, **options):
-        found["prepare_s"], found["prepare_processor_s"] = np.subtract(_now(), began).tolist()
-        found["recall"] = recalled(model, new)
-        return training_learn(model, config, new, *rest, **options)
-
-    def finish(model, config, new, folder, learned, **options):
-        single = new.clips[0], new.frames[0], new.backgrounds[0]
-        refresh = lambda: training_refresh(learned.clock.trained, single[1], single[2], None, single[0].noise)
-        refresh()  # traces what it needs
-        start = time.process_time()
-        refresh()
-        found["refresh_processor_s_a_clip"] = time.process_time() - start
-        return {}
-
-    from eqvid_tf.training.hints import refresh_hints as training_refresh
-
-    training_learn, training.learn, training.finish = training.learn, learn, finish
-    began, watch = _now(), Watch()
+    began = _now()
     clips = [open_clip(place / "frames") for place in places]
-    config = Config(train=TrainConfig(steps=steps, characters="1"), schedule=ScheduleConfig(refreshes=()))
-    with tempfile.TemporaryDirectory() as folder:
-        training.train(training.configure(config, clips), clips, folder, callbacks=[watch])
-    intervals = np.diff(watch.times, axis=0)
-    step, processor = np.median(intervals[len(intervals) // 4 :], axis=0) * 1e3
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {
-        "clips": len(places),
-        **{name: value if isinstance(value, dict) else round(value, 2) for name, value in found.items()},
-        "first_step_processor_s": round(float(intervals[0, 1]), 1),
-        "step_ms": round(step, 1),
-        "step_processor_ms": round(processor, 1),
-        "largest_memory_mb": round(memory),
+    config = training.configure(Config(train=TrainConfig(characters="1")), clips)
+    material = training.prepare(clips, config.model.canvas, lambda line: None)
+    prepared = np.subtract(_now(), began)
+    model, step = stepping(config, material)
+    began = _now()
+    step()
+    first, memory = np.subtract(_now(), began), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    alone, ten = took(steps, step), stepping(config, first_of(material, SCORED))[1]
+    ten()
+    pairs = np.array([[*took(1, step)[0], *took(1, ten)[0]] for _ in range(steps)])
+    frames, background, noise = material.frames[0], material.backgrounds[0], material.clips[0].noise
+    refresh = lambda: refresh_hints(model, frames, background, None, noise)
+    refresh()  # traces what it needs
+    figures = {
+        "prepare_s": prepared[0],
+        "prepare_processor_s": prepared[1],
+        "first_step_processor_s": first[1],
+        "step_ms": np.median(alone[:, 0]) * 1e3,
+        "step_processor_ms": np.median(alone[:, 1]) * 1e3,
+        "step_to_that_of_ten": np.median(pairs[:, 0] / pairs[:, 2]),
+        "processor_to_that_of_ten": np.median(pairs[:, 1] / pairs[:, 3]),
+        "refresh_processor_s_a_clip": took(1, refresh)[0, 1],
+        "largest_memory_mb": memory,
     }
+    rounded = {name: round(float(value), 2) for name, value in figures.items()}
+    return {"clips": len(places), **rounded, "recall": recalled(model, material)}
+
+
+def first_of(material, count: int):
+    """The first clips of a training."""
+    parts = {name: getattr(material, name)[:count] for name in ("clips", "frames", "hints", "backgrounds", "hidden")}
+    return dataclasses.replace(material, **parts, clip_of=list(material.clip_of)[:count])
+
+
+def stepping(config, material) -> tuple:
+    """A model of clips, and a function that trains it for a step."""
+    from eqvid_tf.training import train as training
+    from eqvid_tf.training.loop import _traced
+    from eqvid_tf.training.workers import Workers
+
+    config = dataclasses.replace(config, model=config.model.with_clips(material.clip_of))
+    model = training.new_model(config, material.backgrounds)
+    batches = iter(training._pairs(model, config, material, training.TrainingClips(), 0))
+    step = _traced(model, Workers())
+    return model, lambda: float(step(next(batches))["loss"])
+
+
+def took(count: int, work: Callable[[], object]) -> np.ndarray:
+    """Seconds on the clock, and of the processor, of each of some calls: [count, 2]."""
+    times = [_now()]
+    for _ in range(count):
+        work()
+        times.append(_now())
+    return np.diff(times, axis=0)
 
 
 def _now() -> tuple[float, float]:
@@ -157,9 +170,12 @@ def main() -> None:
     if args.quality:
         figures["quality"] = {"steps_a_clip": args.quality, **quality(args.folder, args.clips, args.quality)}
     else:
-        figures["rows"] = [alone(args.folder, count, args.steps) for count in args.clips]
+        figures["rows"] = []
+        for count in args.clips:
+            figures["rows"].append(alone(args.folder, count, args.steps))
+            record.write(args.output, figures)
         names = ["clips", "prepare_processor_s", "first_step_processor_s", "step_processor_ms", "step_ms"]
-        names += ["refresh_processor_s_a_clip", "largest_memory_mb"]
+        names += ["step_to_that_of_ten", "processor_to_that_of_ten", "refresh_processor_s_a_clip", "largest_memory_mb"]
         print(text_table([[row[name] for name in names] for row in figures["rows"]], names, digits=1))
     record.write(args.output, figures)
 

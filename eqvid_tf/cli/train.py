@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from eqvid_tf.cli.local_workers import run_local
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, opened, progress, quietly, say
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.training.cluster import read_cluster
 
 if TYPE_CHECKING:
     from eqvid_tf.training.workers import Workers
@@ -111,7 +112,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _workers() -> Workers:
     """The workers that train together, found before TensorFlow computes anything."""
-    if os.environ.get("TF_CONFIG"):  # that another is gone is said in a line of ours, and in a dozen of TensorFlow's
+    index, addresses = read_cluster(os.environ.get("TF_CONFIG", ""))
+    if len(addresses) > 1:
+        say(f"worker {index} of {len(addresses)}: waiting for all of {', '.join(addresses)}")
+        # that another is gone is said in one line of ours, and in a dozen of TensorFlow's
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quietly():
         from eqvid_tf.training.workers import find_workers
