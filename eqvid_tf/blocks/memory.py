@@ -17,6 +17,7 @@ from eqvid_tf.blocks.unet import resize_map
 
 SHORT = 16  # pictures of a shortlist
 _KEY = 8  # rows and columns of a key
+_HIDDEN = 0.12  # sum of squares from which a block shows something else: 0.1 for each of its values
 _CLIP, _SHARPNESS = 0.2, 100.0  # of the distance per value, and of the softmax
 _STRANGE, _VAGUE = 0.08, 0.01  # mean distance from which a background is none that is stored, and how gradually
 
@@ -68,24 +69,26 @@ def match_pictures(frame: tf.Tensor, pictures: tf.Tensor) -> Match:
 def shortlist(frame: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
     """The places of the `SHORT` stored pictures with the keys nearest to those of each frame, int32 [B, SHORT].
 
-    A key is an even grid of pixels. Two differ by the sum of squares that an exposure, in its range, leaves between
-    them, which products of keys give for all pictures at once.
+    A key is an even grid of pixels in blocks. Two blocks differ by the sum of squares that an exposure, in its range,
+    leaves between them, which products give for all pictures at once; it is clipped, as a character hides some blocks.
 
     Shapes: frame [B, H, W, 3], pictures [K, h, w, 3], both in [0, 1].
     """
     own, stored = _keys(resize_map(ops.cast(frame, "float32"), pictures.shape[1:3])), _keys(pictures)
-    product, square = ops.einsum("bnc,knc->bkc", own, stored), ops.sum(stored * stored, 1)
+    product, square = ops.einsum("bqnc,kqnc->bkqc", own, stored), ops.sum(stored * stored, 2)
     gain = ops.clip(product / (square + 1e-3), *GAINS)
-    left = ops.sum(gain * (gain * square - 2 * product), -1)  # but for the frame's own square
-    return ops.stop_gradient(tf.math.top_k(-left, SHORT).indices)
+    left = ops.sum(gain * (gain * square - 2 * product) + ops.sum(own * own, 2)[:, None], -1)  # [B, K, blocks]
+    difference = ops.sum(ops.minimum(left, _HIDDEN), -1)
+    return ops.stop_gradient(tf.math.top_k(-difference, SHORT).indices)
 
 
 def _keys(pictures: tf.Tensor) -> tf.Tensor:
-    """Pixels of an even grid, [B, cells, 3]."""
+    """Pixels of an even grid, in blocks of two by two: [B, blocks, 4, 3]."""
     height, width = pictures.shape[1:3]
     rows, columns = ([(2 * cell + 1) * side // (2 * _KEY) for cell in range(_KEY)] for side in (height, width))
     grid = ops.take(ops.take(pictures, rows, axis=1), columns, axis=2)
-    return ops.reshape(grid, (-1, _KEY * _KEY, 3))
+    blocks = ops.reshape(grid, (-1, _KEY // 2, 2, _KEY // 2, 2, 3))
+    return ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, _KEY * _KEY // 4, 4, 3))
 
 
 def _chosen(pictures: tf.Tensor, places: tf.Tensor | None, size: tuple) -> tf.Tensor:
