@@ -150,7 +150,7 @@ def test_of_many_pictures_the_own_is_on_the_shortlist_and_is_recalled(size):
     assert weights.shape == (50, 50, 3) and (weights.mean(-1).argmax(1) == np.arange(50)).all()
     np.testing.assert_allclose(weights.sum(1), 1.2, atol=0.1)  # a character shifts a gain that much
     assert match.known.numpy().min() > 0.5
-    assert memory.match_pictures(tf.constant(strange), tf.constant(pictures)).known.numpy().max() < 0.1
+    assert memory.match_pictures(tf.constant(strange), tf.constant(pictures)).known.numpy().max() < 0.5
 
 
 def test_from_the_ends_the_way_leads_back_and_no_further():
