@@ -349,13 +349,12 @@ def asked(server: Server, name: str, size: int, count: int, clients: int, second
     }
 
 
-def table(server: Server, seconds: float) -> list[dict]:
-    """Every kind of request, at two sizes, alone and in batches, by one client and by many."""
-    names = ("render", "render_features", "separate", "estimate_motion", "render_image")
-    rows = []
-    for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), (1, BATCH), (1, 4, 16)):
+def table(server: Server, seconds: float, batches: list[int], path: Path) -> None:
+    """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once."""
+    names, rows = ("render", "render_features", "separate", "estimate_motion", "render_image"), []
+    for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
         rows.append(asked(server, name, size, count, clients, seconds))
-    return rows
+        write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
 
 
 def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
@@ -405,12 +404,13 @@ def main() -> None:
     parser.add_argument(
         "--table", type=float, default=0, metavar="SECONDS", help="only the load table, each row so long"
     )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, BATCH], help="frames of a request of --table")
     parser.add_argument("--output", type=Path, help="default: results/serving.json, or results/serving_load.json")
     args = parser.parse_args()
     args.output = args.output or ROOT / "benchmarks/results" / f"serving{'_load' if args.table else ''}.json"
     if args.table:
         with tempfile.TemporaryDirectory() as place, Server(args.model, Path(place)) as server:
-            write(args.output, {"model": args.model.name, "seconds": args.table, "rows": table(server, args.table)})
+            table(server, args.table, args.batch, args.output)
         return
     parts = {
         name: importlib.metadata.version(name) for name in PARTS if name != "kserve" or importlib.util.find_spec(name)
