@@ -352,6 +352,8 @@ def asked(server: Server, name: str, size: int, count: int, clients: int, second
 def table(server: Server, seconds: float, batches: list[int], path: Path) -> None:
     """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once."""
     names, rows = ("render", "render_features", "separate", "estimate_motion", "render_image"), []
+    with server.client("grpc") as client:
+        client.separate(clip(1)[0])  # waits until it is up
     for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
         rows.append(asked(server, name, size, count, clients, seconds))
         write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
