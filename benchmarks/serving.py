@@ -1,5 +1,6 @@
 """Measure a model folder as it is served: in process, from a cold start, over REST and gRPC, under load, with faults.
 
+    python benchmarks/serving.py MODEL --table 3              requests a second, for 1 to 16 clients
     python benchmarks/serving.py MODEL [--seconds 60] [--clients 8] [--output benchmarks/results/serving.json]
 
 Needs the extra [serving]; REST is measured where [serving-test] is installed. The server is serving/stand_in.py, in a
@@ -13,6 +14,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -157,6 +160,14 @@ class Server:
         command = [sys.executable, ROOT / "serving/stand_in.py", *ports, "--poll", "0.2", f"model={self.folder}"]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.kill()
+        self.log.close()
+
     def kill(self) -> None:
         """End it without warning."""
         self.process.kill()
@@ -165,6 +176,11 @@ class Server:
     def client(self, kind: str, **options) -> Client:
         """A client over "http" or "grpc"."""
         return Client(f"{kind}://127.0.0.1:{self.ports[kind]}", timeout=UP_S, retry_for=UP_S, **options)
+
+    def processor_seconds(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def megabytes(self) -> float:
         """Resident memory."""
@@ -279,6 +295,70 @@ def load(server: Server, kind: str, clients: int, seconds: float) -> dict:
     }
 
 
+# ---- a table of requests a second
+
+
+def requests_of(client: Client, size: int, count: int) -> dict[str, Callable[[], object]]:
+    """A request of each kind, of so many frames of a size."""
+    frames = clip(count, size) / np.float32(255)
+    files = np.array([encode_png(frame) for frame in clip(count, size)])
+    ask, still = client.transport.predict, np.tile(STILL, (count, 1, 1))
+    features = lambda part: ask(f"encode_{part}", {"frame": frames}, ("features",))["features"]
+    maps = {f"{part}_features": features(part) for part in ("character", "background")}
+    both = {"character_frame": frames, "background_frame": frames, "motion": still}
+    pictures = {"character_frame_bytes": files, "background_frame_bytes": files, "motion": still}
+    return {
+        "render": lambda: ask("render", both, ("frame",)),
+        "render_features": lambda: ask("render_features", {**maps, "motion": still}, ("frame",)),
+        "separate": lambda: ask("separate", {"frame": frames}, ("mask",)),
+        "estimate_motion": lambda: ask("estimate_motion", {"frame": frames, "next_frame": frames[::-1]}, ("motion",)),
+        "render_image": lambda: ask("render_image", pictures, ("frame_bytes",)),
+    }
+
+
+def asked(server: Server, name: str, size: int, count: int, clients: int, seconds: float) -> dict:
+    """So many clients ask one kind of request over gRPC for a while: requests a second, and how long they took."""
+    times: list[float] = []
+    with contextlib.ExitStack() as stack:
+        calls = [requests_of(stack.enter_context(server.client("grpc")), size, count)[name] for _ in range(clients)]
+        for call in calls:  # what a first request takes is not counted
+            call()
+        began, busy = time.perf_counter(), server.processor_seconds()
+
+        def ask(call: Callable[[], object]) -> None:
+            while time.perf_counter() < began + seconds:
+                start = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - start)
+
+        threads = [threading.Thread(target=ask, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took, busy = time.perf_counter() - began, server.processor_seconds() - busy
+    middle, late, latest = (round(float(np.percentile(times, share)) * 1e3, 1) for share in (50, 95, 99))
+    return {
+        "request": name,
+        "size": size,
+        "batch": count,
+        "clients": clients,
+        "requests_per_second": round(len(times) / took, 2),
+        "milliseconds": {"50%": middle, "95%": late, "99%": latest},
+        "cores_of_the_server": round(busy / took, 2),
+    }
+
+
+def table(server: Server, seconds: float, batches: list[int], path: Path) -> None:
+    """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once."""
+    names, rows = ("render", "render_features", "separate", "estimate_motion", "render_image"), []
+    with server.client("grpc") as client:
+        client.separate(clip(1)[0])  # waits until it is up
+    for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
+        rows.append(asked(server, name, size, count, clients, seconds))
+        write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
+
+
 def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
     """The server is killed and started again while clients ask."""
     with Load(server, kind, clients) as running:
@@ -323,8 +403,17 @@ def main() -> None:
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results/serving.json")
+    parser.add_argument(
+        "--table", type=float, default=0, metavar="SECONDS", help="only the load table, each row so long"
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, BATCH], help="frames of a request of --table")
+    parser.add_argument("--output", type=Path, help="default: results/serving.json, or results/serving_load.json")
     args = parser.parse_args()
+    args.output = args.output or ROOT / "benchmarks/results" / f"serving{'_load' if args.table else ''}.json"
+    if args.table:
+        with tempfile.TemporaryDirectory() as place, Server(args.model, Path(place)) as server:
+            table(server, args.table, args.batch, args.output)
+        return
     parts = {
         name: importlib.metadata.version(name) for name in PARTS if name != "kserve" or importlib.util.find_spec(name)
     }
@@ -335,9 +424,7 @@ def main() -> None:
         "cold_start_seconds": cold(args.model),
     }
     with tempfile.TemporaryDirectory() as place:
-        server = Server(args.model, Path(place))
-        server.start()
-        try:
+        with Server(args.model, Path(place)) as server:
             figures["overhead"] = overhead(server, figures["in_process"])
             figures["load"] = {kind: load(server, kind, args.clients, args.seconds) for kind in server.ports}
             figures["killed_and_restarted"] = {
@@ -346,9 +433,6 @@ def main() -> None:
             figures["version_2_for_1"] = {
                 kind: versions(server, kind, args.clients, args.seconds / 3) for kind in server.ports
             }
-        finally:
-            server.kill()
-            server.log.close()
     write(args.output, figures)
     print(json.dumps({key: value for key, value in figures.items() if key != "load"}, indent=1))
     runs = [run for part in ("load", "killed_and_restarted", "version_2_for_1") for run in figures[part].values()]

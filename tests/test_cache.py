@@ -139,3 +139,11 @@ def test_a_place_that_cannot_be_written(tmp_path, clip, monkeypatch):
     with pytest.raises(OSError, match="no space left on device.*TMPDIR"):
         open_clip(tmp_path / "walk", cache=None).arrays(CANVAS)
     assert not entries(tmp_path, "*")
+
+
+def test_arrays_are_joined_in_a_file_and_one_alone_stays():
+    parts = [np.random.default_rng(k).random((k + 1, 4, 6), np.float32) for k in range(3)]
+    whole = cache.joined(iter(parts), [1, 2, 3])
+    assert isinstance(whole, np.memmap) and whole.dtype == np.float32
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+    assert cache.joined(parts[:1], [1]) is parts[0]

@@ -13,6 +13,7 @@ from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.pairs import pairs
 from eqvid_tf.training import callbacks, diagnosis
 from eqvid_tf.training import train as training
+from eqvid_tf.training.workers import Workers
 
 NAMES = (
     diagnosis.F_CARRIES_BACKGROUND,
@@ -220,7 +221,7 @@ def test_verdict(change, names):
 
 def test_a_name_is_logged_when_it_comes_and_when_it_goes(monkeypatch):
     class Clock:
-        trained, step, progress = None, 0, 0.0
+        trained, step, progress, workers = None, 0, 0.0, Workers()
 
     found, lines = [HEALTHY, {**HEALTHY, "share": 0.9}, {**HEALTHY, "share": 0.8}, HEALTHY, HEALTHY], []
     monkeypatch.setattr(callbacks, "symptoms", lambda *_: found.pop(0))

@@ -418,7 +418,7 @@ print(json.dumps({"loss": abs(loss - other) / loss, "weights": difference(two), 
 
 
 def test_two_devices_learn_what_one_learns():
-    """With a known motion: an estimator's labels are random motions, and each device draws others.
+    """With a known motion: an estimator's labels are random motions, and `fit` deals the rows in another order.
 
     Plain gradient descent, so that a difference in a gradient is not divided by its size. The losses are absolute
     values: where one is nearly 0, another order of adding turns a sign, and the same batch twice on one device moves

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 import eqvid_tf
-from eqvid_tf.blocks import identity, plain, unet
+from eqvid_tf.blocks import identity, memory, plain, unet
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine, estimators, model, networks, sampler
 from eqvid_tf.data.clips import open_clip, read_image
@@ -131,6 +131,26 @@ def test_the_exposure_of_a_stored_picture_is_not_learned():
         loss = tf.reduce_mean(tf.abs(h.recall(tf.constant(frames))[0] - frames))
     slope = tape.gradient(loss, h.pictures.value) * h.pictures.value
     assert np.abs(tf.reduce_sum(slope, (1, 2, 3))).max() < 1e-3 * np.abs(slope).sum((1, 2, 3)).min()
+
+
+@pytest.mark.parametrize("size", [(32, 48), (64, 96)])
+def test_of_many_pictures_the_own_is_on_the_shortlist_and_is_recalled(size):
+    """With a character before a third of it, in another exposure; and what is none of them is not known."""
+    rng = np.random.default_rng(0)
+    rough = rng.uniform(0.1, 0.7, (60, 4, 6, 3)).astype("float32")
+    pictures, strange = np.split(tf.image.resize(rough, (32, 48)).numpy(), [50])
+    frames = 1.2 * tf.image.resize(pictures, size).numpy()
+    frames[:, : size[0] // 2, : size[1] * 2 // 3] = rng.uniform(0, 1, (50, 1, 1, 3))
+    match = memory.match_pictures(tf.constant(frames), tf.constant(pictures))
+    assert match.places.shape == (50, memory.SHORT)
+    assert (match.places.numpy() == np.arange(50)[:, None]).any(1).all()
+    recalled = match.recall(tf.constant(pictures), size).numpy()
+    assert np.abs(recalled - frames)[:, size[0] // 2 :].mean() < 0.01  # two pictures differ by 0.15
+    weights = match.of_all(50).numpy()
+    assert weights.shape == (50, 50, 3) and (weights.mean(-1).argmax(1) == np.arange(50)).all()
+    np.testing.assert_allclose(weights.sum(1), 1.2, atol=0.1)  # a character shifts a gain that much
+    assert match.known.numpy().min() > 0.5
+    assert memory.match_pictures(tf.constant(strange), tf.constant(pictures)).known.numpy().max() < 0.5
 
 
 def test_from_the_ends_the_way_leads_back_and_no_further():

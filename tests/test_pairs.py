@@ -90,6 +90,17 @@ def test_the_same_seed_gives_the_same_batches_from_any_start():
     assert any((a["frame"] != b["frame"]).any() for a, b in itertools.pairwise(whole))
 
 
+def test_devices_are_dealt_the_rows_of_a_batch_in_turn():
+    """The second of three devices alone, and the first and the last, whose batches come in turn."""
+    settings = {"batch_size": 12, "seed": 4, "start": 5}
+    whole = batches(2, **settings)
+    second = batches(2, **settings, replicas=3, own=[1])
+    others = batches(4, **settings, replicas=3, own=[0, 2])
+    for k, name in itertools.product(range(2), ("frame", "next_frame", "background_frame")):
+        for device, dealt in ((1, second[k]), (0, others[2 * k]), (2, others[2 * k + 1])):
+            np.testing.assert_array_equal(dealt[name], whole[k][name][device::3])
+
+
 def test_pairs_are_of_one_clip_with_every_gap_and_direction():
     seen, counts = {clip.name: [] for clip in CLIPS}, {clip.name: clip.count for clip in CLIPS}
     for batch in batches(150):

@@ -122,6 +122,21 @@ def scripted():
     server.server_close()
 
 
+def test_one_client_speaks_to_several_models_and_versions(scripted):
+    one = lambda request: (200, {"predictions": [{"motion": STILL.tolist(), "confidence": 1}]})
+    two = lambda request: (200, {"predictions": [{"motion": [STILL.tolist()] * 2, "confidence": [1, 1]}]})
+    scripted.answers = [one, two, one]
+    frame = noise()[0]
+    with Client(scripted.url, "walk") as client:
+        pinned, several = client.of("walk", 3), client.of("crowd", characters=2)
+        assert client.estimate_motion(frame, frame)[0].shape == (2, 3)
+        assert several.estimate_motion(frame, frame)[0].shape == (2, 2, 3)
+        pinned.estimate_motion(frame, frame)
+        assert client.transport._idle is several.transport._idle  # one connection served all
+    paths = ["walk", "crowd", "walk/versions/3"]
+    assert [path for path, _ in scripted.seen] == [f"/v1/models/{path}:predict" for path in paths]
+
+
 def echo(request):
     """The character frame of each row of render_image."""
     return 200, {"predictions": [row["character_frame_bytes"] for row in request["instances"]]}

@@ -251,7 +251,7 @@ def ticking(monkeypatch):
         seconds_trained=tf.Variable(45.0),
         optimizer=SimpleNamespace(iterations=tf.Variable(30)),
         stop_training=False,
-        train_function="step",
+        weights_of="some",
     )
     return model, now
 
@@ -275,11 +275,11 @@ def test_time_goes_on_from_run_to_run(ticking):
 
 
 def test_only_a_step_that_is_traced_is_left_out_of_the_time(ticking):
-    """A `fit` after a refresh has the step that is traced already; one after a remedy may have another."""
+    """After a refresh the step is one that is traced already; after a remedy it may be another."""
     model, now = ticking
     clock = Clock(model, TrainConfig(minutes=1.0))
     clock.set_model(model)
-    for model.train_function, seconds in (("step", 45), ("step", 52), ("with other losses", 52)):
+    for model.weights_of, seconds in (("some", 45), ("some", 52), ("others", 52)):
         clock.on_train_begin()
         now[0] += 7
         clock.on_train_batch_end(0)
@@ -300,6 +300,7 @@ def test_refreshes_leave_a_short_training_its_time(settings, done):
     """A step takes a second, and a refresh 6; of steps that were asked for none depends on the time."""
     train, material = TrainConfig(batch_size=12, **settings), TrainingClips(frames=[np.zeros((72, 1, 1, 3), np.uint8)])
     clock = SimpleNamespace(seconds=0.0, limit=60 * train.minutes, steps=train.steps, progress=0.0, renew=lambda: None)
+    clock.look = lambda: None
     refresh, at = callbacks.Refresh(clock, Config(train=train), material), []
 
     def take_time():

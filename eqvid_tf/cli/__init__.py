@@ -12,6 +12,7 @@ import errno
 import os
 import platform
 import signal
+import sys
 from typing import NoReturn
 
 from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             signal.signal(stop, signal.default_int_handler)
         _give_memory_back()
     args = _parser().parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else argv
     try:
         return COMMANDS[args.command].run(args)
     except KeyboardInterrupt:

@@ -110,8 +110,8 @@ def bar(train: TrainConfig) -> Iterator[keras.callbacks.Callback]:
                 )
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-            done = int(self.model.optimizer.iterations) if train.steps else float(self.model.seconds_trained)
-            self.progress_bar.n = min(self.progress_bar.total, done)
+            done = self.model.optimizer.iterations if train.steps else self.model.seconds_trained
+            self.progress_bar.n = min(self.progress_bar.total, done.numpy().item())
             if batch % 10 == 0:
                 losses = {name.removesuffix("_loss"): f"{float(value):.3g}" for name, value in (logs or {}).items()}
                 self.progress_bar.set_postfix(losses, refresh=False)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Container, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from eqvid_tf.cli.local_workers import run_local
 from eqvid_tf.cli.terminal import add_cache, add_frames, add_overwrite, bar, opened, progress, quietly, say
 from eqvid_tf.config import Config, LossConfig, ModelConfig, TrainConfig
+from eqvid_tf.training.cluster import read_cluster
+
+if TYPE_CHECKING:
+    from eqvid_tf.training.workers import Workers
 
 TEXT = "Train one model on all clips."
 EXAMPLE = "eqvid train walk.mp4 --output runs/walk --minutes 10"
@@ -24,6 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="the model folder")
     parser.add_argument("--resume", action="store_true", help="go on from RUN's checkpoint")
+    parser.add_argument(
+        "--local-workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="share each batch among N processes on this machine, for trying; those of TF_CONFIG count before it",
+    )
     parser.add_argument(
         "--keep-frames",
         action="store_true",
@@ -57,6 +71,8 @@ def given_fields(args: argparse.Namespace, kind: type) -> dict:
 def run(args: argparse.Namespace) -> int:
     from eqvid_tf.data.output import OutputError, check_output
 
+    if args.local_workers > 1 and not os.environ.get("TF_CONFIG"):
+        return run_local(args.words, args.local_workers)
     config = Config(
         model=ModelConfig(**given_fields(args, ModelConfig)),
         loss=LossConfig(**given_fields(args, LossConfig)),
@@ -68,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )
     before = _checkpoint_config(args) if args.resume else None
+    workers = _workers()
     frames = args.frames or (before.frames if before else None)
     clips = [opened(path, frames, args.cache) for path in args.clips]
     with quietly():
@@ -82,14 +99,36 @@ def run(args: argparse.Namespace) -> int:
         if before
         else dataclasses.replace(configure(config, stable), frames=frames)
     )
-    for clip in stable:
+    if workers.chief:
+        _introduce(stable, config, device(workers.count))
+    with bar(config.train) as progress_bar:
+        metrics = train(
+            config, stable, args.output, resume=args.resume, log=say, callbacks=[progress_bar], workers=workers
+        )
+    if workers.chief:
+        print(summary(args.output, metrics))
+    return 0
+
+
+def _workers() -> Workers:
+    """The workers that train together, found before TensorFlow computes anything."""
+    index, addresses = read_cluster(os.environ.get("TF_CONFIG", ""))
+    if len(addresses) > 1:
+        say(f"worker {index} of {len(addresses)}: waiting for all of {', '.join(addresses)}")
+        # that another is gone is said in one line of ours, and in a dozen of TensorFlow's
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quietly():
+        from eqvid_tf.training.workers import find_workers
+
+        return find_workers()
+
+
+def _introduce(clips: Sequence, config: Config, device: str) -> None:
+    """Say what is trained on what."""
+    for clip in clips:
         height, width = clip.filmed.size
         say(f"{clip.name}: {clip.count} frames of {width} x {height} at {clip.fps:g}/s")
-    say(f"training on {device()}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
-    with bar(config.train) as progress_bar:
-        metrics = train(config, stable, args.output, resume=args.resume, log=say, callbacks=[progress_bar])
-    print(summary(args.output, metrics))
-    return 0
+    say(f"training on {device}; the networks see {config.model.canvas[1]} x {config.model.canvas[0]}")
 
 
 def summary(folder: Path, metrics: dict) -> str:

@@ -5,10 +5,10 @@ Why: a clip shows few poses, and without these pairs f learns by heart where the
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 from keras import ops
 
+from eqvid_tf.blocks.replicas import row_before, uniform
 from eqvid_tf.blocks.stacking import by_character, fold, repeat
 from eqvid_tf.core import affine
 from eqvid_tf.core.estimators import Key, displace_twice
@@ -37,9 +37,9 @@ def recompose(pair: dict, backgrounds: tf.Tensor, key: Key) -> dict:
     frame, alpha = repeat(pair["frame"][:half], characters), by_character(pair["hint"][:half])
     layer = _clip_layer(ops.concatenate([frame - (1 - alpha) * backgrounds[:half, None], alpha], -1))
     motion, *layers = displace_twice(key, fold(layer), cubic=True, landing=_LANDING)
-    own = keras.random.uniform((half, 1, 1, 1), seed=key) < 0.5
-    gain = ops.exp(keras.random.uniform((half, 1, 1, 1), -_GAIN, _GAIN, seed=key))
-    choose = lambda x: ops.where(own, x[:half], ops.roll(x, 1, axis=0)[:half])
+    own = uniform(key, (half, 1, 1, 1)) < 0.5
+    gain = ops.exp(uniform(key, (half, 1, 1, 1), -_GAIN, _GAIN))
+    choose = lambda x: ops.where(own, x[:half], row_before(x)[:half])
     expose = lambda x: ops.clip(gain * x, 0, 1)
     behind = choose(backgrounds)
     (first, hint), (second, next_hint) = (

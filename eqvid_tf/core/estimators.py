@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from eqvid_tf.blocks.energy import energy_box, presence
+from eqvid_tf.blocks.replicas import uniform
 from eqvid_tf.blocks.unet import NHWC, Trunk, bounded_sigmoid, pool, register
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.core import affine
@@ -164,10 +165,10 @@ def random_motions(key: Key, centre: tf.Tensor, aspect: tf.Tensor | float, *, la
         landing: half range of where the character's centre lands; 1 is the frame's edge.
     """
     batch = ops.shape(centre)[0]
-    uniform = lambda reach, *shape: keras.random.uniform((batch, *shape), -reach, reach, seed=key)
-    turned = affine.build(turn=uniform(_TURN), zoom=ops.exp(uniform(_ZOOM)), aspect=aspect)[..., :2]
-    linear = ops.matmul(turned, ops.eye(2) + uniform(_STRETCH, 2, 2))
-    shift = uniform(landing, 2) - ops.matmul(linear, centre[..., None])[..., 0]
+    drawn = lambda reach, *shape: uniform(key, (batch, *shape), -reach, reach)
+    turned = affine.build(turn=drawn(_TURN), zoom=ops.exp(drawn(_ZOOM)), aspect=aspect)[..., :2]
+    linear = ops.matmul(turned, ops.eye(2) + drawn(_STRETCH, 2, 2))
+    shift = drawn(landing, 2) - ops.matmul(linear, centre[..., None])[..., 0]
     return ops.concatenate([linear, shift[..., None]], -1)
 
 

@@ -121,7 +121,7 @@ class EquivariantVideoModel(CheckedModel):
 
     def present(self, frame: tf.Tensor) -> tf.Tensor:
         """How likely the clip of each character is that of a frame, [B, places], told by the background."""
-        return clip_likelihood(self.h.match(frame)[0], self.config.clip_of)
+        return clip_likelihood(self.h.match(frame).of_all(self.config.memory), self.config.clip_of)
 
     def _motions(self, pair: dict, fx: tf.Tensor, fx2: tf.Tensor, hx: tf.Tensor, hx2: tf.Tensor) -> tf.Tensor:
         """T_k of each character, [B, K, 2, 3]; as it is given where the pair was recomposed."""
@@ -346,7 +346,7 @@ class EquivariantVideoModel(CheckedModel):
     @checked
     def remembers(self, frame: tf.Tensor) -> tf.Tensor:
         """The probability that the background of each frame is stored, [B]; 1 where h has no memory."""
-        return self.h.match(frame)[1] if self.h.remembers else ops.ones(ops.shape(frame)[:1])
+        return self.h.match(frame).known if self.h.remembers else ops.ones(ops.shape(frame)[:1])
 
     @staticmethod
     def _both(network: Any, a: tf.Tensor, b: tf.Tensor, training: bool) -> list:

@@ -21,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.blocks.memory import match_pictures, mix
+from eqvid_tf.blocks.memory import Match, match_pictures
 from eqvid_tf.blocks.plain import LAYER, PIXELS, Encoder, PlainEncoder, PlainRenderer
+from eqvid_tf.blocks.replicas import uniform
 from eqvid_tf.blocks.unet import Trunk, bounded_sigmoid, register, resize_map, unpool
 from eqvid_tf.config import ModelConfig
 
@@ -59,7 +60,7 @@ class CharacterEncoder(Encoder):
         known = ops.cast(known, self.compute_dtype)[:, None, None, None]
         background = ops.stop_gradient(known * recalled + (1 - known) * frame)  # unknown: p cuts the frame itself out
         if training:
-            seeing = keras.random.uniform(ops.shape(known), seed=self.random) > self.BLIND
+            seeing = uniform(self.random, ops.shape(known)) > self.BLIND
             known *= ops.cast(seeing, self.compute_dtype)
         seen = [frame - 0.5, 3 * known * ops.abs(frame - recalled), known * ops.ones_like(frame[..., :1])]
         out = self.head(self.trunk(ops.concatenate(seen, -1)))
@@ -122,12 +123,12 @@ class BackgroundEncoder(Encoder):
 
     def recall(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The stored background of each frame [B, H, W, 3] in its exposure, and the probability [B] of any."""
-        weights, known = self.match(frame)
-        recalled = mix(weights, resize_map(self.pictures, ops.shape(frame)[1:3]))
-        return ops.cast(recalled, self.compute_dtype), known
+        match = self.match(frame)
+        recalled = match.recall(self.pictures, ops.shape(frame)[1:3])
+        return ops.cast(recalled, self.compute_dtype), match.known
 
-    def match(self, frame: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Match each frame to the K stored backgrounds: mixing weights [B, K, 3], and the probability [B] of any."""
+    def match(self, frame: tf.Tensor) -> Match:
+        """Match each frame to the stored backgrounds."""
         return match_pictures(frame, self.pictures)
 
     def encode(self, frame: tf.Tensor, training: bool) -> tf.Tensor:

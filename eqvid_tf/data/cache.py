@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import platformdirs
 
 from eqvid_tf.data.output import atomic
@@ -85,6 +86,34 @@ def _cannot_keep(folder: Path | None, error: Exception) -> OSError:
     return OSError(f"{folder or tempfile.gettempdir()}: decoded frames cannot be kept here ({reason}). {remedy}")
 
 
+def joined(arrays: Iterable[np.ndarray], counts: Sequence[int]) -> np.ndarray:
+    """Arrays of one type, one after another: one alone as it is, several in an unnamed file that goes with the result.
+
+    Why a file: the frames of a thousand clips are more than a process should hold, and the system keeps in memory those
+    that are in use.
+
+    Shapes: [count, ...] each -> [sum of counts, ...].
+
+    Args:
+        arrays: made one at a time.
+        counts: the length of each.
+
+    Raises:
+        OSError: the disk is full; the message names the remedy.
+    """
+    source = iter(arrays)
+    first = next(source)
+    if len(counts) == 1:
+        return first
+    shape = (sum(counts), *first.shape[1:])
+    try:
+        return _in_temporary_file(shape, lambda: itertools.chain([first], source), first.dtype)
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise _cannot_keep(None, error) from error
+
+
 def cached_note(
     folder: Path | None, files: Sequence[Path], make: Callable[[], dict[str, Any]], name: str = ""
 ) -> dict[str, Any]:
@@ -123,10 +152,13 @@ def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:40]
 
 
-def _in_temporary_file(shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+def _in_temporary_file(
+    shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]], dtype: npt.DTypeLike = np.uint8
+) -> np.ndarray:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     with tempfile.TemporaryFile() as file:  # its bytes live as long as the map does
-        _write(file, shape, frames)
-        return _read_only(np.memmap(file, np.uint8, "c", offset=file.tell() - math.prod(shape), shape=shape))
+        _write(file, shape, frames, dtype)
+        return _read_only(np.memmap(file, dtype, "c", offset=file.tell() - size, shape=shape))
 
 
 def _in_folder(
@@ -143,9 +175,12 @@ def _in_folder(
     return _read_only(array)
 
 
-def _write(file: BinaryIO, shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]]) -> None:
+def _write(
+    file: BinaryIO, shape: tuple[int, ...], frames: Callable[[], Iterator[np.ndarray]], dtype: npt.DTypeLike = np.uint8
+) -> None:
     """Plain writes, not a writable memory map: a full disk is then an OSError and not a bus error."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
+    kind = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": tuple(shape)})
     file.writelines(np.ascontiguousarray(frame).data for frame in frames())
     file.flush()
 

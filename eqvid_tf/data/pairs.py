@@ -6,16 +6,19 @@ as a thread waits for the interpreter while the interpreter waits for it (measur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from eqvid_tf.data.cache import joined
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
 
 Tensors = dict[str, tf.Tensor]
+NAMES = ("frame", "next_frame", "background_frame")
+HINTED = {"hint": "frame", "next_hint": "next_frame"}
 
 
 def pairs(
@@ -31,6 +34,8 @@ def pairs(
     hints: Sequence[np.ndarray] | None = None,
     shares: Sequence[float] | np.ndarray | None = None,
     places: Sequence[Sequence[int]] | None = None,
+    replicas: int = 1,
+    own: Sequence[int] = (0,),
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
@@ -57,49 +62,69 @@ def pairs(
         shares: of the pairs, for each clip, together 1; None: half of the pairs go to all clips evenly, half by
             length, so that each clip, short or long, gets enough of them.
         places: adds `places`, numbers of each clip's K characters, -1 where it has fewer than another.
+        replicas: devices that share each batch: its rows are dealt to them as cards are.
+        own: the devices whose rows to give. With several, each batch comes as one for each of them in turn.
 
     Raises:
-        ValueError: for no clips, a batch size or gap below 1, or hints of another type or shape.
+        ValueError: for no clips, a batch size or gap below 1, a batch that cannot be dealt evenly, or hints of another
+            type or shape.
     """
-    _check(clips, batch_size, gaps)
+    _check(clips, batch_size, gaps, replicas)
     arrays = [clip.arrays(canvas) for clip in clips]
-    many = [()] * len(clips) if places is None else [(len(row),) for row in places]
-    _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
+    _check_hints(hints, arrays, places)
     counts = [len(array) for array in arrays]
-    share = default_shares(counts) if shares is None else np.array(shares)
-    steps = _steps(clips, canvas, places) if known else None
-    table = None if places is None else _same_length(places)
-    frames, coverages = [*map(_on_cpu, arrays)], [_on_cpu(_with_channels(hint, table)) for hint in hints or ()]
-    names = ["frame", "next_frame"] + ["background_frame"] * other
+    starts, share = np.cumsum([0, *counts[:-1]]), default_shares(counts) if shares is None else np.array(shares)
+    steps, table = _steps(clips, canvas, places) if known else None, _same_length(places)
+    frames = _on_cpu(joined(arrays, counts))
+    coverages = _on_cpu(joined((_with_channels(hint, table) for hint in hints), counts)) if hints else None
 
-    def batch(index: tf.Tensor) -> Tensors:
-        drawn = _draw(index, counts, share, batch_size, gaps, seed)
-        made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
-        if coverages:
-            hint = _look_up(coverages, drawn, names[:2])
-            made |= dict(zip(("hint", "next_hint"), hint.values()))
-        if steps is not None:
-            motions = _motions(steps, drawn, max(gaps))
-            made["motion"] = motions[:, 0] if table is None else motions
+    @tf.autograph.experimental.do_not_convert  # no branch on a tensor; a conversion takes a second
+    def batch(number: tf.Tensor) -> Tensors:
+        index, deal = _deal(number, replicas, own)
+        drawn = {name: deal(x) for name, x in _draw(index, counts, share, batch_size, gaps, seed).items()}
+        places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in NAMES[: 2 + other]}
+        made = {name: tf.cast(tf.gather(frames, at), tf.float32) / 255.0 for name, at in places_of.items()}
+        if coverages is not None:
+            made |= {key: tf.gather(coverages, places_of[name]) for key, name in HINTED.items()}
+        made |= {"motion": _motions(steps, drawn, max(gaps))} if steps else {}
         if table is not None:
-            made |= _in_random_order(made, tf.gather(table, drawn["clip"]), [seed, index])
-        return made
+            keys = tf.random.stateless_uniform([batch_size, table.shape[1]], [seed + 1, index], alg="philox")
+            return made | _in_random_order(made, tf.gather(table, drawn["clip"]), deal(keys))
+        return made | ({"motion": made["motion"][:, 0]} if known else {})
 
-    plain = tf.autograph.experimental.do_not_convert(batch)  # no branch on a tensor; a conversion takes a second
-    return _without_rewrites(tf.data.Dataset.counter(start).map(plain, num_parallel_calls=2).prefetch(4))
+    return _without_rewrites(tf.data.Dataset.counter(start * len(own)).map(batch, num_parallel_calls=2).prefetch(4))
 
 
-def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
+def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int], replicas: int) -> None:
     if not clips or batch_size < 1 or not gaps or min(gaps) < 1:
         raise ValueError(
             f"pairs needs clips, batch_size >= 1 and gaps >= 1; received {len(clips)} clips, "
             f"batch_size {batch_size}, gaps {tuple(gaps)}."
         )
+    check_deal(batch_size, replicas)
 
 
-def _check_hints(hints: Sequence[np.ndarray] | None, shapes: list[tuple[int, ...]]) -> None:
+def check_deal(batch_size: int, replicas: int) -> None:
+    """Check that a batch can be dealt evenly to the devices that share it.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if batch_size % replicas:
+        near = -(-batch_size // replicas) * replicas
+        raise ValueError(
+            f"batch_size must be a multiple of the {replicas} devices that share a batch; received {batch_size}. "
+            f"Try {near}."
+        )
+
+
+def _check_hints(
+    hints: Sequence[np.ndarray] | None, frames: Sequence[np.ndarray], places: Sequence[Sequence[int]] | None
+) -> None:
     if hints is None:
         return
+    many = [()] * len(frames) if places is None else [(len(row),) for row in places]
+    shapes = [(*array.shape[:3], *count) for array, count in zip(frames, many)]
     if wrong := sorted({str(hint.dtype) for hint in hints} - {"float32"}):
         raise ValueError(
             f"hints must be float32 in [0, 1]; received {', '.join(wrong)}. Divide uint8 by 255 as float32."
@@ -121,8 +146,10 @@ def _steps(
     return [[canvas_motion(clip, canvas, k) for k in row] for clip, row in zip(clips, several)]
 
 
-def _same_length(places: Sequence[Sequence[int]]) -> np.ndarray:
-    """The places of each clip, int32 [clips, K], -1 where it has fewer than another."""
+def _same_length(places: Sequence[Sequence[int]] | None) -> np.ndarray | None:
+    """The places of each clip, int32 [clips, K], -1 where it has fewer than another; None without places."""
+    if places is None:
+        return None
     most = max(map(len, places))
     return np.array([[*row, *[-1] * (most - len(row))] for row in places], np.int32)
 
@@ -134,12 +161,11 @@ def _with_channels(hint: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     return np.pad(hint, [(0, 0), (0, 0), (0, 0), (0, table.shape[1] - hint.shape[-1])])
 
 
-def _in_random_order(made: Tensors, places: tf.Tensor, seed: list) -> Tensors:
-    """The places [batch, K] of each pair in random order, -1 last, and the hints in the same order.
+def _in_random_order(made: Tensors, places: tf.Tensor, keys: tf.Tensor) -> Tensors:
+    """The places [batch, K] of each pair in the order of random keys, -1 last, and the hints in the same order.
 
     Why: the first counts in some losses, and the last is in front in a recomposed pair.
     """
-    keys = tf.random.stateless_uniform(places.shape, [seed[0] + 1, seed[1]], alg="philox")
     order = tf.argsort(keys + tf.cast(places < 0, tf.float32), axis=1)
     hints: Tensors = {
         name: tf.gather(made[name], order, axis=3, batch_dims=1) for name in ("hint", "next_hint") if name in made
@@ -163,6 +189,12 @@ def _on_cpu(array: np.ndarray) -> tf.Tensor:
         return tf.experimental.dlpack.from_dlpack(view.__dlpack__())
     with tf.device("CPU:0"):
         return tf.convert_to_tensor(array)
+
+
+def _deal(number: tf.Tensor, replicas: int, own: Sequence[int]) -> tuple[tf.Tensor, Callable]:
+    """The number of the batch that the next device, of those whose turn it is, gets, and what takes its rows."""
+    index, device = number // len(own), tf.gather(tf.constant([*own], tf.int64), number % len(own))
+    return index, lambda x: tf.reshape(x, (x.shape[0] // replicas, replicas, *x.shape[1:]))[:, device]
 
 
 def _draw(
@@ -189,16 +221,6 @@ def _draw(
 def _below(random: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     """Random numbers in [0, 1) as whole numbers from 0 to limit - 1."""
     return tf.cast(random * tf.cast(limit, tf.float64), tf.int64)
-
-
-def _look_up(arrays: Sequence[tf.Tensor], drawn: Mapping[str, tf.Tensor], names: Sequence[str]) -> Tensors:
-    """The drawn frames `names`, each [batch, h, w, c], out of the array [count, h, w, c] of each clip."""
-    clip, index = tf.tile(drawn["clip"], [len(names)]), tf.concat([drawn[name] for name in names], axis=0)
-    places = [tf.where(clip == k)[:, 0] for k in range(len(arrays))]
-    found = [tf.gather(array, tf.gather(index, place)) for array, place in zip(arrays, places)]
-    frames = tf.dynamic_stitch([tf.cast(place, tf.int32) for place in places], found)
-    frames = tf.ensure_shape(frames, (clip.shape[0], *arrays[0].shape[1:]))
-    return dict(zip(names, tf.split(frames, len(names))))
 
 
 def _motions(steps: Sequence[Sequence[np.ndarray]], drawn: Mapping[str, tf.Tensor], longest: int) -> tf.Tensor:

@@ -5,6 +5,7 @@ REST needs no TensorFlow; gRPC needs the extra `[serving]`. docs/serving.md says
 
 from __future__ import annotations
 
+import copy
 import io
 import itertools
 import random
@@ -71,11 +72,18 @@ class Client:
             raise ValueError(f"url must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT; received {url!r}")
         if batch < 1 or timeout <= 0:
             raise ValueError(f"batch must be at least 1 and timeout positive; received {batch} and {timeout:g}")
-        if characters < 1:
-            raise ValueError(f"characters must be at least 1; received {characters}")
-        self.several = (characters,) if characters > 1 else ()
+        self.several = _axis_of(characters)
         self.url, self.retry_for, self.batch, self.max_body = url, retry_for, batch, max_body
         self.transport = (Grpc if parts.scheme == "grpc" else Rest)(parts, model, version, timeout)
+
+    def of(self, model: str, version: int | None = None, *, characters: int = 1) -> Self:
+        """A client of another model, or version, of the same server, over the same connections.
+
+        Closing either closes them; over gRPC for good. For the arguments see the class.
+        """
+        other = copy.copy(self)
+        other.several, other.transport = _axis_of(characters), self.transport.of(model, version)
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +193,13 @@ class Client:
                 raise ServingError(f"{self.url}: {error}") from error
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _axis_of(characters: int) -> tuple[int, ...]:
+    """The axis that a model of so many characters has after the batch: none for one."""
+    if characters < 1:
+        raise ValueError(f"characters must be at least 1; received {characters}")
+    return (characters,) if characters > 1 else ()
 
 
 class _Call:

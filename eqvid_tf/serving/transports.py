@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import http.client
 import json
 import queue
@@ -47,11 +48,16 @@ class Rest:
     bytes_per_number = 10  # "0.1234567,"
 
     def __init__(self, url: SplitResult, model: str, version: int | None, timeout: float):
-        pinned = "" if version is None else f"/versions/{version}"
-        self._path = f"{url.path.rstrip('/')}/v1/models/{model}{pinned}:predict"
+        self._base, self._path = url.path.rstrip("/"), _predict_path(model, version)
         self._host, self._port, self._timeout = url.hostname or "", url.port, timeout
         self._connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()  # that no thread is using
+
+    def of(self, model: str, version: int | None) -> Rest:
+        """The same connections to another model or version."""
+        other = copy.copy(self)
+        other._path = _predict_path(model, version)
+        return other
 
     def predict(self, signature: str, inputs: dict[str, Any], outputs: tuple[str, ...]) -> dict[str, Any]:
         """The outputs of a signature, by name: float32 arrays [B, ...], or lists of bytes where they are pictures.
@@ -77,7 +83,7 @@ class Rest:
         """Status and body of the server's answer."""
         connection = self._connection()
         try:
-            connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+            connection.request("POST", self._base + self._path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             status, text = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -107,6 +113,11 @@ class Rest:
         if isinstance(error, ConnectionError | http.client.HTTPException):
             return Unavailable(message)
         return ServingError(f"{message}. Check the address.")
+
+
+def _predict_path(model: str, version: int | None) -> str:
+    """Where a model, or a version of it, takes requests."""
+    return f"/v1/models/{model}{'' if version is None else f'/versions/{version}'}:predict"
 
 
 def error_message(answer: bytes) -> str:
@@ -173,6 +184,12 @@ class Grpc:
         self._channel = grpc.insecure_channel(url.netloc, options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self.model, self._version, self._timeout = model, version, timeout
+
+    def of(self, model: str, version: int | None) -> Grpc:
+        """The same channel to another model or version."""
+        other = copy.copy(self)
+        other.model, other._version = model, version
+        return other
 
     def predict(self, signature: str, inputs: dict[str, Any], outputs: tuple[str, ...]) -> dict[str, Any]:
         """As `Rest.predict`; an output that the server does not give is None."""

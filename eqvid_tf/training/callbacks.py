@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.config import Config, TrainConfig
+from eqvid_tf.config import Config, LossConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.output import atomic
 from eqvid_tf.training.diagnosis import symptoms, treat, verdict
 from eqvid_tf.training.hints import refresh_hints
 from eqvid_tf.training.material import TrainingClips
+from eqvid_tf.training.workers import Workers
 
 WINDOW = 50  # steps that a reported loss is the mean of
 Logs = dict[str, Any] | None
@@ -32,41 +33,50 @@ class Clock(keras.callbacks.Callback):
 
     The time is a variable of the model, so that a training that is resumed goes on where it was. It begins when the
     first step is done, in which TensorFlow traces the step: what a training takes to start is not training.
+
+    Where several processes train together, the time is the chief's, looked at once a step, so that all do the same.
     """
 
-    def __init__(self, model: EquivariantVideoModel, train: TrainConfig):
+    def __init__(self, model: EquivariantVideoModel, train: TrainConfig, workers: Workers | None = None):
         super().__init__()
         self.trained, self.limit, self.steps = model, train.minutes * 60, train.steps
-        self.before = float(model.seconds_trained)
+        self.workers, self.now = workers or Workers(), time.monotonic()
+        self.before = float(model.seconds_trained.numpy())
         self.since: float | None = None  # nothing is counted yet
-        self.traced: Callable | None = None  # the step that was done last
+        self.traced: LossConfig | None = None  # the weights of the losses in the step that was done last
         self.losses: dict[str, float] = {}
         self.renewed = False
 
     @property
     def step(self) -> int:
         """Steps done."""
-        return int(self.trained.optimizer.iterations)
+        return int(self.trained.optimizer.iterations.numpy())
 
     @property
     def seconds(self) -> float:
         """Time spent, in this run and before, without that until a step is traced."""
-        return self.before if self.since is None else self.before + time.monotonic() - self.since
+        return self.before if self.since is None else self.before + self.now - self.since
 
     @property
     def progress(self) -> float:
         """The share of the training that is done, in [0, 1]."""
         return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
 
+    def look(self) -> None:
+        """Look at the time; all workers must do so together."""
+        self.now = float(self.workers.agree([time.monotonic()])[0])
+
     def renew(self) -> None:
-        """End the `fit`; another goes on from there, on a new dataset, unless the training is over."""
+        """Have the loop go on from here on a new dataset, unless the training is over."""
         self.renewed, self.trained.stop_training = self.progress < 1, True
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.before, self.renewed = float(self.trained.seconds_trained), False
-        self.since = time.monotonic() if self.traced is self.model.train_function else None
+        self.look()
+        self.before, self.renewed = float(self.trained.seconds_trained.numpy()), False
+        self.since = self.now if self.traced == self.trained.weights_of else None
 
     def on_train_end(self, logs: Logs = None) -> None:
+        self.look()
         self.before, self.since = self.seconds, None
         self.trained.seconds_trained.assign(self.before)
 
@@ -75,9 +85,10 @@ class Clock(keras.callbacks.Callback):
             self.model.reset_metrics()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.look()
         self.losses = {name: float(value) for name, value in (logs or {}).items()}
         if self.since is None:
-            self.since, self.traced = time.monotonic(), self.model.train_function
+            self.since, self.traced = self.now, self.trained.weights_of
         self.trained.seconds_trained.assign(self.seconds)
         if self.progress >= 1:
             self.model.stop_training = True
@@ -97,7 +108,7 @@ class Schedule(keras.callbacks.Callback):
         self.clock, self.peak, self.first, self.times = clock, config.train.learning_rate, 0, config.schedule
         # Resumed after a remedy: the hints fade on from where they were.
         fading = self.times.hints_faded - self.times.hints_full
-        strength = float(clock.trained.hint_strength)
+        strength = float(clock.trained.hint_strength.numpy())
         self.since = max(0.0, strength * fading - self.times.hints_faded + clock.progress)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
@@ -119,7 +130,7 @@ class Schedule(keras.callbacks.Callback):
 class Refresh(keras.callbacks.Callback):
     """At given times, computes the clips' backgrounds, for the memory of h, and their hints again from the masks.
 
-    Another `fit` goes on then, on a new dataset with the new hints. Where the time is given, and not the steps,
+    The loop goes on then on a new dataset, with the new hints. Where the time is given, and not the steps,
     refreshes that would take more than a share of it are left out: of half a minute, five refreshes of six clips would
     leave nothing to train in.
 
@@ -148,6 +159,7 @@ class Refresh(keras.callbacks.Callback):
             return
         before = self.clock.seconds
         self.refresh()
+        self.clock.look()
         self.last = self.clock.seconds - before
         self.spent += self.last
         self.clock.renew()
@@ -165,9 +177,9 @@ class Refresh(keras.callbacks.Callback):
         """Compute the backgrounds and hints from the masks as they are now."""
         material, noise = self.material, [clip.noise for clip in self.material.clips]
         clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
-        self.material = self.material.with_hints([refresh_hints(self.model, *clip) for clip in clips])
+        self.material = self.material.with_hints(refresh_hints(self.model, *clip) for clip in clips)
         if self.model.h.remembers:
-            self.model.h.remember(np.stack(self.material.backgrounds) / 255, self.first)
+            self.model.h.remember(self.clock.workers.agree(np.stack(self.material.backgrounds)) / 255, self.first)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -217,7 +229,7 @@ class Checkpoint(keras.callbacks.Callback):
 class Diagnosis(keras.callbacks.Callback):
     """Looks for trivial solutions from time to time, logs each that comes or goes, and applies the remedy.
 
-    Another `fit` goes on after a remedy, for a step computes something else then. Near the end no time is left to
+    The loop goes on with another step after a remedy, for that computes something else. Near the end no time is left to
     recover, and the trivial solution is only logged.
 
     Args:
@@ -233,14 +245,19 @@ class Diagnosis(keras.callbacks.Callback):
     ):
         super().__init__()
         self.clock, self.probe, self.log, self.schedule, self.limits = clock, probe, log, schedule, config.diagnosis
-        self.start = symptoms(clock.trained, probe)
+        self.start = self._symptoms()
         self.names: list[str] = []
         self.due = max(config.schedule.hints_faded, clock.progress)
 
     def examine(self) -> tuple[dict[str, float], list[str]]:
         """Measure the symptoms, and name the trivial solutions that they show."""
-        found = symptoms(self.clock.trained, self.probe)
+        found = self._symptoms()
         return found, verdict(found, self.start, self.limits)
+
+    def _symptoms(self) -> dict[str, float]:
+        """The symptoms, the same on all workers."""
+        measured = symptoms(self.clock.trained, self.probe)
+        return dict(zip(measured, map(float, self.clock.workers.agree([*measured.values()]))))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.clock.progress < self.due:

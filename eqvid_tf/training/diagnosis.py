@@ -131,9 +131,7 @@ def treat(model: EquivariantVideoModel, names: list[str]) -> str:
             for weight, new in zip(getattr(model, network).weights, getattr(fresh, network).weights):
                 if weight.name != "pictures":
                     weight.assign(new)
-    if model.weights_of != LossConfig():
-        model.weights_of = LossConfig()
-        model.make_train_function(force=True)  # the former one holds the former weights of the losses
+    model.weights_of = LossConfig()
     return "hints in full" + f", {', '.join(restarted)} anew" * bool(restarted) + ", the losses as by default"
 
 

@@ -7,12 +7,13 @@ import functools
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eqvid_tf.config import Config
+from eqvid_tf.data.cache import joined
 from eqvid_tf.data.clips import Clip, open_clip
 from eqvid_tf.data.images import read_image
 from eqvid_tf.data.output import OutputError, write_text
@@ -50,10 +51,17 @@ class TrainingClips:
         """Which of the clips show the characters of a clip of several."""
         return [k for k, clip in enumerate(self.clip_of) if clip == number]
 
-    def with_hints(self, hints: Sequence[Hints]) -> TrainingClips:
-        """The same clips with other hints and backgrounds."""
-        coverages, backgrounds = [hint.coverage for hint in hints], [hint.background for hint in hints]
-        return dataclasses.replace(self, hints=coverages, backgrounds=backgrounds)
+    def with_hints(self, hints: Iterable[Hints]) -> TrainingClips:
+        """The same clips with other hints and backgrounds, which are made one at a time; hints are kept on disk."""
+        backgrounds, counts = list[np.ndarray](), [len(frames) for frames in self.frames]
+
+        def coverages() -> Iterator[np.ndarray]:
+            for hint in hints:
+                backgrounds.append(hint.background)
+                yield hint.coverage
+
+        split = np.split(joined(coverages(), counts), np.cumsum(counts)[:-1])
+        return dataclasses.replace(self, hints=split, backgrounds=backgrounds)
 
 
 def write_material(learned: TrainingClips, config: Config, folder: Path, first: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -22,6 +23,20 @@ class Muon(keras.optimizers.Adam):
         [h, w, in, out] taken as a matrix [h w in, out]; the size of an update as in Liu et al., Muon is scalable for
         LLM training (2025).
     """
+
+    def apply(self, grads: Sequence, trainable_variables: Sequence | None = None) -> None:
+        """As in Keras, with the gradients summed over the devices before they are clipped, as those of one device are.
+
+        Why: Keras clips those of each device and sums afterwards, so that two devices learn something else than one.
+        """
+        context = tf.distribute.get_replica_context()
+        if context and context.num_replicas_in_sync > 1:
+            summed = iter(context.all_reduce("SUM", [gradient for gradient in grads if gradient is not None]))
+            grads = [gradient if gradient is None else next(summed) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Sequence) -> Sequence:
+        return grads_and_vars  # `apply` has summed them
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
         if len(variable.shape) != 4 or variable.shape[-1] < NARROW:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
-from eqvid_tf.data.pairs import default_shares, pairs
+from eqvid_tf.data.pairs import check_deal, default_shares, pairs
 from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
@@ -28,8 +29,10 @@ from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import USELESS, confusion, in_words, set_verdict
 from eqvid_tf.training.hints import first_hints
+from eqvid_tf.training.loop import run_loop
 from eqvid_tf.training.material import TrainingClips, write_cast, write_material
 from eqvid_tf.training.optimizer import Muon
+from eqvid_tf.training.workers import Workers
 
 CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
 EXAMINED = 8  # frames of a clip of several characters that are looked at for how they are told apart
@@ -51,10 +54,11 @@ class Learned:
     diagnosis: Diagnosis
 
 
-def device() -> str:
-    """What TensorFlow trains on, in words."""
+def device(workers: int = 1) -> str:
+    """What TensorFlow trains on, in words; each of so many workers."""
     gpus = tf.config.list_physical_devices("GPU")
-    return ", ".join(gpu.name for gpu in gpus) or f"CPU ({os.cpu_count()} cores)"
+    own = ", ".join(gpu.name for gpu in gpus) or f"CPU ({os.cpu_count()} cores)"
+    return f"{workers} workers, each with {own}" if workers > 1 else own
 
 
 def configure(config: Config, clips: Sequence[Clip]) -> Config:
@@ -99,6 +103,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Log = lambda line: None,
+    workers: Workers | None = None,
 ) -> dict:
     """Train one model on all clips and write the model folder.
 
@@ -113,6 +118,8 @@ def train(
         resume: go on from the checkpoint.
         callbacks: of Keras, besides the project's own.
         log: gets one line for each thing worth saying.
+        workers: that train the model together, from `find_workers`; None: this process alone, on one device. Those
+            that are not the chief take no callbacks, say nothing, and write nothing.
 
     Returns:
         Metrics, as in metrics.json.
@@ -123,17 +130,50 @@ def train(
             not the character's. With few `steps`, fewer than `DiagnosisConfig.least_steps`, that is only logged.
         NotFinite: the loss became NaN or infinite; the last good weights are in the folder.
     """
-    folder = Path(folder)
+    folder, workers = Path(folder), workers or Workers()
+    _check_workers(config.train, workers)
+    if not workers.chief:
+        callbacks, log = (), lambda line: None
     keras.utils.set_random_seed(config.train.seed)
     clips = [stabilize(clip, mosaic=config.model.mosaic) for clip in clips]
     material = prepare(clips, config.model.canvas, log, characters_of(config))
     config = dataclasses.replace(config, model=config.model.with_clips(material.clip_of))
-    model = load_checkpoint(folder) if resume else new_model(config, material.backgrounds)
-    if not resume:
-        begin_folder(folder)
-    write_text(folder / "checkpoint.json", config.to_json())
-    learned = learn(model, config, material, TrainingClips(), folder, callbacks=callbacks, log=log)
-    return finish(model, config, material, folder, learned, log=log)
+    backgrounds = workers.agree(np.stack(material.backgrounds))
+    with workers.strategy.scope():
+        model = load_checkpoint(folder) if resume else new_model(config, backgrounds)
+    workers.agree([0])  # all have read the checkpoint before the chief changes the folder
+    if workers.chief:
+        if not resume:
+            begin_folder(folder)
+        write_text(folder / "checkpoint.json", config.to_json())
+    place = folder if workers.chief else None
+    learned = learn(model, config, material, TrainingClips(), place, callbacks=callbacks, log=log, workers=workers)
+    return finish(_on_one_device(model, config), config, material, place, learned, log=log, workers=workers)
+
+
+def _on_one_device(model: EquivariantVideoModel, config: Config) -> EquivariantVideoModel:
+    """A model that was trained on several devices as one on one, with its optimizer's state."""
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return model
+    copy = EquivariantVideoModel(model.config, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
+    copy.set_weights(model.get_weights())
+    for ours, theirs in zip(compile_model(copy, config.train).optimizer.variables, model.optimizer.variables):
+        ours.assign(theirs.numpy())
+    return copy
+
+
+def _check_workers(train: TrainConfig, workers: Workers) -> None:
+    """Check that so many devices can share a batch.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if workers.devices > 1 and train.precision == "mixed_float16":
+        raise ValueError(
+            f"precision mixed_float16 cannot be trained on {workers.devices} devices, as its loss scaling fails there "
+            "(keras issue 18666). Use mixed_bfloat16."
+        )
+    check_deal(train.batch_size, workers.devices)
 
 
 def characters_of(config: Config) -> str:
@@ -163,7 +203,7 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
         clip_of=[number for number, group in enumerate(solos) for _ in group],
         whole={number: stable[number] for number, group in enumerate(solos) if len(group) > 1},
     )
-    return material.with_hints([first_hints(array, clip.noise) for array, clip in zip(frames, alone)])
+    return material.with_hints(first_hints(array, clip.noise) for array, clip in zip(frames, alone))
 
 
 def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
@@ -178,11 +218,11 @@ def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedCl
     return solos
 
 
-def new_model(config: Config, backgrounds: Sequence[np.ndarray]) -> EquivariantVideoModel:
+def new_model(config: Config, backgrounds: Sequence[np.ndarray] | np.ndarray) -> EquivariantVideoModel:
     """A new model, compiled, with the clips' backgrounds [h, w, 3] in [0, 255] in its memory."""
     model = EquivariantVideoModel(config.model, config.loss, seed=config.train.seed, dtype=config.train.precision)
     if model.h.remembers:
-        model.h.remember(np.stack(backgrounds) / 255)
+        model.h.remember(np.asarray(backgrounds) / 255)
     return compile_model(model, config.train)
 
 
@@ -192,6 +232,7 @@ def compile_model(model: EquivariantVideoModel, train: TrainConfig) -> Equivaria
     if train.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer=optimizer)
+    optimizer.build(model.trainable_variables)  # made within a step, they would have it traced twice: seconds
     return model
 
 
@@ -228,6 +269,7 @@ def learn(
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Log,
+    workers: Workers | None = None,
 ) -> Learned:
     """Fit a compiled model to clips, with the schedule, refreshes, checkpoints and diagnosis of a training.
 
@@ -239,17 +281,22 @@ def learn(
         folder: for checkpoints and logs; None: there are none.
         callbacks: as in `train`.
         log: as in `train`.
+        workers: as in `train`.
     """
+    workers = workers or Workers()
     probe = next(iter(_pairs(model, config, new, old, config.train.seed + 1)))
-    clock = Clock(model, config.train)
+    clock = Clock(model, config.train, workers)
     schedule = Schedule(clock, config)
     refresh = Refresh(clock, config, new, _first_place(config, new))
     diagnosis = Diagnosis(clock, probe, log, config, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
     board = [TensorBoard(clock, folder / "logs", probe)] if folder else []
-    draw = lambda: _pairs(model, config, refresh.material, old, config.train.seed, start=clock.step)
+    draw = lambda replicas, own: _pairs(
+        model, config, refresh.material, old, config.train.seed, start=clock.step, replicas=replicas, own=own
+    )
+    called = [clock, schedule, refresh, diagnosis, checkpoint, *board, *callbacks]
     try:
-        _fit(model, draw, clock, [clock, schedule, refresh, diagnosis, checkpoint, *board, *callbacks])
+        run_loop(model, draw, clock, called, workers)
     except KeyboardInterrupt:
         checkpoint.save()
         log(f"stopped at step {clock.step}")
@@ -258,18 +305,10 @@ def learn(
     return Learned(clock=clock, diagnosis=diagnosis)
 
 
-def _fit(model: EquivariantVideoModel, draw: Callable[[], tf.data.Dataset], clock: Clock, callbacks: Sequence) -> None:
-    """One `fit` after another, each on a dataset that is drawn for it, until none is asked for."""
-    while True:
-        model.fit(draw(), epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
-        if not clock.renewed:
-            return
-
-
 def _pairs(
-    model: EquivariantVideoModel, config: Config, new: TrainingClips, old: TrainingClips, seed: int, start: int = 0
+    model: EquivariantVideoModel, config: Config, new: TrainingClips, old: TrainingClips, seed: int, **options: Any
 ) -> tf.data.Dataset:
-    """Training pairs, from batch `start` on; most are of the new clips where there are old ones.
+    """Training pairs, with options of `pairs`; most are of the new clips where there are old ones.
 
     Of a clip of several characters half of the pairs show one of them alone, half all of them.
     """
@@ -297,7 +336,7 @@ def _pairs(
         shares=shares,
         places=places,
         seed=seed,
-        start=start,
+        **options,
     )
 
 
@@ -310,12 +349,13 @@ def finish(
     model: EquivariantVideoModel,
     config: Config,
     new: TrainingClips,
-    folder: Path,
+    folder: Path | None,
     learned: Learned,
     *,
     source: Path | None = None,
     version: int = 1,
     log: Log = lambda line: None,
+    workers: Workers | None = None,
 ) -> dict:
     """Write a trained model into its folder, and then remove the checkpoint.
 
@@ -325,11 +365,12 @@ def finish(
         model: the trained one.
         config: of the training.
         new: what it learned.
-        folder: the model folder.
+        folder: the model folder; None for a worker that is not the chief, which writes nothing.
         learned: how the training went.
         source: the model folder that it was fine-tuned from.
         version: of the SavedModel. With the first, what the folder holds of a former model is removed.
         log: as in `train`.
+        workers: as in `train`.
 
     Returns:
         Metrics, as in metrics.json.
@@ -337,9 +378,27 @@ def finish(
     Raises:
         Collapsed: the model is of no use.
     """
-    metrics = _metrics(learned, source)
+    workers = workers or Workers()
+    metrics = _metrics(learned, source, workers)
     if config.model.clip_of:
         metrics["verdict"] += _wrong_characters(model, config, new)
+    if folder:
+        _write(model, config, new, folder, metrics, source, version)
+    workers.agree([0])  # until the chief has written all
+    _check_collapse(str(folder or "the model"), metrics, config, log)
+    return metrics
+
+
+def _write(
+    model: EquivariantVideoModel,
+    config: Config,
+    new: TrainingClips,
+    folder: Path,
+    metrics: dict,
+    source: Path | None,
+    version: int,
+) -> None:
+    """Write a model folder; for the arguments see `finish`."""
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
         draft = Path(place)
         if source and (source / "kept").is_dir():
@@ -352,8 +411,6 @@ def finish(
     if version == 1:
         _remove_former_model(folder, written)
     _remove_checkpoint(folder)
-    _check_collapse(folder, metrics, config, log)
-    return metrics
 
 
 def _move_into(folder: Path, draft: Path) -> set[str]:
@@ -371,13 +428,13 @@ def _remove_former_model(folder: Path, written: set[str]) -> None:
             shutil.rmtree(former, ignore_errors=True)
 
 
-def _metrics(learned: Learned, source: Path | None) -> dict:
+def _metrics(learned: Learned, source: Path | None, workers: Workers) -> dict:
     clock = learned.clock
     found, names = learned.diagnosis.examine()
     return {
         "steps": clock.step,
         "seconds": round(clock.seconds, 1),
-        "device": device(),
+        "device": device(workers.count),
         "losses": clock.losses,
         **({"finetuned_from": source.name} if source else {}),
         "symptoms": {key: round(value, 4) for key, value in found.items()},
@@ -400,14 +457,14 @@ def _wrong_characters(model: EquivariantVideoModel, config: Config, new: Trainin
     return wrong
 
 
-def _check_collapse(folder: Path, metrics: dict, config: Config, log: Log) -> None:
+def _check_collapse(name: str, metrics: dict, config: Config, log: Log) -> None:
     """Raise `Collapsed` where the model is of no use; only say so where few steps were asked for, as for a trial."""
     names = [name for name in metrics["verdict"] if name in USELESS]
     if not names:
         return
     short = metrics["steps"] < config.diagnosis.least_steps
     why = f"Too short: {metrics['steps']} steps. Train longer." if short else REMEDY
-    line = f"{folder}: {names[0]}: {in_words(names[0], metrics['symptoms'])}. {why}"
+    line = f"{name}: {names[0]}: {in_words(names[0], metrics['symptoms'])}. {why}"
     if not (short and config.train.steps):
         raise Collapsed(line)
     log(line)
