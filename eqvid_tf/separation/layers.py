@@ -288,16 +288,19 @@ class ClipLayers:
         body = cut_alpha(frame, layer[..., 3], seeds)
         return ground_darkening(frame, background, layer[..., 3], body)
 
-    def taken_out(self, index: int, frame: np.ndarray, cut_out: np.ndarray) -> list[np.ndarray]:
-        """What goes from a frame as filmed with the character, of its cut-out: also the shadow that it casts.
+    def taken_out(self, index: int, frame: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
+        """What goes from a frame as filmed with the character, by its cut-out `picture`: also the shadow that it casts.
 
-        Of a filmed clip that is all that differs around it: a rim of the character would be seen more than a place
-        where the background is another picture of the same. Shapes: premultiplied RGBA [H, W, 4].
+        Of a filmed clip that is all that differs and joins it, its shadow as far as it goes: a rim of the character
+        would be seen more than a place where the background is another picture of the same.
+
+        Shapes: premultiplied RGBA [H, W, 4].
         """
         if self.seeds is None:
-            return [cut_out, self.shadow_as_filmed(index, frame)] if self.casts_shadow else [cut_out]
+            return [picture, self.shadow_as_filmed(index, frame)] if self.casts_shadow else [picture]
         layer, background, _ = self._parts_as_filmed(index, frame)
-        return [extract_layer(frame, background, np.maximum(layer[..., 3], cut_out[..., 3]))]
+        joined = _joined(frame, background, layer[..., 3], float(np.mean(self.visible_background.noise)))
+        return [extract_layer(frame, background, np.maximum.reduce([joined, layer[..., 3], picture[..., 3]]))]
 
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
@@ -396,6 +399,10 @@ def _shadow_at(
     frame: np.ndarray, background: np.ndarray, coverage: np.ndarray, noise: float | np.ndarray
 ) -> np.ndarray:
     """The darkening [H, W] of a shadow that touches a coarse coverage [H, W], see `eqvid_tf.separation.shadow`."""
+    return darkening(frame, background, _joined(frame, background, coverage, noise), noise)
+
+
+def _joined(frame: np.ndarray, background: np.ndarray, coverage: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
+    """The coverage [H, W] of all that differs from the background and is connected to a coverage [H, W]."""
     differs = cut_out(frame, background, None, noise=noise)[..., 3]
-    connected = reconstruct(coverage > 0.5, differs > 0)
-    return darkening(frame, background, np.where(connected, differs, 0), noise)
+    return np.where(reconstruct(coverage > 0.5, differs > 0), differs, 0)
