@@ -14,7 +14,20 @@ import platform
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli import (
+    batch,
+    cast,
+    correct,
+    demo,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    motion,
+    render,
+    separate,
+    train,
+)
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -23,6 +36,7 @@ COMMANDS = {
     "train": train,
     "finetune": finetune,
     "cast": cast,
+    "correct": correct,
     "separate": separate,
     "render": render,
     "motion": motion,
