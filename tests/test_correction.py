@@ -56,7 +56,7 @@ def test_white_is_the_character_and_what_is_transparent_says_nothing(tmp_path):
 def test_what_was_added_goes_along_but_not_onto_what_looks_different():
     frames = film((RED, RED_PATH), (BLUE, BLUE_PATH))
     upper = masks(RED_PATH, RED, 5)
-    picture = np.stack([upper[PAINTED], upper[PAINTED]], -1)
+    picture = np.repeat(upper[PAINTED][..., None], 3, -1)
     motions = motions_from(RED_PATH, PAINTED)
     stroke = Stroke(picture=picture, frame=frames[PAINTED], index=PAINTED, motions=motions)
     hidden = masks(BLUE_PATH, BLUE) > 0
@@ -73,7 +73,7 @@ def test_what_was_taken_out_stays_where_it_is_or_goes_along_as_the_masks_do():
     spot[38:44, 50:58] = 1
     coverage = np.maximum(body, spot)
     gone = np.maximum(masks(RED_PATH, RED, 4)[PAINTED], spot)
-    changed = np.stack([np.zeros(SIZE, np.float32), gone], -1)
+    changed = np.stack([np.zeros(SIZE, np.float32), gone, gone], -1)
     split = split_by_motion(changed, lambda part: part, coverage, motions_from(RED_PATH, PAINTED), PAINTED)
     np.testing.assert_array_equal(split[False][..., 1], spot)
     np.testing.assert_array_equal(split[True][..., 1], gone - spot)

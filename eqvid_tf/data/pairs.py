@@ -6,6 +6,7 @@ as a thread waits for the interpreter while the interpreter waits for it (measur
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,19 @@ from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import homogeneous
 
 Tensors = dict[str, tf.Tensor]
+LEAST_HELD_OUT = 4  # frames of a clip that are held out at least; of a shorter one none are
+
+
+def held_out(count: int, every: int) -> np.ndarray:
+    """The frames of a clip of `count` that are kept out of training: one of `every`; none of a short clip, or for 0.
+
+    Example:
+        >>> held_out(40, 10).tolist(), held_out(39, 10).tolist(), held_out(40, 0).tolist()
+        ([5, 15, 25, 35], [], [])
+    """
+    if not every or count < LEAST_HELD_OUT * every:
+        return np.zeros(0, int)
+    return np.arange(every // 2, count, every)
 
 
 def pairs(
@@ -31,6 +45,7 @@ def pairs(
     hints: Sequence[np.ndarray] | None = None,
     shares: Sequence[float] | np.ndarray | None = None,
     places: Sequence[Sequence[int]] | None = None,
+    left_out: Sequence[np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
@@ -66,6 +81,7 @@ def pairs(
     many = [()] * len(clips) if places is None else [(len(row),) for row in places]
     _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
     counts = [len(array) for array in arrays]
+    choices = _Choices.of(counts, gaps, left_out or [np.zeros(0, int)] * len(clips))
     share = default_shares(counts) if shares is None else np.array(shares)
     steps = _steps(clips, canvas, places) if known else None
     table = None if places is None else _same_length(places)
@@ -73,7 +89,7 @@ def pairs(
     names = ["frame", "next_frame"] + ["background_frame"] * other
 
     def batch(index: tf.Tensor) -> Tensors:
-        drawn = _draw(index, counts, share, batch_size, gaps, seed)
+        drawn = _draw(index, choices, share, batch_size, seed)
         made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
         if coverages:
             hint = _look_up(coverages, drawn, names[:2])
@@ -165,24 +181,62 @@ def _on_cpu(array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array)
 
 
-def _draw(
-    index: tf.Tensor | int, counts: Sequence[int], shares: np.ndarray, batch_size: int, gaps: Sequence[int], seed: int
-) -> Tensors:
-    """The clips and frames of batch `index`: clip, frame, next_frame, background_frame, each [batch] int64.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Choices:
+    """What can be drawn of each clip; rows are filled up with zeros, which are not drawn.
 
-    Of a clip that is too short for every gap, the first and the last frame are a pair.
+    Attributes:
+        gaps: [clips, G] steps between the frames of a pair; gap_counts [clips].
+        early: [clips, G, n] the earlier frames of the pairs so far apart; early_counts [clips, G].
+        others: [clips, n] the frames that are not left out, twice in a row; other_counts [clips].
+        after: [clips, T] where in `others` the frames after each frame begin.
     """
-    fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
-    table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
+
+    gaps: tf.Tensor
+    gap_counts: tf.Tensor
+    early: tf.Tensor
+    early_counts: tf.Tensor
+    others: tf.Tensor
+    other_counts: tf.Tensor
+    after: tf.Tensor
+
+    @staticmethod
+    def of(counts: Sequence[int], gaps: Sequence[int], left_out: Sequence[np.ndarray]) -> _Choices:
+        """The choices of clips; of one that is too short for every gap, the first and the last frame are a pair."""
+        all_gaps, early, others, after = [], [], [], []
+        for count, out in zip(counts, left_out):
+            there = ~np.isin(np.arange(count), out)
+            starts = {gap: np.flatnonzero(there[:-gap] & there[gap:]) for gap in gaps if gap < count}
+            starts = {gap: found for gap, found in starts.items() if len(found)} or {count - 1: np.zeros(1, int)}
+            all_gaps.append(list(starts))
+            early.append([found.tolist() for found in starts.values()])
+            others.append(np.tile(np.flatnonzero(there), 2).tolist())
+            after.append(np.cumsum(there).tolist())
+        dense = lambda rows, ragged: tf.ragged.constant(rows, tf.int64, ragged_rank=ragged).to_tensor()
+        return _Choices(
+            gaps=dense(all_gaps, 1),
+            gap_counts=tf.constant([len(row) for row in all_gaps], tf.int64),
+            early=dense(early, 2),
+            early_counts=dense([[len(found) for found in row] for row in early], 1),
+            others=dense(others, 1),
+            other_counts=tf.constant([len(row) // 2 for row in others], tf.int64),
+            after=dense(after, 1),
+        )
+
+
+def _draw(index: tf.Tensor | int, choices: _Choices, shares: np.ndarray, batch_size: int, seed: int) -> Tensors:
+    """The clips and frames of batch `index`: clip, frame, next_frame, background_frame, each [batch] int64."""
     random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
     clip = tf.searchsorted(np.cumsum(shares)[:-1], random[0], side="right", out_type=tf.int64)
-    count = tf.gather(tf.constant(counts, tf.int64), clip)
-    choice = _below(random[1], tf.gather([len(row) for row in fitting], clip))
-    gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))
-    early = _below(random[2], count - gap)
+    at = tf.stack([clip, _below(random[1], tf.gather(choices.gap_counts, clip))], axis=1)
+    gap = tf.gather_nd(choices.gaps, at)
+    start = _below(random[2], tf.gather_nd(choices.early_counts, at))
+    early = tf.gather_nd(choices.early, tf.concat([at, start[:, None]], 1))
     backward = random[3] < 0.5
     first, second = tf.where(backward, early + gap, early), tf.where(backward, early, early + gap)
-    other = (first + 1 + _below(random[4], count - 1)) % count
+    place = tf.gather_nd(choices.after, tf.stack([clip, first], 1))
+    place += _below(random[4], tf.gather(choices.other_counts, clip) - 1)
+    other = tf.gather_nd(choices.others, tf.stack([clip, place], 1))
     return {"clip": clip, "frame": first, "next_frame": second, "background_frame": other}
 
 

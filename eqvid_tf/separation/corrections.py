@@ -19,6 +19,7 @@ from eqvid_tf.pixels.resampling import move
 
 FORMAT = 1  # of corrections.json
 PAINTED = 0.3  # change of the coverage from which a pixel is painted anew
+HERE = 128  # alpha of what counts in the painted frame alone
 ALIKE = 30.0  # grey levels: a frame that differs by more from what was painted shows something else there
 
 
@@ -36,7 +37,8 @@ class Correction:
         character: its number there.
         frame: the index of the one that was painted.
         moves: whether what was painted goes along with the character; else it stays where it is.
-        picture: the coverage, and where it was painted, [H, W, 2] float32 in [0, 1], as filmed.
+        picture: [H, W, 3] float32 in [0, 1], as filmed: the coverage, where it was painted, and where that counts in
+            other frames, too.
     """
 
     clip: str
@@ -71,10 +73,22 @@ def read_painting(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     return painting
 
 
-def changed_part(painting: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What a painting [H, W, 2] changes of a mask [H, W] in [0, 1]: the coverage, and where, [H, W, 2]."""
+def changed_part(painting: np.ndarray, mask: np.ndarray, reach: int = 1) -> np.ndarray:
+    """What a painting changes of a mask: the coverage, where, and where that counts in other frames, too.
+
+    Why less in other frames: a motion is right to a pixel or so. The outline is that of each frame's own edges.
+
+    Shapes: painting [H, W, 2], mask [H, W] in [0, 1] -> [H, W, 3] float32; the coverage is 0 where nothing changes.
+
+    Args:
+        painting: see `read_painting`.
+        mask: as it was.
+        reach: pixels around the outline that count in this frame alone.
+    """
     where = (painting[..., 1] > 0.5) & (np.abs(painting[..., 0] - mask) > PAINTED)
-    return np.stack([painting[..., 0] * where, where], -1).astype(np.float32)
+    solid, around = np.where(where, painting[..., 0], mask) > 0.5, np.ones((2 * reach + 1,) * 2, np.uint8)
+    inner, outer = (way(solid.astype(np.uint8), around) > 0 for way in (cv2.erode, cv2.dilate))
+    return np.stack([painting[..., 0] * where, where, where & (inner | ~outer)], -1).astype(np.float32)
 
 
 def split_by_motion(
@@ -86,11 +100,11 @@ def split_by_motion(
 ) -> dict[bool, np.ndarray]:
     """Divide what was painted into what goes along with the character (True), and what stays where it is (False).
 
-    What was added is the character's. Of what was taken out each connected part goes along or stays, whichever the
-    masks of other frames hold more of.
+    What was added is the character's. Of what was taken out a connected part stays if the masks of other frames hold
+    most of it at that place, and less of it elsewhere.
 
-    Shapes: changed [H, W, 2], see `changed_part`; the masks as they are on the canvas, coverage [T, h, w]; motions
-        [T, 2, 3] there, from frame `index` to each -> [H, W, 2] each, without one that is empty.
+    Shapes: changed [H, W, 3], see `changed_part`; the masks as they are on the canvas, coverage [T, h, w]; motions
+        [T, 2, 3] there, from frame `index` to each -> [H, W, 3] each, without one that is empty.
 
     Args:
         changed: on the frame.
@@ -104,7 +118,8 @@ def split_by_motion(
     for number in range(1, int(parts.max()) + 1):
         part = on_canvas((parts == number).astype(np.float32))
         along = np.mean([(move(part, motions[k]) * coverage[k]).sum() for k in others])
-        stays |= (parts == number) & ((part * coverage[others].mean(0)).sum() > along)
+        here = (part * coverage[others].mean(0)).sum()
+        stays |= (parts == number) & (here > max(along, part.sum() / 2))
     split = {True: changed * ~stays[..., None], False: changed * stays[..., None]}
     return {moves: part for moves, part in split.items() if part.any()}
 
@@ -114,11 +129,12 @@ class Stroke:
     """A correction at one size, with all that carries it.
 
     Attributes:
-        picture: coverage times where it was painted, and where, [H, W, 2] float32 in [0, 1].
+        picture: as that of a correction, [H, W, 3]; coverage times where it was painted comes first.
         frame: what was painted on, uint8 [H, W, 3].
         index: of that frame.
         motions: from that frame to each, [T, 2, 3]; None: it stays where it is.
         reach: pixels by which the motions may be wrong.
+        coarse: edges are decided later, so that all that was added counts in other frames.
     """
 
     picture: np.ndarray
@@ -126,26 +142,37 @@ class Stroke:
     index: int
     motions: np.ndarray | None
     reach: int = 1
+    coarse: bool = False
 
     def carried(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """The stroke in a frame uint8 [H, W, 3], as `picture`; what was added only where that looks the same."""
-        if index == self.index or self.motions is None:
-            return self.picture
-        carried = np.clip(move(self.picture, self.motions[index]), 0, 1)
-        added = carried[..., 0] > 0.5 * carried[..., 1]
-        return carried * (~added | self._looks_same(frame, index))[..., None]
+        """What it says of a frame uint8 [H, W, 3]: coverage times weight, and weight, [H, W, 2] in [0, 1].
+
+        What was added, and what stays, counts only where the frame looks as that which was painted.
+        """
+        if index == self.index:
+            return self.picture[..., :2]
+        seen = np.clip(self._moved(self.picture, index), 0, 1)
+        added = seen[..., 0] > 0.5 * seen[..., 1]
+        weight = np.where(added, seen[..., 1], seen[..., 2]) if self.coarse else seen[..., 2]
+        if self.motions is None:
+            weight = weight * self._looks_same(frame, index)
+        elif added.any():
+            weight = weight * (~added | self._looks_same(frame, index))
+        return np.stack([seen[..., 0] / np.maximum(seen[..., 1], 1e-3) * weight, weight], -1)
+
+    def _moved(self, picture: np.ndarray, index: int) -> np.ndarray:
+        return picture.astype(np.float32) if self.motions is None else move(picture, self.motions[index])
 
     def _looks_same(self, frame: np.ndarray, index: int) -> np.ndarray:
-        assert self.motions is not None
-        known = np.clip(move(self.frame.astype(np.float32), self.motions[index]), 0, 255)
-        around = np.ones((2 * self.reach + 1,) * 2, np.uint8)
+        known, around = np.clip(self._moved(self.frame, index), 0, 255), np.ones((2 * self.reach + 1,) * 2, np.uint8)
         low, high = cv2.erode(known, around), cv2.dilate(known, around)
         same = np.maximum(low - frame, frame - high).max(-1) < ALIKE
-        return cv2.blur(same.astype(np.float32), (2 * self.reach + 1,) * 2) > 0.5
+        return cv2.blur(same.astype(np.float32), around.shape) > 0.5
 
     def on_canvas(self, canvas: tuple[int, int], frame: np.ndarray, motions: np.ndarray | None) -> Stroke:
-        """The same on the canvas, where the frame is uint8 [h, w, 3] and these are the motions."""
-        return Stroke(picture=fit(self.picture, canvas), frame=frame, index=self.index, motions=motions)
+        """The same on the canvas, coarse, where the frame is uint8 [h, w, 3] and these are the motions."""
+        picture = fit(self.picture, canvas)
+        return Stroke(picture=picture, frame=frame, index=self.index, motions=motions, coarse=True)
 
 
 def with_strokes(coverage: np.ndarray, carried: Iterable[np.ndarray]) -> np.ndarray:
@@ -177,8 +204,8 @@ def read_corrections(folder: str | Path) -> tuple[Correction, ...]:
 
 def _read(entry: dict, folder: Path) -> Correction:
     with open_image(folder / entry["picture"]) as image:
-        coverage, where = np.moveaxis(np.asarray(image.convert("LA"), np.float32) / 255, -1, 0)
-    picture = np.stack([coverage * where, where], -1)
+        coverage, alpha = np.moveaxis(np.asarray(image.convert("LA"), np.float32) / 255, -1, 0)
+    picture = np.stack([coverage * (alpha > 0), alpha > 0, alpha > HERE / 255], -1).astype(np.float32)
     return Correction(**{**entry, "picture": picture})
 
 
@@ -193,7 +220,10 @@ def write_corrections(corrections: Sequence[Correction], folder: Path) -> None:
     for number, one in enumerate(corrections):
         name = f"corrections/{number}.png"
         (folder / "corrections").mkdir(exist_ok=True)
-        Image.fromarray((one.picture * 255).round().astype(np.uint8), "LA").save(folder / name)
+        coverage, where, everywhere = np.moveaxis(one.picture, -1, 0)
+        alpha = np.where(everywhere > 0.5, 255, HERE * (where > 0.5))
+        write_file = Image.fromarray(np.stack([255 * coverage, alpha], -1).round().astype(np.uint8), "LA")
+        write_file.save(folder / name)
         entries.append({**vars(one), "picture": name})
     if entries:
         write_text(folder / "corrections.json", json.dumps({"format": FORMAT, "corrections": entries}, indent=1))

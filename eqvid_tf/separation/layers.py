@@ -253,14 +253,19 @@ class ClipLayers:
 
     def stroke(self, correction: Correction) -> Stroke:
         """A correction at the clip's own size, in its coordinates, with the character's motions to every frame."""
-        index, cell = correction.frame, max(1.0, self.clip.size[0] / self.canvas[0])
+        index = correction.frame
         return Stroke(
             picture=self.in_view(correction.picture, index),
             frame=self.clip.at(index),
             index=index,
             motions=self.motions_from(index) if correction.moves else None,
-            reach=int(np.ceil(cell / 2)),
+            reach=self.reach,
         )
+
+    @property
+    def reach(self) -> int:
+        """Pixels by which the character's motions may be wrong: half a cell, and a pixel at least."""
+        return int(np.ceil(max(1.0, self.clip.size[0] / self.canvas[0]) / 2))
 
     def in_view(self, picture: np.ndarray, index: int) -> np.ndarray:
         """A picture with values in [0, 1] of a frame as filmed, in the clip's coordinates."""

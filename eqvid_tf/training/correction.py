@@ -112,7 +112,7 @@ def propose(
     former = characters.layers[number]
     if not former.background_stored:
         raise CorrectionError(f"{clip.name}: the model never saw this clip, its masks mean nothing. Train on it first.")
-    changed = changed_part(painting, former.layer_as_filmed(frame, former.filmed.at(frame))[..., 3])
+    changed = changed_part(painting, former.layer_as_filmed(frame, former.filmed.at(frame))[..., 3], former.reach)
     if not changed.any():
         raise CorrectionError(f"{clip.name}: the mask changes nothing in frame {frame}. Paint where it is wrong.")
     corrections = _corrections(former, changed, frame, clip=clip.name, frames=clip.count, character=number)
@@ -242,6 +242,7 @@ def _for_learning(config: Config, train: TrainConfig) -> Config:
     """The settings of the fine-tuning: its hints stay as they are, and count in full."""
     fixed = config.train
     train = dataclasses.replace(train, image_size=fixed.image_size, precision=fixed.precision, doctor="watch")
+    train = dataclasses.replace(train, hold_out=fixed.hold_out)
     schedule = dataclasses.replace(config.schedule, refreshes=(), warm_up=WARM_UP, hints_grow=(0.0, TRUSTED_FROM))
     return dataclasses.replace(config, train=train, schedule=schedule)
 

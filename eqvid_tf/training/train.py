@@ -19,8 +19,8 @@ from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
-from eqvid_tf.data.pairs import default_shares, pairs
-from eqvid_tf.model_folder import read_model, write_model
+from eqvid_tf.data.pairs import default_shares, held_out, pairs
+from eqvid_tf.model_folder import read_metrics, read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
@@ -37,6 +37,7 @@ EXAMINED = 8  # frames of a clip of several characters that are looked at for ho
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 REMEDY = "Train longer, or on a clip in which the character moves."
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
+NONE = np.zeros(0, int)  # of the frames are held out
 Log = Callable[[str], None]
 
 
@@ -279,6 +280,7 @@ def _pairs(
     shares = default_shares([len(frames) for frames in new.frames])
     if old.clips:
         shares = np.repeat([share / len(new.clips), (1 - share) / len(old.clips)], [len(new.clips), len(old.clips)])
+    left_out = [held_out(len(frames), config.train.hold_out) for frames in new.frames] + [NONE] * len(old.clips)
     if config.model.clip_of:
         places = [[first + k] for k in range(len(new.clips))] + [[int(Path(clip.path).name)] for clip in old.clips]
         hints = [hint[..., None] for hint in hints]
@@ -287,6 +289,7 @@ def _pairs(
             clips.append(clip)
             hints.append(np.stack([new.hints[k] for k in alone], -1))
             places.append([first + k for k in alone])
+            left_out.append(left_out[alone[0]])
             shares[alone] /= 2
             shares = np.append(shares, shares[alone].sum())
     return pairs(
@@ -297,6 +300,7 @@ def _pairs(
         hints=hints,
         shares=shares,
         places=places,
+        left_out=left_out,
         seed=seed,
         start=start,
     )
@@ -340,7 +344,7 @@ def finish(
     Raises:
         Collapsed: the model is of no use.
     """
-    metrics = _metrics(learned, source)
+    metrics = _metrics(learned, source, config.train.hold_out)
     if config.model.clip_of:
         metrics["verdict"] += _wrong_characters(model, config, new)
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
@@ -377,11 +381,14 @@ def _remove_former_model(folder: Path, written: set[str]) -> None:
         (folder / "corrections.json").unlink(missing_ok=True)
 
 
-def _metrics(learned: Learned, source: Path | None) -> dict:
+def _metrics(learned: Learned, source: Path | None, hold_out: int) -> dict:
+    """What metrics.json says; frames that a former training saw are not held out any more."""
     clock = learned.clock
+    former = read_metrics(source).get("hold_out", 0) if source else hold_out
     found, names = learned.diagnosis.examine()
     return {
         "steps": clock.step,
+        "hold_out": hold_out if hold_out == former else 0,
         "seconds": round(clock.seconds, 1),
         "device": device(),
         "losses": clock.losses,
