@@ -78,10 +78,9 @@ def pairs(
     """
     _check(clips, batch_size, gaps)
     arrays = [clip.arrays(canvas) for clip in clips]
-    many = [()] * len(clips) if places is None else [(len(row),) for row in places]
-    _check_hints(hints, [(*array.shape[:3], *count) for array, count in zip(arrays, many)])
+    _check_hints(hints, arrays, places)
     counts = [len(array) for array in arrays]
-    choices = _Choices.of(counts, gaps, left_out or [np.zeros(0, int)] * len(clips))
+    choices = _Choices.of(counts, gaps, left_out)
     share = default_shares(counts) if shares is None else np.array(shares)
     steps = _steps(clips, canvas, places) if known else None
     table = None if places is None else _same_length(places)
@@ -92,8 +91,7 @@ def pairs(
         drawn = _draw(index, choices, share, batch_size, seed)
         made = {name: tf.cast(x, tf.float32) / 255.0 for name, x in _look_up(frames, drawn, names).items()}
         if coverages:
-            hint = _look_up(coverages, drawn, names[:2])
-            made |= dict(zip(("hint", "next_hint"), hint.values()))
+            made |= dict(zip(("hint", "next_hint"), _look_up(coverages, drawn, names[:2]).values()))
         if steps is not None:
             motions = _motions(steps, drawn, max(gaps))
             made["motion"] = motions[:, 0] if table is None else motions
@@ -113,9 +111,13 @@ def _check(clips: Sequence[Clip], batch_size: int, gaps: Sequence[int]) -> None:
         )
 
 
-def _check_hints(hints: Sequence[np.ndarray] | None, shapes: list[tuple[int, ...]]) -> None:
+def _check_hints(
+    hints: Sequence[np.ndarray] | None, arrays: Sequence[np.ndarray], places: Sequence[Sequence[int]] | None
+) -> None:
     if hints is None:
         return
+    many = [()] * len(arrays) if places is None else [(len(row),) for row in places]
+    shapes = [(*array.shape[:3], *count) for array, count in zip(arrays, many)]
     if wrong := sorted({str(hint.dtype) for hint in hints} - {"float32"}):
         raise ValueError(
             f"hints must be float32 in [0, 1]; received {', '.join(wrong)}. Divide uint8 by 255 as float32."
@@ -201,10 +203,10 @@ class _Choices:
     after: tf.Tensor
 
     @staticmethod
-    def of(counts: Sequence[int], gaps: Sequence[int], left_out: Sequence[np.ndarray]) -> _Choices:
+    def of(counts: Sequence[int], gaps: Sequence[int], left_out: Sequence[np.ndarray] | None) -> _Choices:
         """The choices of clips; of one that is too short for every gap, the first and the last frame are a pair."""
         all_gaps, early, others, after = [], [], [], []
-        for count, out in zip(counts, left_out):
+        for count, out in zip(counts, left_out or [np.zeros(0, int)] * len(counts)):
             there = ~np.isin(np.arange(count), out)
             starts = {gap: np.flatnonzero(there[:-gap] & there[gap:]) for gap in gaps if gap < count}
             starts = {gap: found for gap, found in starts.items() if len(found)} or {count - 1: np.zeros(1, int)}
