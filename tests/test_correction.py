@@ -65,6 +65,9 @@ def test_what_was_added_goes_along_but_not_onto_what_looks_different():
         free = ~hidden[index] & ~hidden[PAINTED]
         np.testing.assert_allclose(carried[..., 0][free], upper[index][free], atol=0.02)
     green = np.zeros_like(frames[0]) + np.array([0, 255, 0], np.uint8)
+    soft = Stroke(picture=0.7 * picture, frame=frames[PAINTED], index=PAINTED, motions=motions + 0.01, coarse=True)
+    value, weight = np.moveaxis(soft.carried(frames[3], 3), -1, 0)
+    assert weight.max() > 0.5 and 0 <= value.min() and (value <= weight).all()  # between pixels no mask leaves [0, 1]
     assert stroke.carried(green, 3).max() == 0  # a frame that shows nothing of it
 
 

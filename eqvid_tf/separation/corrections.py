@@ -158,7 +158,8 @@ class Stroke:
             weight = weight * self._looks_same(frame, index)
         elif added.any():
             weight = weight * (~added | self._looks_same(frame, index))
-        return np.stack([seen[..., 0] / np.maximum(seen[..., 1], 1e-3) * weight, weight], -1)
+        coverage = np.clip(seen[..., 0] / np.maximum(seen[..., 1], 1e-3), 0, 1)
+        return np.stack([coverage * weight, weight], -1)
 
     def _moved(self, picture: np.ndarray, index: int) -> np.ndarray:
         return picture.astype(np.float32) if self.motions is None else move(picture, self.motions[index])
