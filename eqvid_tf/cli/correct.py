@@ -21,7 +21,7 @@ TEXT = (
     "transparency says nothing where it is transparent, one without is the whole mask."
 )
 EXAMPLE = "eqvid correct runs/walk walk.mp4 --frame 12 --mask painted.png --output runs/walk-2"
-FIXED = ("image_size", "precision", "characters", "doctor", "batch_size")
+FIXED = ("image_size", "precision", "characters", "doctor", "batch_size", "hold_out")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

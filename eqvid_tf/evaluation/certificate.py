@@ -132,9 +132,9 @@ class Certificate:
     @property
     def summary(self) -> str:
         """A line for the model card."""
-        characters = "; ".join(f"{one.name} {one.trust:.2f}" for one in self.characters)
-        unseen = f"{self.unseen:.1%} of the background never seen"
-        return f"{self.trust:.2f}, {trust_in_words(self.trust)} ({', '.join(part for part in (characters, unseen) if part)})."
+        characters = [f"{one.name} {one.trust:.2f}" for one in self.characters]
+        details = "; ".join([*characters, f"{self.unseen:.1%} of the background never seen"])
+        return f"{self.trust:.2f}, {trust_in_words(self.trust)} ({details})."
 
     def to_json(self) -> dict:
         """All figures."""
