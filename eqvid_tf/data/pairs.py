@@ -7,7 +7,7 @@ as a thread waits for the interpreter while the interpreter waits for it (measur
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -205,25 +205,39 @@ class _Choices:
     @staticmethod
     def of(counts: Sequence[int], gaps: Sequence[int], left_out: Sequence[np.ndarray] | None) -> _Choices:
         """The choices of clips; of one that is too short for every gap, the first and the last frame are a pair."""
-        all_gaps, early, others, after = [], [], [], []
+        all_starts, others, after = [], [], []
         for count, out in zip(counts, left_out or [np.zeros(0, int)] * len(counts)):
             there = ~np.isin(np.arange(count), out)
             starts = {gap: np.flatnonzero(there[:-gap] & there[gap:]) for gap in gaps if gap < count}
-            starts = {gap: found for gap, found in starts.items() if len(found)} or {count - 1: np.zeros(1, int)}
-            all_gaps.append(list(starts))
-            early.append([found.tolist() for found in starts.values()])
-            others.append(np.tile(np.flatnonzero(there), 2).tolist())
-            after.append(np.cumsum(there).tolist())
-        dense = lambda rows, ragged: tf.ragged.constant(rows, tf.int64, ragged_rank=ragged).to_tensor()
+            starts = {gap: found for gap, found in starts.items() if len(found)}
+            all_starts.append(starts or {count - 1: np.zeros(1, int)})
+            others.append(np.tile(np.flatnonzero(there), 2))
+            after.append(there.cumsum())
+        most = max(map(len, all_starts)), max(counts)
         return _Choices(
-            gaps=dense(all_gaps, 1),
-            gap_counts=tf.constant([len(row) for row in all_gaps], tf.int64),
-            early=dense(early, 2),
-            early_counts=dense([[len(found) for found in row] for row in early], 1),
-            others=dense(others, 1),
-            other_counts=tf.constant([len(row) // 2 for row in others], tf.int64),
-            after=dense(after, 1),
+            gaps=_filled([[*starts] for starts in all_starts]),
+            gap_counts=_filled([len(starts) for starts in all_starts]),
+            early=_filled([_rows(starts.values(), most) for starts in all_starts]),
+            early_counts=_filled([[len(found) for found in starts.values()] for starts in all_starts]),
+            others=_filled(others),
+            other_counts=_filled([len(row) // 2 for row in others]),
+            after=_filled(after),
         )
+
+
+def _rows(rows: Iterable[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Rows of several lengths as one array of a size, filled up with zeros."""
+    table = np.zeros(size, np.int64)
+    for line, row in zip(table, rows):
+        line[: len(row)] = row
+    return table
+
+
+def _filled(rows: Sequence) -> tf.Tensor:
+    """Numbers, rows of several lengths, or tables of one size as a tensor int64; rows are filled up with zeros."""
+    if np.ndim(rows[0]) != 1:
+        return tf.constant(np.array(rows), tf.int64)
+    return tf.constant(_rows(rows, (len(rows), max(map(len, rows)))))
 
 
 def _draw(index: tf.Tensor | int, choices: _Choices, shares: np.ndarray, batch_size: int, seed: int) -> Tensors:
