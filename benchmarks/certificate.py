@@ -29,6 +29,10 @@ from eqvid_tf.data.clips import Clip, open_clip
 from eqvid_tf.data.images import read_image
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.data.writers import write_png
+from eqvid_tf.evaluation.certificate import DOUBTFUL, certify
+from eqvid_tf.model_folder import load, read_metrics
+from eqvid_tf.separation.cast import Cast
+from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.serving import saved_model
 from eqvid_tf.synthetic.scenes import draw_scene, write_scene
 from eqvid_tf.training.train import Collapsed, configure, train
@@ -112,12 +116,6 @@ def _iou(truth: np.ndarray, found: np.ndarray) -> float:
 
 def measure(scene: Path, run: Path, kind: str) -> dict:
     """The figures of a model."""
-    from eqvid_tf.evaluation.certificate import certify
-
-    from eqvid_tf.model_folder import load, read_metrics
-    from eqvid_tf.separation.cast import Cast
-    from eqvid_tf.separation.characters import ClipCharacters
-
     model, clip = load(run), clip_of(scene, kind)
     characters = ClipCharacters(model, clip, cast=Cast.read(run))
     found = certify(characters, read_metrics(run)["hold_out"])
@@ -163,7 +161,13 @@ def save(figures: dict[str, dict]) -> None:
     """Writes the figures there are, and how well they rank."""
     trust, iou = ([one[key] for one in figures.values()] for key in ("trust", "iou"))
     ranked = float(spearmanr(trust, iou).statistic) if len(figures) > 2 else None
-    summary = {"models": len(figures), "spearman": None if ranked is None else round(ranked, 3)}
+    refused = [one["iou"] for one in figures.values() if one["trust"] < DOUBTFUL]
+    summary = {
+        "models": len(figures),
+        "spearman": None if ranked is None else round(ranked, 3),
+        "refused": len(refused),
+        "refused_with_iou_below_half": sum(iou < 0.5 for iou in refused),
+    }
     write(ROOT / "benchmarks/results/certificate.json", {**summary, "figures": figures})
 
 
