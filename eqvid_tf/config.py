@@ -124,6 +124,10 @@ class TrainConfig:
     doctor: str = _option(
         "treat", "of trivial solutions: treat them, or only name them (watch)", choices=("treat", "watch")
     )
+    hold_out: int = _option(
+        10,
+        "one of so many frames is kept out of the losses, to judge the model by, of clips four times as long; 0: none",
+    )
     characters: str = _option("auto", "characters in a clip: auto finds them; a number takes the largest")
     seed: int = _option(0, "seed of weights, pairs and random motions")
     checkpoint_seconds: float = _option(60.0, "time from one checkpoint to the next", hidden=True)
@@ -133,7 +137,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_least(self, image_size=0, steps=0, batch_size=1, seed=0, checkpoint_seconds=0)
+        _check_least(self, image_size=0, steps=0, batch_size=1, seed=0, checkpoint_seconds=0, hold_out=0)
+        if self.hold_out == 1:
+            raise ValueError("hold_out must be 0 or from 2 on, else no frame is left to train on; received 1")
         if self.characters != "auto" and not (self.characters.isdecimal() and int(self.characters)):
             raise ValueError(f"characters must be auto or a number from 1 on; received {self.characters!r}")
         for name in ("minutes", "learning_rate"):

@@ -138,6 +138,19 @@ def write_model(model: EquivariantVideoModel, config: Config, metrics: dict, fol
         model.save(draft)
 
 
+def note_trust(folder: Path, trust: dict[str, str]) -> None:
+    """Say in a model folder's metrics.json and model card how far its split of clips can be trusted.
+
+    Args:
+        folder: a model folder.
+        trust: a line for each clip, by name.
+    """
+    metrics = read_metrics(folder)
+    metrics["trust"] = {**metrics.get("trust", {}), **trust}
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1))
+    write_text(folder / "README.md", _model_card(read_config(folder), metrics))
+
+
 def rename_characters(folder: Path, name_of: tuple[int, ...]) -> None:
     """Give the characters of a model other numbers of names, which are the axis K of its signatures.
 
@@ -179,6 +192,7 @@ def _model_card(config: Config, metrics: dict) -> str:
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
         f"- Last losses: {last}.",
         f"- Verdict: {verdict_in_words(metrics['verdict'])}.",
+        *(f"- Trust, {clip}: {line}" for clip, line in metrics.get("trust", {}).items()),
         "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
         f"- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), {files}.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.",

@@ -17,6 +17,7 @@ from eqvid_tf.evaluation.scorecard import psnr, score_scene
 from eqvid_tf.motions.template import Template
 from eqvid_tf.pixels.coordinates import carry, homogeneous
 from eqvid_tf.pixels.resampling import move
+from eqvid_tf.rendering.scene import parse_scene, scene_frames
 from eqvid_tf.rendering.shots import FrameFinder, render_shots
 from eqvid_tf.rendering.videos import MovingBackground, play
 from eqvid_tf.separation.cast import Cast, CastEntry
@@ -446,3 +447,15 @@ def test_a_video_goes_along_with_the_camera_of_its_background(jolted, trained):
         assert np.ptp(background.from_still[:, :, 2], axis=0).max() > 0.05 and len(moving) == 6
         for frame, first, matrix in zip(moving, still, background.from_still):
             assert psnr(frame[inner] / 255, move(first, matrix)[inner] / 255) > 30
+
+
+def test_who_is_frozen_in_a_scene_stays_in_its_place_before_a_moving_background(jolted, trained):
+    clips, finder = [{"name": "c", "path": str(jolted)}], FrameFinder(trained, cache=None)
+    scene = {"format": 1, "frames": 6, "rate": 25, "clips": clips, "background": {"clip": "c"}}
+    frozen = {"id": "a", "clip": "c", "character": 0, "frame": 0}
+    pictures = list(scene_frames(trained, parse_scene({**scene, "characters": [frozen]}, jolted), finder=finder))
+    view, inner = finder.clip(jolted).clip.view.from_frame, np.s_[6:-6, 6:-6]
+    for index, picture in enumerate(pictures):
+        expected = move(pictures[0], np.linalg.inv(view[index]) @ view[0])
+        assert psnr(picture[inner] / 255, expected[inner] / 255) > 26
+    assert np.abs(view[:6, :2, 2]).max() > 0.05

@@ -32,9 +32,12 @@ FLAGS = {
     "demo": ["--output"],
     "train": "--output --estimator --image-size --minutes --steps --seed --resume --frames --cache".split(),
     "separate": ["--output", "--video", "--sheet", "--frames", "--cache"],
-    "render": ("--shots --output --character --background --motion --at --zoom --pose --play --transparent".split()),
+    "render": (
+        "--shots --scene --output --character --background --motion --at --zoom --pose --play --transparent".split()
+    ),
     "evaluate": ["--json"],
     "export": ["--html", "--clip", "--background"],
+    "correct": "--frame --mask --of --output --in-place --show --minutes --cache".split(),
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
     "batch": ["--output", "--jobs", "--ray"],

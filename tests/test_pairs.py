@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from eqvid_tf.data.clips import ClipError, open_clip
-from eqvid_tf.data.pairs import _on_cpu, pairs
+from eqvid_tf.data.pairs import _on_cpu, held_out, pairs
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.canvas import canvas_from_clip
 
@@ -124,6 +124,16 @@ def test_gaps_longer_than_a_clip(count, gaps, frames):
     (batch,) = batches(1, [Numbered(0, count)], batch_size=64, gaps=gaps)
     first, second, other = (origin(batch[name])[1] for name in ("frame", "next_frame", "background_frame"))
     assert set(zip(first.tolist(), second.tolist())) == frames and (other != first).all()
+
+
+def test_frames_that_are_held_out_are_in_no_pair_and_change_nothing_else():
+    out = [held_out(clip.count, 10) for clip in CLIPS]
+    assert [len(frames) for frames in out] == [0, 4, 10]
+    for batch in batches(40, left_out=out):
+        for name in ("frame", "next_frame", "background_frame"):
+            clip, index = origin(batch[name])
+            assert not any(k in out[c] for c, k in zip(clip, index))
+    assert_same(batches(3), batches(3, left_out=[np.zeros(0, int)] * 3))
 
 
 def test_no_batch_waits_for_python():

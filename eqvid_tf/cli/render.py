@@ -1,4 +1,4 @@
-"""`eqvid render`: shots, each a picture; or a video, in which a character plays a motion of the catalog."""
+"""`eqvid render`: shots, each a picture; or a video: a motion of the catalog, a clip without some, a scene file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from eqvid_tf.separation.layers import ClipLayers
 
 TEXT = (
-    "Draw shots: a character, a background and a motion each. Or a video: a character plays a motion on a background."
+    "Draw shots: a character, a background and a motion each. Or a video: a character plays a motion on a background, "
+    "a clip is drawn without some of its characters, or a scene file is drawn."
 )
 EXAMPLE = (
     "eqvid render runs/walk --shots shots.json --output pictures; or: "
@@ -73,6 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ".json, a Lottie file",
     )
     parser.add_argument("--shots", type=Path, metavar="FILE", help="JSON list of shots; see docs/formats.md")
+    parser.add_argument("--scene", type=Path, metavar="FILE", help="scene file; see docs/formats.md")
     parser.add_argument("--shadow", action="store_true", help="with --shots: each character with the shadow it casts")
     _video_arguments(parser.add_argument_group("a video"))
     removal = parser.add_argument_group("a clip without some of its characters")
@@ -131,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         [f"--{name}" for name in names if getattr(args, name) not in (None, False)] for names in (VIDEO, REMOVAL)
     )
     other = [*given, *removal, *(["--frames"] if args.frames else [])]
+    if args.scene:
+        return _run_scene(args, other)
     if args.shots and other:
         raise ValueError(f"--shots draws pictures and goes without {', '.join(other)}; leave one or the other out.")
     if args.shadow and not args.shots:
@@ -170,6 +174,28 @@ def _run_shots(args: argparse.Namespace) -> int:
         options = {"network_only": args.network_only, "shadow": args.shadow, "cache": args.cache}
         render_shots(load(args.run), args.shots, draft, cast=Cast.read(args.run), **options, progress=progress)
     print(f"{args.output}: {len(shots)} pictures")
+    return 0
+
+
+def _run_scene(args: argparse.Namespace, other: list[str]) -> int:
+    flags = ("shots", "shadow", "audio", "network_only")
+    other = [*other, *(f"--{flag.replace('_', '-')}" for flag in flags if getattr(args, flag))]
+    if other:
+        raise ValueError(f"--scene says all that is drawn and goes without {', '.join(other)}; leave that out.")
+    if not args.output:
+        raise ValueError("there is no place to write to; give --output PATH.")
+    with quietly():
+        from eqvid_tf.model_folder import load
+        from eqvid_tf.rendering.scene import read_scene, scene_frames
+        from eqvid_tf.rendering.shots import FrameFinder
+        from eqvid_tf.separation.cast import Cast
+    scene = read_scene(args.scene, catalog_folders(args))
+    args.transparent = scene.background is None
+    _check_place(args, [args.scene, *scene.sources])
+    finder = FrameFinder(load(args.run), cast=Cast.read(args.run), cache=args.cache, progress=progress)
+    frames = scene_frames(finder.model, scene, finder=finder)
+    _write(args, progress(frames, "drawing", scene.frames), scene.rate, [args.scene, *scene.sources])
+    print(f"{args.output}: {args.scene.name}; {scene.frames} frames at {scene.rate:g}/s")
     return 0
 
 

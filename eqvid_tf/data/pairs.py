@@ -6,7 +6,8 @@ as a thread waits for the interpreter while the interpreter waits for it (measur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,19 @@ from eqvid_tf.pixels.coordinates import homogeneous
 Tensors = dict[str, tf.Tensor]
 NAMES = ("frame", "next_frame", "background_frame")
 HINTED = {"hint": "frame", "next_hint": "next_frame"}
+LEAST_HELD_OUT = 4  # frames of a clip that are held out at least; of a shorter one none are
+
+
+def held_out(count: int, every: int) -> np.ndarray:
+    """The frames of a clip of `count` that are kept out of training: one of `every`; none of a short clip, or for 0.
+
+    Example:
+        >>> held_out(40, 10).tolist(), held_out(39, 10).tolist(), held_out(40, 0).tolist()
+        ([5, 15, 25, 35], [], [])
+    """
+    if not every or count < LEAST_HELD_OUT * every:
+        return np.zeros(0, int)
+    return np.arange(every // 2, count, every)
 
 
 def pairs(
@@ -36,6 +50,7 @@ def pairs(
     places: Sequence[Sequence[int]] | None = None,
     replicas: int = 1,
     own: Sequence[int] = (0,),
+    left_out: Sequence[np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Draw endless batches of two frames of one clip, `gap` steps apart, in either direction.
 
@@ -73,6 +88,7 @@ def pairs(
     arrays = [clip.arrays(canvas) for clip in clips]
     _check_hints(hints, arrays, places)
     counts = [len(array) for array in arrays]
+    choices = _Choices.of(counts, gaps, left_out)
     starts, share = np.cumsum([0, *counts[:-1]]), default_shares(counts) if shares is None else np.array(shares)
     steps, table = _steps(clips, canvas, places) if known else None, _same_length(places)
     frames = _on_cpu(joined(arrays, counts))
@@ -81,7 +97,7 @@ def pairs(
     @tf.autograph.experimental.do_not_convert  # no branch on a tensor; a conversion takes a second
     def batch(number: tf.Tensor) -> Tensors:
         index, deal = _deal(number, replicas, own)
-        drawn = {name: deal(x) for name, x in _draw(index, counts, share, batch_size, gaps, seed).items()}
+        drawn = {name: deal(x) for name, x in _draw(index, choices, share, batch_size, seed).items()}
         places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in NAMES[: 2 + other]}
         made = {name: tf.cast(tf.gather(frames, at), tf.float32) / 255.0 for name, at in places_of.items()}
         if coverages is not None:
@@ -197,24 +213,76 @@ def _deal(number: tf.Tensor, replicas: int, own: Sequence[int]) -> tuple[tf.Tens
     return index, lambda x: tf.reshape(x, (x.shape[0] // replicas, replicas, *x.shape[1:]))[:, device]
 
 
-def _draw(
-    index: tf.Tensor | int, counts: Sequence[int], shares: np.ndarray, batch_size: int, gaps: Sequence[int], seed: int
-) -> Tensors:
-    """The clips and frames of batch `index`: clip, frame, next_frame, background_frame, each [batch] int64.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Choices:
+    """What can be drawn of each clip; rows are filled up with zeros, which are not drawn.
 
-    Of a clip that is too short for every gap, the first and the last frame are a pair.
+    Attributes:
+        gaps: [clips, G] steps between the frames of a pair; gap_counts [clips].
+        early: [clips, G, n] the earlier frames of the pairs so far apart; early_counts [clips, G].
+        others: [clips, n] the frames that are not left out, twice in a row; other_counts [clips].
+        after: [clips, T] where in `others` the frames after each frame begin.
     """
-    fitting = [[gap for gap in gaps if gap < count] or [count - 1] for count in counts]
-    table = tf.ragged.constant(fitting, tf.int64, ragged_rank=1).to_tensor()
+
+    gaps: tf.Tensor
+    gap_counts: tf.Tensor
+    early: tf.Tensor
+    early_counts: tf.Tensor
+    others: tf.Tensor
+    other_counts: tf.Tensor
+    after: tf.Tensor
+
+    @staticmethod
+    def of(counts: Sequence[int], gaps: Sequence[int], left_out: Sequence[np.ndarray] | None) -> _Choices:
+        """The choices of clips; of one that is too short for every gap, the first and the last frame are a pair."""
+        all_starts, others, after = [], [], []
+        for count, out in zip(counts, left_out or [np.zeros(0, int)] * len(counts)):
+            there = ~np.isin(np.arange(count), out)
+            starts = {gap: np.flatnonzero(there[:-gap] & there[gap:]) for gap in gaps if gap < count}
+            starts = {gap: found for gap, found in starts.items() if len(found)}
+            all_starts.append(starts or {count - 1: np.zeros(1, int)})
+            others.append(np.tile(np.flatnonzero(there), 2))
+            after.append(there.cumsum())
+        most = max(map(len, all_starts)), max(counts)
+        return _Choices(
+            gaps=_filled([[*starts] for starts in all_starts]),
+            gap_counts=_filled([len(starts) for starts in all_starts]),
+            early=_filled([_rows(starts.values(), most) for starts in all_starts]),
+            early_counts=_filled([[len(found) for found in starts.values()] for starts in all_starts]),
+            others=_filled(others),
+            other_counts=_filled([len(row) // 2 for row in others]),
+            after=_filled(after),
+        )
+
+
+def _rows(rows: Iterable[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Rows of several lengths as one array of a size, filled up with zeros."""
+    table = np.zeros(size, np.int64)
+    for line, row in zip(table, rows):
+        line[: len(row)] = row
+    return table
+
+
+def _filled(rows: Sequence) -> tf.Tensor:
+    """Numbers, rows of several lengths, or tables of one size as a tensor int64; rows are filled up with zeros."""
+    if np.ndim(rows[0]) != 1:
+        return tf.constant(np.array(rows), tf.int64)
+    return tf.constant(_rows(rows, (len(rows), max(map(len, rows)))))
+
+
+def _draw(index: tf.Tensor | int, choices: _Choices, shares: np.ndarray, batch_size: int, seed: int) -> Tensors:
+    """The clips and frames of batch `index`: clip, frame, next_frame, background_frame, each [batch] int64."""
     random = tf.random.stateless_uniform([5, batch_size], [seed, index], dtype=tf.float64, alg="philox")
     clip = tf.searchsorted(np.cumsum(shares)[:-1], random[0], side="right", out_type=tf.int64)
-    count = tf.gather(tf.constant(counts, tf.int64), clip)
-    choice = _below(random[1], tf.gather([len(row) for row in fitting], clip))
-    gap = tf.gather_nd(table, tf.stack([clip, choice], axis=1))
-    early = _below(random[2], count - gap)
+    at = tf.stack([clip, _below(random[1], tf.gather(choices.gap_counts, clip))], axis=1)
+    gap = tf.gather_nd(choices.gaps, at)
+    start = _below(random[2], tf.gather_nd(choices.early_counts, at))
+    early = tf.gather_nd(choices.early, tf.concat([at, start[:, None]], 1))
     backward = random[3] < 0.5
     first, second = tf.where(backward, early + gap, early), tf.where(backward, early, early + gap)
-    other = (first + 1 + _below(random[4], count - 1)) % count
+    place = tf.gather_nd(choices.after, tf.stack([clip, first], 1))
+    place += _below(random[4], tf.gather(choices.other_counts, clip) - 1)
+    other = tf.gather_nd(choices.others, tf.stack([clip, place], 1))
     return {"clip": clip, "frame": first, "next_frame": second, "background_frame": other}
 
 

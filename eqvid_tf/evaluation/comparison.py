@@ -65,6 +65,11 @@ MOVING = _Kind(
 )
 
 
+def has_truth(scene: Path) -> bool:
+    """Whether a path is a scene with ground truth."""
+    return (scene / "frames").is_dir() and any((scene / part).exists() for part in TRUTH)
+
+
 def evaluate(
     model: EquivariantVideoModel,
     scenes: Iterable[str | Path],
@@ -98,7 +103,7 @@ def evaluate(
     """
     folders = [Path(scene).resolve() for scene in scenes]
     for scene in folders:
-        if not (scene / "frames").is_dir() or not any((scene / part).exists() for part in TRUTH):
+        if not has_truth(scene):
             raise ClipError(f"{scene}: this is no scene with ground truth: frames/, and {' or '.join(TRUTH)}.")
     if len({scene.name for scene in folders}) < len(folders):
         raise ClipError("two scenes share a name; evaluate them one by one.")

@@ -138,6 +138,9 @@ class FrameFinder:
     """Finds frames by path: the layers of the clip that each belongs to (the folder it lies in), and its index there.
 
     A clip is opened, and its layers made, once. With `shadow` a character is drawn with its shadow.
+
+    Attributes:
+        clip: gives the characters of a whole clip, by the path that `open_clip` takes.
     """
 
     def __init__(
@@ -148,9 +151,11 @@ class FrameFinder:
         network_only: bool = False,
         shadow: bool = False,
         cache: str | Path | None = "auto",
+        progress: Callable = no_progress,
     ):
         self.model, self.cast, self.network_only, self.cache = model, cast, network_only, cache
-        self.shadow = shadow
+        self.shadow, self.progress = shadow, progress
+        self.clip = functools.cache(self._open_clip)
         self.textures = functools.cache(Textures)
         self._parts, self._still = functools.cache(self._open_parts), functools.cache(self._open_still)
         self._characters = functools.cache(self._characters_of)
@@ -179,8 +184,11 @@ class FrameFinder:
         names = [file.name for file in in_name_order(folder)]
         return [(part, names[part.start : part.start + part.count]) for part in split_at_cuts([clip])]
 
+    def _open_clip(self, path: Path) -> ClipCharacters:
+        return self._characters(open_clip(path, cache=self.cache))
+
     def _characters_of(self, clip: Clip) -> ClipCharacters:
-        return ClipCharacters(self.model, clip, cast=self.cast, network_only=self.network_only)
+        return ClipCharacters(self.model, clip, network_only=self.network_only, cast=self.cast, progress=self.progress)
 
     def _open_still(self, path: Path) -> ClipCharacters:
         return ClipCharacters(self.model, StillClip(path), network_only=self.network_only)
@@ -284,7 +292,7 @@ def render_ensemble(finder: FrameFinder, ensemble: Ensemble) -> np.ndarray:
         layer = character.layer_as_filmed(at, frame)
         motion = target_from_source(frame.shape[:2], size) @ shot_motion(finder, shot, character, layer)
         picture = _with_shadow(finder, character, at, frame, motion, picture)
-        picture = over(_moved(finder, character, at, layer, motion, size), picture)
+        picture = over(moved_character(finder, character, at, layer, motion, size), picture)
     return picture
 
 
@@ -302,7 +310,7 @@ def without(
     cut_outs, behind = characters.cut_outs(index), characters.first.background_as_filmed(index)
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
-            behind = over(_moved(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
+            behind = over(moved_character(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
     return uncover(frame, characters.taken_out(index, {number: cut_outs[number] for number in gone}), behind)
 
 
@@ -315,7 +323,7 @@ def _with_shadow(
     return over(move(character.shadow_as_filmed(index, frame), motion, behind.shape[:2]), behind)
 
 
-def _moved(
+def moved_character(
     finder: FrameFinder, character: ClipLayers, index: int, layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
     """A character of a frame moved into a picture of `size`: its texture, or the frame's own pixels of larger clips."""

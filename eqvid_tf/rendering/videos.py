@@ -114,8 +114,7 @@ def play(
     behind: Iterable[np.ndarray]
     if isinstance(background, MovingBackground):
         behind = map(background.picture, range(len(motions)))
-        pairs = zip(background.from_still, motions)
-        motions = [homogeneous(affine_near(camera @ motion, np.zeros(2))) for camera, motion in pairs]
+        motions = seen_by_camera(background.from_still, motions)
     else:
         behind = itertools.repeat(background)
     if character.network_only:
@@ -133,9 +132,24 @@ def perform(
     pose: int | None = None,
     playing: bool = False,
     transparent: bool = True,
+    shift: tuple[float, float] = (0.0, 0.0),
+    turn: float = 0.0,
     progress: Callable = no_progress,
 ) -> Performance:
-    """What `play` draws, before it is drawn: a picture and a motion for each frame; the arguments are those of `play`.
+    """What `play` draws, before it is drawn: a picture and a motion for each frame.
+
+    Args:
+        character: this and the others are those of `play`.
+        template: the motion.
+        size: (height, width) of the frames.
+        at: where the character's centre starts.
+        zoom: how large it is.
+        pose: the frame that it is frozen in.
+        playing: it keeps its own walk cycle.
+        transparent: whether it is drawn on nothing.
+        shift: how far from `at` it starts, in normalized coordinates (x, y) of the frames.
+        turn: by how many radians it is turned from the start, clockwise on the screen.
+        progress: see `ClipLayers`.
 
     Raises:
         PlayError: at once, where an argument is out of its range, or the model finds no character.
@@ -145,14 +159,29 @@ def perform(
     start, clip = actor.poses.centres[actor.home], character.clip
     size = size or clip.filmed.size
     growth = zoom * clip.heights
-    template_from_home = np.diag([growth, growth, 1]) @ np.linalg.inv(frame_from_template(clip.size, start))
+    template_from_home = turned_and_scaled(turn, growth) @ np.linalg.inv(frame_from_template(clip.size, start))
     seen_at = carry(np.linalg.inv(clip.view.from_frame[actor.home]), start[None])[0]
-    target_from_template = frame_from_template(size, seen_at if at is None else at)
+    target_from_template = frame_from_template(size, np.add(seen_at if at is None else at, shift))
     motions = [
         target_from_template @ pose_now @ template_from_home @ actor.home_from_frame[index]
         for index, pose_now in zip(actor.order, template.poses())
     ]
     return Performance(actor=actor, motions=motions, size=size, fps=template.fps)
+
+
+def turned_and_scaled(turn: float, scale: float) -> np.ndarray:
+    """A turn in radians, clockwise on the screen, and a scale about the origin of square coordinates: [3, 3]."""
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+
+
+def seen_by_camera(from_still: np.ndarray, motions: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Motions in the frame of a camera that stands still, as a camera sees them that moves: [3, 3] each, affine.
+
+    Shapes: from_still [T, 3, 3], see `MovingBackground`; T motions [3, 3].
+    """
+    pairs = zip(from_still, motions)
+    return [homogeneous(affine_near(camera @ motion, np.zeros(2))) for camera, motion in pairs]
 
 
 def _size_of(background: np.ndarray | MovingBackground) -> tuple[int, int]:

@@ -20,9 +20,10 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
-from eqvid_tf.pixels.coordinates import carry, mask_centroid
+from eqvid_tf.pixels.coordinates import carry, homogeneous, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
+from eqvid_tf.pixels.resampling import move
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import (
     Background,
@@ -32,6 +33,7 @@ from eqvid_tf.separation.background import (
     fit_background,
     median_background,
 )
+from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import cut_out, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, is_filmed, working_size
@@ -42,6 +44,7 @@ from eqvid_tf.separation.motions import (
     estimate_motions,
     frame_weights,
     motion_from_canvas,
+    motion_to_canvas,
     reference_frame,
     refine_motions,
 )
@@ -70,6 +73,7 @@ class ClipLayers:
         network_only: only the networks' own output, brought to the clip's size: no pixel of the frames, no median.
         progress: called as progress(items, label, total) around what takes long; returns the items.
         name: with `network_only`, the number of the name of the character that is meant where a clip shows several.
+        corrections: what was painted of the character's masks; it counts wherever that is carried.
 
     Raises:
         CameraTravels: the clip has no one background.
@@ -83,8 +87,10 @@ class ClipLayers:
         network_only: bool = False,
         progress: Callable = no_progress,
         name: int | None = None,
+        corrections: Sequence[Correction] = (),
     ):
         self.model, self.network_only, self.progress, self.name = model, network_only, progress, name
+        self.corrections = corrections
         self.clip, self.canvas = stabilize(clip, progress, mosaic=model.config.mosaic), model.config.canvas
         self.canvas_frames = self.clip.arrays(self.canvas)
 
@@ -92,8 +98,12 @@ class ClipLayers:
 
     @cached_property
     def coverage(self) -> np.ndarray:
-        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1]."""
-        return network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted."""
+        found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        if not self.corrections:
+            return found
+        carry = lambda k: [stroke.carried(self.canvas_frames[k], k) for stroke in self._canvas_strokes]
+        return np.stack([with_strokes(mask, carry(k)) for k, mask in enumerate(found)])
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -169,7 +179,11 @@ class ClipLayers:
             levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
             alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
             layer = extract_layer(frame, background, alpha)
-        return _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
+        layer = _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
+        if not self.corrections:
+            return layer
+        carried = [stroke.carried(frame, index) for stroke in self._strokes]
+        return extract_layer(frame, background, with_strokes(layer[..., 3], carried))
 
     @cached_property
     def seeds(self) -> Seeds | None:
@@ -231,7 +245,12 @@ class ClipLayers:
         if not self.clip.moves:
             return self.layer(index, frame)
         layer, background, seeds = self._parts_as_filmed(index, frame)
-        return _cut_by_colour(layer, frame, background, seeds)
+        layer = _cut_by_colour(layer, frame, background, seeds)
+        if not self.corrections:
+            return layer
+        carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
+        seen = [self.clip.as_filmed(stroke, index) for stroke in carried]
+        return extract_layer(frame, background, with_strokes(layer[..., 3], seen))
 
     def _parts_as_filmed(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
         """Of a frame as it was filmed: the layer before the graph cut, the background and the seeds."""
@@ -247,6 +266,51 @@ class ClipLayers:
         grow = lambda mask: cv2.resize(mask.astype(np.float32), self.clip.size[::-1])
         moving, standing = (grow(mask[index]) for mask in (self.seeds.moving, self.seeds.standing))
         return Seeds(moving=self.clip.as_filmed(moving, index), standing=self.clip.as_filmed(standing, index))
+
+    @cached_property
+    def _strokes(self) -> list[Stroke]:
+        """What was painted, at the clip's own size and in its coordinates."""
+        return [self.stroke(correction) for correction in self.corrections]
+
+    @cached_property
+    def _canvas_strokes(self) -> list[Stroke]:
+        size = self.clip.size, self.canvas
+        on_canvas = lambda stroke: None if stroke.motions is None else motion_to_canvas(stroke.motions, *size)
+        return [
+            stroke.on_canvas(self.canvas, self.canvas_frames[stroke.index], on_canvas(stroke))
+            for stroke in self._strokes
+        ]
+
+    def stroke(self, correction: Correction) -> Stroke:
+        """A correction at the clip's own size, in its coordinates, with the character's motions to every frame."""
+        index = correction.frame
+        return Stroke(
+            picture=self.in_view(correction.picture, index),
+            frame=self.clip.at(index),
+            index=index,
+            motions=self.motions_from(index) if correction.moves else None,
+            reach=self.reach,
+        )
+
+    @property
+    def reach(self) -> int:
+        """Pixels by which the character's motions may be wrong: half a cell, and a pixel at least."""
+        return int(np.ceil(max(1.0, self.clip.size[0] / self.canvas[0]) / 2))
+
+    def in_view(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """A picture with values in [0, 1] of a frame as filmed, in the clip's coordinates."""
+        if not self.clip.moves:
+            return picture
+        return np.clip(move(picture, self.clip.view.from_frame[index], self.clip.size), 0, 1)
+
+    def motions_from(self, index: int) -> np.ndarray:
+        """The motion from a frame to every frame, [T, 2, 3], in the clip's coordinates."""
+        if self.model.T.learned:
+            return self.estimate_motions([(index, k) for k in range(self.clip.count)]).motions
+        chain = [np.eye(3)]
+        for step in homogeneous(self.clip.motion()):
+            chain.append(step @ chain[-1])
+        return (np.stack(chain) @ np.linalg.inv(chain[index]))[:, :2]
 
     @cached_property
     def casts_shadow(self) -> bool:

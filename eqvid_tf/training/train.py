@@ -20,11 +20,12 @@ from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
-from eqvid_tf.data.pairs import check_deal, default_shares, pairs
-from eqvid_tf.model_folder import read_model, write_model
+from eqvid_tf.data.pairs import check_deal, default_shares, held_out, pairs
+from eqvid_tf.model_folder import read_metrics, read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
+from eqvid_tf.separation.corrections import Correction, read_corrections, write_corrections
 from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import USELESS, confusion, in_words, set_verdict
@@ -39,6 +40,7 @@ EXAMINED = 8  # frames of a clip of several characters that are looked at for ho
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 REMEDY = "Train longer, or on a clip in which the character moves."
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
+NONE = np.zeros(0, int)  # of the frames are held out
 Log = Callable[[str], None]
 
 
@@ -317,6 +319,7 @@ def _pairs(
     shares = default_shares([len(frames) for frames in new.frames])
     if old.clips:
         shares = np.repeat([share / len(new.clips), (1 - share) / len(old.clips)], [len(new.clips), len(old.clips)])
+    left_out = [held_out(len(frames), config.train.hold_out) for frames in new.frames] + [NONE] * len(old.clips)
     if config.model.clip_of:
         places = [[first + k] for k in range(len(new.clips))] + [[int(Path(clip.path).name)] for clip in old.clips]
         hints = [hint[..., None] for hint in hints]
@@ -325,6 +328,7 @@ def _pairs(
             clips.append(clip)
             hints.append(np.stack([new.hints[k] for k in alone], -1))
             places.append([first + k for k in alone])
+            left_out.append(left_out[alone[0]])
             shares[alone] /= 2
             shares = np.append(shares, shares[alone].sum())
     return pairs(
@@ -335,14 +339,15 @@ def _pairs(
         hints=hints,
         shares=shares,
         places=places,
+        left_out=left_out,
         seed=seed,
         **options,
     )
 
 
 def _first_place(config: Config, new: TrainingClips) -> int:
-    """The place in h's memory, and the number among the config's clips, of the first of those that are learned."""
-    return config.model.memory - len(new.clips)
+    """The place in h's memory of the first of those that are learned."""
+    return config.model.memory - len(new.clips) if new.first is None else new.first
 
 
 def finish(
@@ -354,6 +359,7 @@ def finish(
     *,
     source: Path | None = None,
     version: int = 1,
+    corrections: Sequence[Correction] = (),
     log: Log = lambda line: None,
     workers: Workers | None = None,
 ) -> dict:
@@ -369,6 +375,7 @@ def finish(
         learned: how the training went.
         source: the model folder that it was fine-tuned from.
         version: of the SavedModel. With the first, what the folder holds of a former model is removed.
+        corrections: new ones, beside those of the source.
         log: as in `train`.
         workers: as in `train`.
 
@@ -379,11 +386,11 @@ def finish(
         Collapsed: the model is of no use.
     """
     workers = workers or Workers()
-    metrics = _metrics(learned, source, workers)
+    metrics = _metrics(learned, source, workers, config.train.hold_out)
     if config.model.clip_of:
         metrics["verdict"] += _wrong_characters(model, config, new)
     if folder:
-        _write(model, config, new, folder, metrics, source, version)
+        _write(model, config, new, folder, metrics, source, version, corrections)
     workers.agree([0])  # until the chief has written all
     _check_collapse(str(folder or "the model"), metrics, config, log)
     return metrics
@@ -397,6 +404,7 @@ def _write(
     metrics: dict,
     source: Path | None,
     version: int,
+    corrections: Sequence[Correction],
 ) -> None:
     """Write a model folder; for the arguments see `finish`."""
     with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as place:
@@ -406,6 +414,7 @@ def _write(
         if config.train.keep_frames:
             write_material(new, config, draft / "kept", _first_place(config, new))
         write_cast(new, draft, source)
+        write_corrections([*(read_corrections(source) if source else ()), *corrections], draft)
         write_model(model, config, metrics, draft, version)
         written = _move_into(folder, draft)
     if version == 1:
@@ -423,16 +432,21 @@ def _move_into(folder: Path, draft: Path) -> set[str]:
 
 def _remove_former_model(folder: Path, written: set[str]) -> None:
     """Remove the SavedModel versions and frames of a former model; a server would take the highest version."""
-    for former in [*folder.glob("[0-9]*"), folder / "kept"]:
+    for former in [*folder.glob("[0-9]*"), folder / "kept", folder / "corrections"]:
         if former.name not in written:
             shutil.rmtree(former, ignore_errors=True)
+    if "corrections.json" not in written:
+        (folder / "corrections.json").unlink(missing_ok=True)
 
 
-def _metrics(learned: Learned, source: Path | None, workers: Workers) -> dict:
+def _metrics(learned: Learned, source: Path | None, workers: Workers, hold_out: int) -> dict:
+    """What metrics.json says; frames that a former training saw are not held out any more."""
     clock = learned.clock
+    former = read_metrics(source).get("hold_out", 0) if source else hold_out
     found, names = learned.diagnosis.examine()
     return {
         "steps": clock.step,
+        "hold_out": hold_out if hold_out == former else 0,
         "seconds": round(clock.seconds, 1),
         "device": device(workers.count),
         "losses": clock.losses,
