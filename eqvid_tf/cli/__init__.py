@@ -14,7 +14,7 @@ import platform
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, train
+from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, studio, train
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "export": export,
     "batch": batch,
+    "studio": studio,
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGE = 4 << 20  # bytes of an array that memory of its own is taken for: a frame in float32 is larger

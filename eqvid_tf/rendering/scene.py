@@ -28,9 +28,11 @@ from eqvid_tf.rendering.shots import FrameFinder, moved_character, without
 from eqvid_tf.rendering.videos import (
     LEAST_ZOOM,
     MOST_ZOOM,
+    Actor,
     MovingBackground,
     Performance,
     PlayError,
+    cast_actor,
     move_into,
     perform,
     seen_by_camera,
@@ -382,13 +384,14 @@ class SceneStage:
     Args:
         finder: of the clips.
         scene: see `read_scene`.
+        cast: makes the actors, as `cast_actor`; one that remembers them makes the next stage of the same clips quick.
 
     Raises:
         SceneError: a clip cannot be opened, or has no such frame or character.
     """
 
-    def __init__(self, finder: FrameFinder, scene: SceneFile):
-        self.finder, self.scene = finder, scene
+    def __init__(self, finder: FrameFinder, scene: SceneFile, *, cast: Callable[..., Actor] = cast_actor):
+        self.finder, self.scene, self._cast = finder, scene, cast
         self._behind = self._characters(scene.background) if isinstance(scene.background, str) else None
         self._picture = read_image(scene.background) if isinstance(scene.background, Path) else None
         self._gone = self._characters_gone()
@@ -457,7 +460,7 @@ class SceneStage:
             layers.prepare(as_filmed=True)
             if character.plays and character.template is None:
                 return lambda index: self._as_filmed(character, characters, number, index)
-            performance = self._perform(character, layers)
+            performance = self.perform(character, layers)
             motions = self._in_the_world(performance.motions)
         except (NoSuchCharacter, PlayError, TemplateError) as error:
             raise SceneError(f"character {character.id!r}: {error}") from error
@@ -476,12 +479,15 @@ class SceneStage:
         alpha = np.clip(moved[..., 3:], 0, 1)
         return np.concatenate([np.clip(moved[..., :3], 0, 255 * alpha), alpha], -1), whole
 
-    def _perform(self, character: SceneCharacter, layers: ClipLayers) -> Performance:
-        placement = character.placement
+    def perform(self, character: SceneCharacter, layers: ClipLayers) -> Performance:
+        """What a character of the scene does that is frozen or plays a template, before a camera that stands still."""
+        placement, count = character.placement, max(self.scene.frames, 2)
+        how = {"pose": character.frame, "playing": character.plays, "progress": self.finder.progress}
         return perform(
             layers,
-            _lasting(character.template, self.scene.frames, self.scene.rate),
+            lasting(character.template, self.scene.frames, self.scene.rate),
             size=self.size,
+            actor=self._cast(layers, count, self.scene.rate, **how),
             zoom=placement.scale,
             pose=character.frame,
             playing=character.plays,
@@ -507,7 +513,7 @@ class SceneStage:
         return move_into(stored.picture, motions[index] @ np.linalg.inv(stored.picture_from_frame), self.size)
 
 
-def _lasting(template: Template | None, count: int, rate: float) -> Template:
+def lasting(template: Template | None, count: int, rate: float) -> Template:
     """A template of `count` pictures: one that ends where it began goes on, another is followed by rest."""
     still = np.tile(np.eye(2, 3), (max(count - 1, 1), 1, 1))
     if template is None:

@@ -1,0 +1,120 @@
+"""The words of the command line that each kind of job is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from eqvid_tf.data.output import OutputError
+from eqvid_tf.motions.checks import check_name
+from eqvid_tf.studio.jobs import Job, Jobs
+from eqvid_tf.studio.places import Places, clip_name
+
+MOST_MINUTES = 24 * 60.0
+FILMS = ("mp4", "webm", "mov", "gif", "webp", "apng")
+CAST_EDITS = {"rename": "--name", "merge": "--merge", "split": "--split", "drop": "--drop"}
+
+
+class Commands:
+    """Starts jobs; of a kind that runs already on the same, that one goes on.
+
+    Args:
+        places: of the studio.
+        jobs: of the studio.
+    """
+
+    def __init__(self, places: Places, jobs: Jobs):
+        self.places, self.jobs = places, jobs
+
+    def inspect(self, clip: str) -> str:
+        """Look at a clip as `eqvid inspect` does."""
+        path = self.places.clip(clip)
+        return self._start(
+            "inspect", f"Looking at {clip}", ["inspect", str(path), "--json", "{job}/out/report.json"], clip=clip
+        )
+
+    def train(self, clips: list[str], minutes: float, name: str, seed: int = 0) -> str:
+        """Train a model on clips, or go on where the training of a model of that name was stopped."""
+        if not 0 < minutes <= MOST_MINUTES:
+            raise OutputError(f"minutes must be more than 0, and at most {MOST_MINUTES:g}; received {minutes:g}.")
+        if not clips:
+            raise OutputError("there is no clip to train on.")
+        paths = [str(self.places.clip(clip)) for clip in clips]
+        check_name(name)
+        folder = self.places.folder("runs") / name
+        resumes = (folder / "checkpoint.keras").is_file()
+        if not resumes and (folder / "config.json").is_file():
+            raise OutputError(f"there is a model {name} already. Give this one another name.")
+        words = ["train", *paths, "--output", str(folder), f"--minutes={minutes:g}"]
+        words += ["--resume"] if resumes else [f"--seed={seed}", "--overwrite"]
+        return self._start("train", f"Training {name}", words, run=name, clips=clips, minutes=minutes)
+
+    def separate(self, run: str, clip: str) -> str:
+        """Take a clip apart for the stage."""
+        folder, path = self.places.run(run), self.places.clip(clip)
+        words = ["separate", str(folder), str(path), "--output", str(self.layers(run, clip)), "--overwrite"]
+        plates = ["--plates"] if self._moves(clip) else []
+        return self._start("separate", f"Taking {clip} apart", [*words, *plates], run=run, clip=clip)
+
+    def cast(self, run: str, edits: list[list[Any]]) -> str:
+        """Name, join, split or drop characters as `eqvid cast` does."""
+        words = ["cast", str(self.places.run(run))]
+        for edit, value in edits:
+            if edit not in CAST_EDITS or not isinstance(value, str) or not 0 < len(value) < 200:
+                raise OutputError(f"there is no edit {edit!r:.40} of a cast with {value!r:.80}.")
+            words.append(f"{CAST_EDITS[edit]}={value}")
+        return self._start("cast", "Changing the characters", words, run=run, edits=edits)
+
+    def film(self, run: str, scene: dict[str, Any], kind: str, name: str) -> str:
+        """Draw all pictures of a scene as a film, by `eqvid render --scene`."""
+        if kind not in FILMS:
+            raise OutputError(f"a film is one of {', '.join(FILMS)}; received {kind!r:.20}.")
+        check_name(name)
+        words = ["render", str(self.places.run(run)), "--scene", "{job}/scene.eqvid.json"]
+        words += ["--catalog", str(self.places.folder("motions")), "--output", f"{{job}}/out/{name}.{kind}"]
+        files = {"scene.eqvid.json": json.dumps(scene)}
+        return self._start("export", f"Drawing {name}.{kind}", words, files, run=run, file=f"{name}.{kind}")
+
+    def sheet(self, run: str, clip: str, character: int) -> str:
+        """A character's own frames as a sprite sheet."""
+        name = f"{clip_name(self.places.clip(clip))}-{character}.png"
+        words = ["separate", str(self.places.run(run)), str(self.places.clip(clip)), f"--of={character}"]
+        return self._start(
+            "export", f"Drawing {name}", [*words, f"--sheet={{job}}/out/{name}"], run=run, clip=clip, file=name
+        )
+
+    def lottie(self, run: str, clip: str, entry: dict[str, Any]) -> str:
+        """A character that plays a motion as a Lottie file."""
+        name = f"{clip_name(self.places.clip(clip))}-{entry['template']}.json"
+        words = ["render", str(self.places.run(run)), "--character", str(self.places.clip(clip)), "--transparent"]
+        words += ["--motion", str(entry["template"]), "--catalog", str(self.places.folder("motions"))]
+        words += [f"--of={entry['character']}", f"--zoom={entry['motion']['scale']}"]
+        words += ["--play"] if entry.get("play") else [f"--pose={entry['frame']}"]
+        return self._start("export", f"Drawing {name}", [*words, f"--output={{job}}/out/{name}"], clip=clip, file=name)
+
+    def page(self, run: str, clip: str) -> str:
+        """A clip's layers as a page."""
+        name = f"{clip_name(self.places.clip(clip))}.html"
+        words = ["export", str(self.places.run(run)), "--clip", str(self.places.clip(clip))]
+        return self._start("export", f"Drawing {name}", [*words, f"--html={{job}}/out/{name}"], clip=clip, file=name)
+
+    def layers(self, run: str, clip: str) -> Path:
+        """Where the layers of a clip are, or are to be."""
+        return self.places.folder("layers") / run / Path(clip).name
+
+    def report(self, clip: str) -> tuple[Job, dict[str, Any]] | None:
+        """The latest look at a clip that ended, and what it found; an empty dict where it failed."""
+        for job in self.jobs.every():
+            if job.kind == "inspect" and job.about == {"clip": clip} and job.state != "running":
+                path = self.jobs.folder / job.id / "out" / "report.json"
+                return job, json.loads(path.read_text(encoding="utf-8")) if job.state == "done" else {}
+        return None
+
+    def _moves(self, clip: str) -> bool:
+        found = self.report(clip)
+        return bool(found and found[1].get("camera", "still") != "still")
+
+    def _start(self, kind: str, title: str, words: list[str], files: dict[str, str] | None = None, **about: Any) -> str:
+        job = None if files else self.jobs.running(kind, about)
+        return job.id if job else self.jobs.start(kind, title, words, about, files)
