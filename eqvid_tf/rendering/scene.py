@@ -24,7 +24,7 @@ from eqvid_tf.motions.checks import LEAST_FPS, MOST_FPS, MOST_STEPS, TemplateErr
 from eqvid_tf.motions.template import Template, frame_from_template
 from eqvid_tf.pixels.coordinates import centroid
 from eqvid_tf.pixels.resampling import resize
-from eqvid_tf.rendering.shots import FrameFinder, moved_character, without
+from eqvid_tf.rendering.shots import FrameFinder, without
 from eqvid_tf.rendering.videos import (
     LEAST_ZOOM,
     MOST_ZOOM,
@@ -33,6 +33,7 @@ from eqvid_tf.rendering.videos import (
     Performance,
     PlayError,
     cast_actor,
+    check_play,
     move_into,
     perform,
     seen_by_camera,
@@ -475,25 +476,28 @@ class SceneStage:
         motion = character.placement.motion(centroid(layer), filmed.size, self.size)
         if filmed.size == self.size and np.abs(motion - np.eye(3)).max() < 1e-9:
             return layer, whole
-        moved = moved_character(self.finder, characters.layers[number], at, layer, motion, self.size)
-        alpha = np.clip(moved[..., 3:], 0, 1)
-        return np.concatenate([np.clip(moved[..., :3], 0, 255 * alpha), alpha], -1), whole
+        picture, layers = layer, characters.layers[number]
+        if layers.at_canvas_size and not layers.clip.moves:  # as in a video: of a larger clip it takes seconds a frame
+            picture, texture_from_frame = self.finder.textures(layers).of(at).cut_out()
+            motion = motion @ np.linalg.inv(texture_from_frame)
+        return move_into(picture, motion, self.size)
 
     def perform(self, character: SceneCharacter, layers: ClipLayers) -> Performance:
         """What a character of the scene does that is frozen or plays a template, before a camera that stands still."""
-        placement, count = character.placement, max(self.scene.frames, 2)
-        how = {"pose": character.frame, "playing": character.plays, "progress": self.finder.progress}
+        placement, count, rate = character.placement, max(self.scene.frames, 2), self.scene.rate
+        pose, playing, progress = character.frame, character.plays, self.finder.progress
+        check_play(layers, zoom=placement.scale, pose=pose, playing=playing)
         return perform(
             layers,
-            lasting(character.template, self.scene.frames, self.scene.rate),
+            lasting(character.template, self.scene.frames, rate),
             size=self.size,
-            actor=self._cast(layers, count, self.scene.rate, **how),
+            actor=self._cast(layers, count, rate, pose=pose, playing=playing, progress=progress),
             zoom=placement.scale,
-            pose=character.frame,
-            playing=character.plays,
+            pose=pose,
+            playing=playing,
             shift=placement.translation,
             turn=math.radians(placement.rotation),
-            progress=self.finder.progress,
+            progress=progress,
         )
 
     def _in_the_world(self, motions: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

@@ -170,15 +170,10 @@ export class App {
   }
 
   private async openDocument(layers: Layers): Promise<void> {
-    let scene = newScene(this.run!, this.facts!, layers);
-    try {
-      const found = await get<{ scene: Scene; revision: string }>(at`scenes/${this.sceneName}`);
-      this.revision = found.revision;
-      scene = found.scene;
-    } catch (error) {
-      if (!(error instanceof Refused) || error.status !== 404) throw error;
-      this.revision = null;
-    }
+    const known = (await get<State>("state")).scenes.includes(this.sceneName);
+    const found = known ? await get<{ scene: Scene; revision: string }>(at`scenes/${this.sceneName}`) : null;
+    const scene = found?.scene ?? newScene(this.run!, this.facts!, layers);
+    this.revision = found?.revision ?? null;
     this.history = new History(scene);
     if (this.revision === null) this.saveSoon();
     for (const { name } of scene.clips) {
