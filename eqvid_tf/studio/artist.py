@@ -101,8 +101,8 @@ class Artist:
         first, last = frames
         if not 0 <= first < last < characters.clip.count or last - first > LONGEST_TRANSFER:
             raise ValueError(
-                f"a motion is taken from two frames of {clip}, 0 to {characters.clip.count - 1}, the second later and at "
-                f"most {LONGEST_TRANSFER} frames after the first; received {first} and {last}."
+                f"a motion is taken from two frames of {clip}, 0 to {characters.clip.count - 1}, the second later and "
+                f"at most {LONGEST_TRANSFER} frames after the first; received {first} and {last}."
             )
         layers = characters.numbered(number)
         motion = homogeneous(layers.align_motions([first, last])[0])

@@ -31,7 +31,7 @@ PATIENCE_TO_STOP = 30.0  # seconds in which a process that is asked to stop may 
 # $0 gets the exit code; the words are the command. The shell outlives the studio.
 SHELL = '"$@"; code=$?; echo $code > "$0.draft"; mv "$0.draft" "$0"'
 BAR = re.compile(r"^(?P<label>.*?)\s*:?\s+(?P<percent>\d+)%\|")
-IDS = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+IDS = re.compile(r"\d{8}-\d{6}-\d{3,4}-[0-9a-f]{6}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,8 @@ class Jobs:
             files: text files that the command reads, by name, in the job's folder.
         """
         self._forget_old()
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        now = time.time()
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{now % 1 * 1000:03.0f}-{secrets.token_hex(3)}"
         place = self.folder / name
         (place / "out").mkdir(parents=True)
         words = [word.replace("{job}", str(place)) for word in words]
@@ -99,7 +100,7 @@ class Jobs:
             write_text(place / file, text)
         write_text(
             place / "job.json",
-            json.dumps({"kind": kind, "title": title, "words": words, "about": about or {}, "began": time.time()}),
+            json.dumps({"kind": kind, "title": title, "words": words, "about": about or {}, "began": now}),
         )
         with (place / "log.txt").open("wb") as log, (place / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

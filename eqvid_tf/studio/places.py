@@ -119,6 +119,9 @@ class Places:
                     file.write(block)
             if not size:
                 raise OutputError(f"{name}: is empty. Choose another file.")
+            for path in self._given:
+                if path.is_file() and path.stat().st_size == size and _digest_of(path) == digest.hexdigest():
+                    return path
             return _put(draft, folder / name, digest.hexdigest())
         finally:
             draft.unlink(missing_ok=True)
@@ -131,21 +134,15 @@ def is_run(path: Path) -> bool:
 
 def clip_name(path: Path) -> str:
     """What models call the clip of a path (see `eqvid_tf.data.clips.open_clip`)."""
-    return path.name if path.is_dir() else path.stem
+    if not path.is_dir():
+        return path.stem
+    return path.parent.name if path.name == "frames" else path.name
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, or of the names and sizes of a folder's files, in hexadecimal."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        digest.update(
-            "\n".join(f"{f.name} {f.stat().st_size}" for f in sorted(path.rglob("*")) if f.is_file()).encode()
-        )
-        return digest.hexdigest()
+def _digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_still(path: Path) -> bool:
@@ -182,7 +179,7 @@ def _put(draft: Path, path: Path, digest: str) -> Path:
     """Rename a draft to a path, or to one beside it where something else has that name."""
     stem, number = path.stem, 2
     while path.exists():
-        if digest_of(path) == digest:
+        if _digest_of(path) == digest:
             return path
         path, number = path.with_name(f"{stem}-{number}{path.suffix}"), number + 1
     os.replace(draft, path)

@@ -243,8 +243,7 @@ export class App {
   }
 
   commit(): void {
-    if (!this.history?.commit()) return;
-    this.saveSoon();
+    if (this.history?.commit()) this.saveSoon();
     this.settle(0);
   }
 

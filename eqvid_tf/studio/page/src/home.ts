@@ -96,7 +96,7 @@ function showMovers(name: string, parts: Report[]): void {
   const movers = parts.flatMap(part => part.characters ?? []);
   fill($("movers"), movers, () => movers.map(one => {
     const file = one.picture?.split("/").at(-1) ?? "";
-    const about = `frames ${one.first} to ${one.last}, ${(100 * one.share).toFixed(1)} %`;
+    const about = `frames ${one.first}–${one.last}, ${(100 * one.share).toFixed(1)}\u00a0%`;
     return make("li", {}, ...(file ? [make("img", { src: at`clips/${name}/movers/${file}`, alt: `What moves: ${one.number}` })] : []), make("span", { className: "quiet", textContent: about }));
   }));
   const restless = Math.max(0, ...parts.map(part => part.restless ?? 0)), still = restless < 0.0005;

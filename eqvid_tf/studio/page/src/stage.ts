@@ -6,7 +6,7 @@ import { Entry, Point } from "./types";
 
 const NEAR = 12, ARM = 26; // screen pixels: of a handle; from the box to the turning one
 const SEEN = 40; // alpha, of 255, from which a point shows a character
-const GHOSTS = 5; // frames before and after, of the onion skin
+const GHOSTS = 3; // pictures before and after, of the onion skin
 
 type Grip = { kind: "move" | "turn" | "size"; from: Point; centre: Point; translation: [number, number]; rotation: number; scale: number };
 
@@ -141,7 +141,7 @@ export class Stage {
 
   /** The path of a character's centre over the whole scene, and the character itself before and after. */
   private drawOnion(entry: Entry, scale: number): void {
-    const step = Math.max(1, Math.round(this.app.rate / 5)), points: Point[] = [];
+    const step = Math.max(1, Math.round(this.app.rate / 3)), points: Point[] = [];
     for (let k = 0; k < this.app.count; k++) {
       const centre = this.app.stand(entry, k)?.centre;
       if (centre) points.push(centre);
@@ -166,8 +166,10 @@ export class Stage {
       if (this.app.picture < one.first || this.app.picture > one.last) continue;
       const [l, t, r, b] = one.box.map(side => side * grown);
       const box = [{ x: l, y: t }, { x: r, y: t }, { x: r, y: b }, { x: l, y: b }];
-      this.line(box, scale, "#0008", 3, true);
+      this.line(box, scale, "#0008", 2, true);
+      this.ink.setLineDash([5 * devicePixelRatio, 5 * devicePixelRatio]);
       this.line(box, scale, "#fff", 1.2, true);
+      this.ink.setLineDash([]);
     }
   }
 
