@@ -138,16 +138,9 @@ def served(run, scene, layers, trained, stand_in, tmp_path, monkeypatch):
 
 def scene_of(run, scene, **changes):
     """A scene of the clip's character, as the page makes it."""
-    entry = {
-        "id": "c1",
-        "clip": scene.name,
-        "character": 0,
-        "play": True,
-        "template": None,
-        "hidden": False,
-        "order": 0,
-    }
     still = {"translation": [0.0, 0.0], "rotation": 0.0, "scale": 1.0}
+    entry = {"id": "c1", "clip": scene.name, "character": 0, "play": True, "motion": still}
+    entry |= {"template": None, "hidden": False, "order": 0}
     return {
         "format": 1,
         "run": str(run),
