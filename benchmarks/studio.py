@@ -213,7 +213,7 @@ def walk(page: Page, clip: Path, shots: Path) -> dict[str, float]:
     page.get_by_title("No background").click()
     done("on nothing with walk-across")
     page.get_by_role("button", name="Export …").click()
-    page.get_by_label("What", exact=True).select_option("webm")
+    page.locator("#export-what").select_option("webm")
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("link", name="Download").wait_for(timeout=300_000)
     done("exported")

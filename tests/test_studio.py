@@ -525,7 +525,7 @@ def test_backgrounds_are_a_picture_of_ones_own_and_none(page, tmp_path):
 
 def test_a_film_is_exported_with_its_size(page):
     page.keyboard.press("e")
-    page.get_by_label("What", exact=True).select_option("gif")
+    page.locator("#export-what").select_option("gif")
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("link", name="Download").wait_for()
     page.get_by_text("1 kB").wait_for()
