@@ -14,7 +14,21 @@ import platform
 import signal
 from typing import NoReturn
 
-from eqvid_tf.cli import batch, cast, demo, evaluate, export, finetune, inspect, motion, render, separate, studio, train
+from eqvid_tf.cli import (
+    batch,
+    cast,
+    correct,
+    demo,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    motion,
+    render,
+    separate,
+    studio,
+    train,
+)
 from eqvid_tf.cli.terminal import say
 
 COMMANDS = {
@@ -23,6 +37,7 @@ COMMANDS = {
     "train": train,
     "finetune": finetune,
     "cast": cast,
+    "correct": correct,
     "separate": separate,
     "render": render,
     "motion": motion,

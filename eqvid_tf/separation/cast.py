@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from eqvid_tf.data.output import OutputError, write_text
+from eqvid_tf.separation.corrections import Correction, read_corrections
 
 FORMAT = 1  # of cast.json
 FORBIDDEN = ",:="  # in a name: they part names, clips and numbers on the command line
@@ -83,20 +84,22 @@ class Cast:
 
     Attributes:
         characters: of all clips; empty for a model folder that was written before there was a cast.
+        corrections: what was painted of their masks.
     """
 
     characters: tuple[CastEntry, ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     @classmethod
     def read(cls, folder: str | Path) -> Cast:
         """The cast of a model folder; empty where it has none.
 
         Raises:
-            OutputError: cast.json is damaged, or of a later format.
+            OutputError: cast.json or a correction is damaged, or of a later format.
         """
-        path = Path(folder) / "cast.json"
+        path, corrections = Path(folder) / "cast.json", read_corrections(folder)
         if not path.is_file():
-            return cls()
+            return cls(corrections=corrections)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["format"] != FORMAT:
@@ -106,7 +109,7 @@ class Cast:
             if isinstance(error, OutputError):
                 raise
             raise OutputError(f"{path}: this is no cast that can be read. Restore it, or train again.") from error
-        return cls(tuple(entries))
+        return cls(tuple(entries), corrections)
 
     def write(self, folder: Path) -> None:
         """Write cast.json of a model folder, completely or not at all."""
@@ -118,7 +121,7 @@ class Cast:
         known = {(entry.clip, entry.number): entry for entry in self.characters}
         for entry in entries:
             known.setdefault((entry.clip, entry.number), entry)
-        return Cast(tuple(known.values()))
+        return Cast(tuple(known.values()), self.corrections)
 
     def names(self) -> list[str]:
         """The names of the characters, each once, in order."""
@@ -134,6 +137,10 @@ class Cast:
         """The characters of a clip, joined and dropped ones, too; none of a clip with another number of frames."""
         found = tuple(entry for entry in self.characters if entry.clip == clip)
         return tuple(entry for entry in found if frames in (None, entry.frames))
+
+    def corrections_of(self, clip: str, frames: int, number: int) -> tuple[Correction, ...]:
+        """What was painted of the masks of a character of a clip."""
+        return tuple(c for c in self.corrections if (c.clip, c.frames, c.character) == (clip, frames, number))
 
     def find(self, who: str) -> list[CastEntry]:
         """The characters that are meant: of a name, one of each clip that has it.
@@ -227,7 +234,8 @@ class Cast:
     def _changed(self, entries: Sequence[CastEntry], **values: object) -> Cast:
         """The cast with other values in some entries."""
         change: Callable[[CastEntry], CastEntry] = lambda entry: dataclasses.replace(entry, **values)  # type: ignore
-        return Cast(tuple(change(entry) if entry in entries else entry for entry in self.characters))
+        changed = tuple(change(entry) if entry in entries else entry for entry in self.characters)
+        return Cast(changed, self.corrections)
 
     def _taken(self, entry: CastEntry) -> bool:
         """Whether another character of the same clip has the name of an active entry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from eqvid_tf.parallel import in_threads
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
+from eqvid_tf.separation.corrections import Correction
 from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
@@ -70,8 +71,12 @@ class ClipCharacters:
             apart = model.T.learned or len(clip.given_characters) > 1
             told = apart and (len(entries) != 1 or self.clip.travels) and clip.count >= FEWEST_FRAMES
             solos = _solos(self.clip, entries) if told else {0: self.clip}
-            make = lambda solo: ClipLayers(model, solo, network_only=network_only, progress=progress)
-            self.layers = {number: make(solo) for number, solo in solos.items()}
+            painted = {} if network_only else _corrections(cast or Cast(), self.clip.filmed, solos)
+            options: dict[str, Any] = {"network_only": network_only, "progress": progress}
+            self.layers = {
+                number: ClipLayers(model, solo, corrections=painted.get(number, ()), **options)
+                for number, solo in solos.items()
+            }
         given = {entry.number: entry.name for entry in entries}
         self.names = {number: given.get(number, default_name(clip.name, number)) for number in self.layers}
         self._cut_outs: dict[int, dict[int, np.ndarray]] = {}  # of the last frame that was asked for
@@ -238,6 +243,12 @@ def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> dict[int, int]
 def _entries(cast: Cast, clip: Clip) -> tuple[CastEntry, ...]:
     """What a cast says of a clip, by its name or as a part of a file that was cut."""
     return cast.of_clip(clip.name, clip.count) or cast.of_clip(clip.range_name, clip.count)
+
+
+def _corrections(cast: Cast, clip: Clip, numbers: Iterable[int]) -> dict[int, tuple[Correction, ...]]:
+    """What was painted of each character of a clip, by its number."""
+    names = clip.name, clip.range_name
+    return {number: sum((cast.corrections_of(name, clip.count, number) for name in names), ()) for number in numbers}
 
 
 def _solos(clip: StabilizedClip, entries: Sequence[CastEntry]) -> dict[int, StabilizedClip]:

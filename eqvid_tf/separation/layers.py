@@ -19,9 +19,10 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
-from eqvid_tf.pixels.coordinates import carry, mask_centroid
+from eqvid_tf.pixels.coordinates import carry, homogeneous, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
+from eqvid_tf.pixels.resampling import move
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import (
     Background,
@@ -31,6 +32,7 @@ from eqvid_tf.separation.background import (
     fit_background,
     median_background,
 )
+from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import cut_out, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
@@ -40,6 +42,7 @@ from eqvid_tf.separation.motions import (
     estimate_motions,
     frame_weights,
     motion_from_canvas,
+    motion_to_canvas,
     reference_frame,
     refine_motions,
 )
@@ -68,6 +71,7 @@ class ClipLayers:
         network_only: only the networks' own output, brought to the clip's size: no pixel of the frames, no median.
         progress: called as progress(items, label, total) around what takes long; returns the items.
         name: with `network_only`, the number of the name of the character that is meant where a clip shows several.
+        corrections: what was painted of the character's masks; it counts wherever that is carried.
 
     Raises:
         CameraTravels: the clip has no one background.
@@ -81,8 +85,10 @@ class ClipLayers:
         network_only: bool = False,
         progress: Callable = no_progress,
         name: int | None = None,
+        corrections: Sequence[Correction] = (),
     ):
         self.model, self.network_only, self.progress, self.name = model, network_only, progress, name
+        self.corrections = corrections
         self.clip, self.canvas = stabilize(clip, progress, mosaic=model.config.mosaic), model.config.canvas
         self.canvas_frames = self.clip.arrays(self.canvas)
 
@@ -90,8 +96,12 @@ class ClipLayers:
 
     @cached_property
     def coverage(self) -> np.ndarray:
-        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1]."""
-        return network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted."""
+        found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        if not self.corrections:
+            return found
+        carry = lambda k: [stroke.carried(self.canvas_frames[k], k) for stroke in self._canvas_strokes]
+        return np.stack([with_strokes(mask, carry(k)) for k, mask in enumerate(found)])
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -162,11 +172,13 @@ class ClipLayers:
         """
         background = self.exposure.apply(self.background, index)
         layer = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
-        translucency = self.translucency.translucency
-        if translucency is None:
+        translucency, alpha = self.translucency.translucency, layer[..., 3]
+        if translucency is None and not self.corrections:
             return layer
-        levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
-        alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
+        if translucency is not None:
+            levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
+            alpha = refine_coverage(translucency, alpha, levelled, self.background, motion)
+        alpha = with_strokes(alpha, [stroke.carried(frame, index) for stroke in self._strokes])
         return extract_layer(frame, background, alpha)
 
     # ---- what others ask for
@@ -217,7 +229,53 @@ class ClipLayers:
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
-        return self._cut(frame, coverage, self.background_as_filmed(index), noise)
+        background = self.background_as_filmed(index)
+        layer = self._cut(frame, coverage, background, noise)
+        if not self.corrections:
+            return layer
+        carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
+        seen = [self.clip.as_filmed(stroke, index) for stroke in carried]
+        return extract_layer(frame, background, with_strokes(layer[..., 3], seen))
+
+    @cached_property
+    def _strokes(self) -> list[Stroke]:
+        """What was painted, at the clip's own size and in its coordinates."""
+        return [self.stroke(correction) for correction in self.corrections]
+
+    @cached_property
+    def _canvas_strokes(self) -> list[Stroke]:
+        size = self.clip.size, self.canvas
+        on_canvas = lambda stroke: None if stroke.motions is None else motion_to_canvas(stroke.motions, *size)
+        return [
+            stroke.on_canvas(self.canvas, self.canvas_frames[stroke.index], on_canvas(stroke))
+            for stroke in self._strokes
+        ]
+
+    def stroke(self, correction: Correction) -> Stroke:
+        """A correction at the clip's own size, in its coordinates, with the character's motions to every frame."""
+        index, cell = correction.frame, max(1.0, self.clip.size[0] / self.canvas[0])
+        return Stroke(
+            picture=self.in_view(correction.picture, index),
+            frame=self.clip.at(index),
+            index=index,
+            motions=self.motions_from(index) if correction.moves else None,
+            reach=int(np.ceil(cell / 2)),
+        )
+
+    def in_view(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """A picture with values in [0, 1] of a frame as filmed, in the clip's coordinates."""
+        if not self.clip.moves:
+            return picture
+        return np.clip(move(picture, self.clip.view.from_frame[index], self.clip.size), 0, 1)
+
+    def motions_from(self, index: int) -> np.ndarray:
+        """The motion from a frame to every frame, [T, 2, 3], in the clip's coordinates."""
+        if self.model.T.learned:
+            return self.estimate_motions([(index, k) for k in range(self.clip.count)]).motions
+        chain = [np.eye(3)]
+        for step in homogeneous(self.clip.motion()):
+            chain.append(step @ chain[-1])
+        return (np.stack(chain) @ np.linalg.inv(chain[index]))[:, :2]
 
     @cached_property
     def casts_shadow(self) -> bool:

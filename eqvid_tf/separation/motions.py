@@ -140,3 +140,9 @@ def motion_from_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[
     """Motions [..., 2, 3] in canvas coordinates as motions in the coordinates of a clip of `size`."""
     to_canvas = canvas_from_clip(size, canvas)
     return (np.linalg.inv(to_canvas) @ homogeneous(motion) @ to_canvas)[..., :2, :]
+
+
+def motion_to_canvas(motion: np.ndarray, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """Motions [..., 2, 3] of a clip of `size` in canvas coordinates: the inverse of `motion_from_canvas`."""
+    to_canvas = canvas_from_clip(size, canvas)
+    return (to_canvas @ homogeneous(motion) @ np.linalg.inv(to_canvas))[..., :2, :]

@@ -64,7 +64,7 @@ def refresh_hints(
     motions, confidences = estimate_motions(model, frames, [(int(chosen[index]), k) for k in range(len(frames))])
     known = ReferenceMotions(index=index, motions=motions[chosen], weights=weights * confidences[chosen])
     coverage = without_static_parts(coverage, known.motions, known.weights)
-    background = _visible_background(few, coverage, former)
+    background = visible_background(few, coverage, former)
     noise = background_noise(few, background, coverage, least_noise)
     alpha = difference_coverage(few[index][None], background, noise)[0]
     observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
@@ -84,12 +84,12 @@ def _character(frames: np.ndarray, background: np.ndarray, noise: float | np.nda
 def _hints_without_motions(
     frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray, least_noise: float
 ) -> Hints:
-    background = _visible_background(few, coverage, former)
+    background = visible_background(few, coverage, former)
     noise = background_noise(few, background, coverage, least_noise)
     return Hints(background=background, coverage=_character(frames, background, noise))
 
 
-def _visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> np.ndarray:
+def visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> np.ndarray:
     """The median where some frame shows the background, elsewhere the former one."""
     visible = coverage.min(0) < 0.5
     return np.where(visible[..., None], median_background(frames, coverage), former)

@@ -36,6 +36,7 @@ class TrainingClips:
         hidden: where frames do not show what is there, bool [T, h, w]; None: nowhere.
         clip_of: the number of the clip that each shows a character of.
         whole: of each number whose clip has several characters, that clip.
+        first: the place in h's memory of the first; None: they have the last places.
     """
 
     clips: Sequence[Clip] = ()
@@ -45,6 +46,7 @@ class TrainingClips:
     hidden: Sequence[np.ndarray | None] = ()
     clip_of: Sequence[int] = ()
     whole: dict[int, Clip] = dataclasses.field(default_factory=dict)
+    first: int | None = None
 
     def of_clip(self, number: int) -> list[int]:
         """Which of the clips show the characters of a clip of several."""
@@ -67,6 +69,7 @@ def write_material(learned: TrainingClips, config: Config, folder: Path, first: 
     """
     for number, (clip, frames, hints) in enumerate(zip(learned.clips, learned.frames, learned.hints), first):
         chosen, place = evenly_spaced(len(frames), config.schedule.kept_frames), folder / str(number)
+        shutil.rmtree(place, ignore_errors=True)  # of a clip that is learned again
         _write_images(place / "frames", frames[chosen])
         _write_images(place / "masks", hints[chosen])
         if config.model.estimator == "known":

@@ -24,6 +24,7 @@ from eqvid_tf.model_folder import read_model, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
+from eqvid_tf.separation.corrections import Correction, read_corrections, write_corrections
 from eqvid_tf.separation.solo import track
 from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import USELESS, confusion, in_words, set_verdict
@@ -302,8 +303,8 @@ def _pairs(
 
 
 def _first_place(config: Config, new: TrainingClips) -> int:
-    """The place in h's memory, and the number among the config's clips, of the first of those that are learned."""
-    return config.model.memory - len(new.clips)
+    """The place in h's memory of the first of those that are learned."""
+    return config.model.memory - len(new.clips) if new.first is None else new.first
 
 
 def finish(
@@ -315,6 +316,7 @@ def finish(
     *,
     source: Path | None = None,
     version: int = 1,
+    corrections: Sequence[Correction] = (),
     log: Log = lambda line: None,
 ) -> dict:
     """Write a trained model into its folder, and then remove the checkpoint.
@@ -329,6 +331,7 @@ def finish(
         learned: how the training went.
         source: the model folder that it was fine-tuned from.
         version: of the SavedModel. With the first, what the folder holds of a former model is removed.
+        corrections: new ones, beside those of the source.
         log: as in `train`.
 
     Returns:
@@ -347,6 +350,7 @@ def finish(
         if config.train.keep_frames:
             write_material(new, config, draft / "kept", _first_place(config, new))
         write_cast(new, draft, source)
+        write_corrections([*(read_corrections(source) if source else ()), *corrections], draft)
         write_model(model, config, metrics, draft, version)
         written = _move_into(folder, draft)
     if version == 1:
@@ -366,9 +370,11 @@ def _move_into(folder: Path, draft: Path) -> set[str]:
 
 def _remove_former_model(folder: Path, written: set[str]) -> None:
     """Remove the SavedModel versions and frames of a former model; a server would take the highest version."""
-    for former in [*folder.glob("[0-9]*"), folder / "kept"]:
+    for former in [*folder.glob("[0-9]*"), folder / "kept", folder / "corrections"]:
         if former.name not in written:
             shutil.rmtree(former, ignore_errors=True)
+    if "corrections.json" not in written:
+        (folder / "corrections.json").unlink(missing_ok=True)
 
 
 def _metrics(learned: Learned, source: Path | None) -> dict:
