@@ -317,6 +317,9 @@ def test_every_job_is_a_command_that_the_command_line_takes(tmp_path, run, scene
     commands.inspect(clip)
     commands.train([clip], 2.0, "new")
     commands.separate(run.name, clip)
+    mask = base64.b64encode(b"a picture").decode()
+    for name in (None, "new"):
+        commands.correct(run.name, clip, 0, 3, mask, name)
     commands.cast(run.name, [["rename", "first:0=hero"], ["split", "0"]])
     commands.sheet(run.name, clip, 0)
     commands.lottie(run.name, clip, entry)
@@ -325,10 +328,15 @@ def test_every_job_is_a_command_that_the_command_line_takes(tmp_path, run, scene
         commands.film(run.name, scene_of(run, scene), kind, "film")
     for words in started:
         assert cli._parser().parse_args(words).command == words[0]
-    for wrong in (lambda: commands.train([clip], 0, "new"), lambda: commands.train([clip], 1, "../a")):
+    for wrong in (
+        lambda: commands.train([clip], 0, "new"),
+        lambda: commands.train([clip], 1, "../a"),
+        lambda: commands.train([clip], 1, run.name),
+        lambda: commands.correct(run.name, clip, 0, 3, "no base64!", None),
+    ):
         with pytest.raises(ValueError):
             wrong()
-    assert len(started) == 7 + len(FILMS)
+    assert len(started) == 9 + len(FILMS)
 
 
 # ---- the page

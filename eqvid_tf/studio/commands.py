@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,8 @@ class Commands:
         if not clips:
             raise OutputError("there is no clip to train on.")
         paths = [str(self.places.clip(clip)) for clip in clips]
-        check_name(name)
-        folder = self.places.folder("runs") / name
+        folder = self._new_run(name)
         resumes = (folder / "checkpoint.keras").is_file()
-        if not resumes and (folder / "config.json").is_file():
-            raise OutputError(f"there is a model {name} already. Give this one another name.")
         words = ["train", *paths, "--output", str(folder), f"--minutes={minutes:g}"]
         words += ["--resume"] if resumes else [f"--seed={seed}", "--overwrite"]
         return self._start("train", f"Training {name}", words, run=name, clips=clips, minutes=minutes)
@@ -66,6 +64,29 @@ class Commands:
             words.append(f"{CAST_EDITS[edit]}={value}")
         return self._start("cast", "Changing the characters", words, run=run, edits=edits)
 
+    def correct(self, run: str, clip: str, character: int, frame: int, mask: str, name: str | None) -> str:
+        """Show what a painted mask changes in other frames; with the name of a new model, learn it.
+
+        Args:
+            run: name of the model.
+            clip: name of the clip.
+            character: its number in the clip.
+            frame: that was painted.
+            mask: a PNG file in base64.
+            name: of the new model; None: it is only drawn.
+        """
+        words = ["correct", str(self.places.run(run)), str(self.places.clip(clip)), f"--frame={frame:d}"]
+        words += ["--mask", "{job}/mask.png", f"--of={character:d}"]
+        if name is None:
+            words += ["--show", "{job}/out/change.png"]
+        else:
+            words += ["--output", str(self._new_run(name))]
+        files = {"mask.png": base64.b64decode(mask, validate=True)}
+        title = "Carrying the correction to all frames" if name is None else f"Learning the correction, {name}"
+        return self._start(
+            "correct", title, words, files, run=run, clip=clip, character=character, frame=frame, name=name
+        )
+
     def film(self, run: str, scene: dict[str, Any], kind: str, name: str) -> str:
         """Draw all pictures of a scene as a film, by `eqvid render --scene`."""
         if kind not in FILMS:
@@ -73,7 +94,7 @@ class Commands:
         check_name(name)
         words = ["render", str(self.places.run(run)), "--scene", "{job}/scene.eqvid.json"]
         words += ["--catalog", str(self.places.folder("motions")), "--output", f"{{job}}/out/{name}.{kind}"]
-        files = {"scene.eqvid.json": json.dumps(scene)}
+        files = {"scene.eqvid.json": json.dumps(scene).encode()}
         return self._start("export", f"Drawing {name}.{kind}", words, files, run=run, file=f"{name}.{kind}")
 
     def sheet(self, run: str, clip: str, character: int) -> str:
@@ -111,10 +132,21 @@ class Commands:
                 return job, json.loads(path.read_text(encoding="utf-8")) if job.state == "done" else {}
         return None
 
+    def _new_run(self, name: str) -> Path:
+        """The folder of a model that is to be trained, or goes on; raises an OutputError where there is one."""
+        check_name(name)
+        folder = self.places.folder("runs") / name
+        unfinished = (folder / "checkpoint.keras").is_file()
+        if name in self.places.runs() and not unfinished:
+            raise OutputError(f"there is a model {name} already. Give this one another name.")
+        return folder
+
     def _moves(self, clip: str) -> bool:
         found = self.report(clip)
         return bool(found and found[1].get("camera", "still") != "still")
 
-    def _start(self, kind: str, title: str, words: list[str], files: dict[str, str] | None = None, **about: Any) -> str:
+    def _start(
+        self, kind: str, title: str, words: list[str], files: dict[str, bytes] | None = None, **about: Any
+    ) -> str:
         job = None if files else self.jobs.running(kind, about)
         return job.id if job else self.jobs.start(kind, title, words, about, files)

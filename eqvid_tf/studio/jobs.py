@@ -40,7 +40,7 @@ class Job:
 
     Attributes:
         id: of its folder.
-        kind: "inspect", "train", "separate", "cast" or "export".
+        kind: "inspect", "train", "separate", "cast", "correct" or "export".
         title: what it does, in words.
         about: what it works on, for the page: names of clips, of the model, of the file it writes.
         state: "running", "done", "failed" or "stopped".
@@ -78,7 +78,7 @@ class Jobs:
         title: str,
         words: Sequence[str],
         about: dict[str, Any] | None = None,
-        files: dict[str, str] | None = None,
+        files: dict[str, bytes] | None = None,
     ) -> str:
         """Start a command of `eqvid`, and give the job's id.
 
@@ -88,7 +88,7 @@ class Jobs:
             words: of the command; `{job}` in one stands for the job's folder, and what is written into out/ in it is
                 given out (see `file`).
             about: see `Job`.
-            files: text files that the command reads, by name, in the job's folder.
+            files: that the command reads, by name, in the job's folder.
         """
         self._forget_old()
         now = time.time()
@@ -96,8 +96,8 @@ class Jobs:
         place = self.folder / name
         (place / "out").mkdir(parents=True)
         words = [word.replace("{job}", str(place)) for word in words]
-        for file, text in (files or {}).items():
-            write_text(place / file, text)
+        for file, content in (files or {}).items():
+            (place / file).write_bytes(content)
         write_text(
             place / "job.json",
             json.dumps({"kind": kind, "title": title, "words": words, "about": about or {}, "began": now}),

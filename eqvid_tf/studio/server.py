@@ -191,6 +191,7 @@ class Studio:
             "inspect": self.commands.inspect,
             "train": self.commands.train,
             "cast": self.commands.cast,
+            "correct": self.commands.correct,
             "film": self._film,
             "sheet": self.commands.sheet,
             "lottie": self.commands.lottie,

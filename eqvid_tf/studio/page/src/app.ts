@@ -1,6 +1,7 @@
 // What the page knows, and what can be done to the scene. Everything that is drawn or listed follows from it.
 
 import { at, get, picture as fetchPicture, Refused, send } from "./api";
+import type { Painting } from "./correct";
 import { stand, Stand } from "./geometry";
 import { History } from "./history";
 import { ClipFrames, Layers } from "./layers";
@@ -25,6 +26,7 @@ export class App {
   picture = 0;
   playing = false;
   onion = false;
+  painting: Painting | null = null;
   final: { image: ImageBitmap; key: string; ms: number } | null = null;
   saved = "";
   trouble = "";
@@ -38,6 +40,7 @@ export class App {
   private drawing: AbortController | null = null;
   private opened = 0;
   private opening = "";
+  private seed: Scene | null = null;
 
   // ---- telling and being told
 
@@ -81,6 +84,11 @@ export class App {
   private ended(kind: string, about: Record<string, unknown>): void {
     if (kind === "separate" && this.run?.name === about.run && this.mode === "scene") void this.try(() => this.loadLayers(String(about.clip)));
     if (kind === "cast" && this.run?.name === about.run && this.facts) void this.try(() => this.again());
+    if (kind === "correct" && about.name && this.run?.name === about.run && this.scene) {
+      const seed = structuredClone(this.scene);
+      seed.corrections.push({ clip: this.called(String(about.clip)), character: about.character, frame: about.frame });
+      void this.try(() => this.openScene(String(about.name), this.facts!.name, seed));
+    }
     const clips = about.clips as string[] | undefined;
     if (kind === "train" && this.mode === "clip" && clips?.includes(this.facts?.name ?? "")) {
       void this.try(() => this.openScene(String(about.run), this.facts!.name));
@@ -108,8 +116,10 @@ export class App {
     this.changed();
   }
 
-  async openScene(runName: string, clip: string): Promise<void> {
+  /** Open the scene of a model and a clip; a new one is made from a seed, where there is one. */
+  async openScene(runName: string, clip: string, seed: Scene | null = null): Promise<void> {
     this.leave();
+    this.seed = seed;
     const mine = this.opened;
     this.opening = clip;
     const facts = await get<ClipFacts>(at`clips/${clip}`);
@@ -138,6 +148,7 @@ export class App {
     void this.saveNow();
     [this.run, this.history, this.facts, this.frames, this.backdrop, this.final] = [null, null, null, null, null, null];
     [this.chosen, this.hovered, this.playing, this.trouble, this.conflict, this.saved] = [null, null, false, "", false, ""];
+    this.painting = null;
     this.layers.clear();
     this.performed.clear();
     this.drawing?.abort();
@@ -172,7 +183,8 @@ export class App {
   private async openDocument(layers: Layers): Promise<void> {
     const known = (await get<State>("state")).scenes.includes(this.sceneName);
     const found = known ? await get<{ scene: Scene; revision: string }>(at`scenes/${this.sceneName}`) : null;
-    const scene = found?.scene ?? newScene(this.run!, this.facts!, layers);
+    const fresh = this.seed ? { ...this.seed, run: this.run!.path } : newScene(this.run!, this.facts!, layers);
+    const scene = found?.scene ?? fresh;
     this.revision = found?.revision ?? null;
     this.history = new History(scene);
     if (this.revision === null) this.saveSoon();
@@ -384,7 +396,7 @@ export class App {
   settle(wait: number): void {
     clearTimeout(this.settling);
     this.drawing?.abort();
-    if (this.mode !== "scene" || !this.scene || this.playing) return;
+    if (this.mode !== "scene" || !this.scene || this.playing || this.painting) return;
     if (wait) this.settling = setTimeout(() => void this.draw(), wait);
     else void this.draw();
   }

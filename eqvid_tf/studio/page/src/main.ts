@@ -1,6 +1,7 @@
 // The page: what is opened first, and the keys.
 
 import { App } from "./app";
+import { bindCorrect, pickTool, showCorrect } from "./correct";
 import { $ } from "./dom";
 import { bindExport, openExport, showExports } from "./exports";
 import { bindHome, showHome } from "./home";
@@ -28,10 +29,12 @@ const keys: Record<string, () => void> = {
   r: () => asFilmed(app),
   o: () => { app.onion = !app.onion; app.changed(); },
   p: () => beginPath(app, stage),
+  m: () => pickTool(app, "paint"),
+  x: () => pickTool(app, "rub"),
   e: () => openExport(app),
   Delete: () => app.remove(),
   Backspace: () => app.remove(),
-  Escape: () => { if (stage.path) beginPath(app, stage); else app.choose(null); },
+  Escape: () => { if (app.painting) pickTool(app, app.painting.tool); else if (stage.path) beginPath(app, stage); else app.choose(null); },
   "?": () => $<HTMLDialogElement>("keys").showModal(),
 };
 const timeKeys: Record<string, () => void> = {
@@ -78,7 +81,8 @@ bindHome(app);
 bindPanels(app, stage);
 bindMotions(app, stage);
 bindExport(app);
-app.onChange(() => { showPanels(app); showJobs(app); showHome(app); if (app.scene) { showMotions(app); showExports(app); } });
+bindCorrect(app);
+app.onChange(() => { showPanels(app); showJobs(app); showHome(app); if (app.scene) { showMotions(app); showExports(app); showCorrect(app); } });
 addEventListener("beforeunload", () => void app.saveNow());
 
 async function begin(): Promise<void> {

@@ -64,7 +64,8 @@ export class Stage {
     this.paper.resetTransform();
     this.paper.clearRect(0, 0, x, y);
     this.paper.imageSmoothingQuality = "high";
-    if (this.app.final && !this.grip) this.paper.drawImage(this.app.final.image, 0, 0, x, y);
+    if (this.app.painting) this.drawPainting();
+    else if (this.app.final && !this.grip) this.paper.drawImage(this.app.final.image, 0, 0, x, y);
     else if (this.app.scene) this.drawScene(this.paper);
     else {
       const frame = this.app.frames?.nearest(this.app.picture);
@@ -81,6 +82,21 @@ export class Stage {
       if (now) this.drawCut(paper, now);
     }
     paper.resetTransform();
+  }
+
+  /** The clip's own frame, the mask as it is, and what was painted. */
+  private drawPainting(): void {
+    const { index, entry, strokes } = this.app.painting!, { x, y } = this.app.view;
+    const frame = this.app.frames!.nearest(index), layers = this.app.layers.get(entry.clip)!;
+    const cut = layers.frames.get(index)?.characters[String(entry.character)];
+    if (frame) this.paper.drawImage(frame, 0, 0, x, y);
+    if (cut?.image) {
+      const grown = x / layers.info.shown[0];
+      this.drawTint(cut.image, new DOMMatrix().scale(grown).translate(cut.x, cut.y), [x, y], this.paper, 0.5);
+    }
+    this.paper.globalAlpha = 0.75;
+    this.paper.drawImage(strokes.canvas, 0, 0, x, y);
+    this.paper.globalAlpha = 1;
   }
 
   private behind(): ImageBitmap | null {
@@ -102,10 +118,10 @@ export class Stage {
     ink.clearRect(0, 0, this.handles.width, this.handles.height);
     if (this.app.mode === "clip") this.drawMovers(scale);
     const hovered = this.app.scene?.characters.find(one => one.id === this.app.hovered);
-    if (hovered && !this.grip) this.drawGlow(hovered, scale);
-    if (this.app.entry && this.app.onion) this.drawOnion(this.app.entry, scale);
+    if (hovered && !this.grip && !this.app.painting) this.drawGlow(hovered, scale);
+    if (this.app.entry && this.app.onion && !this.app.painting) this.drawOnion(this.app.entry, scale);
     if (this.path) this.line(this.path, scale, accent(), 3, false);
-    const now = this.app.entry && !this.app.entry.hidden ? this.app.stand(this.app.entry) : null;
+    const now = this.app.entry && !this.app.entry.hidden && !this.app.painting ? this.app.stand(this.app.entry) : null;
     if (now) this.drawBox(now, scale);
   }
 
@@ -125,18 +141,25 @@ export class Stage {
   }
 
   private drawGlow(entry: Entry, scale: number): void {
-    const now = this.app.stand(entry), { glow } = this;
+    const now = this.app.stand(entry);
     if (!now || entry.hidden) return;
-    [glow.canvas.width, glow.canvas.height] = [this.handles.width, this.handles.height];
-    glow.setTransform(new DOMMatrix().scale(scale).multiply(now.matrix));
-    glow.drawImage(now.cut.image!, now.cut.x, now.cut.y, now.cut.w, now.cut.h);
+    const matrix = new DOMMatrix().scale(scale).multiply(now.matrix).translate(now.cut.x, now.cut.y);
+    this.drawTint(now.cut.image!, matrix, [this.handles.width, this.handles.height], this.ink, 0.4);
+  }
+
+  /** A cut-out in one colour. */
+  private drawTint(image: ImageBitmap, matrix: DOMMatrix, size: [number, number], onto: CanvasRenderingContext2D, alpha: number): void {
+    const { glow } = this;
+    [glow.canvas.width, glow.canvas.height] = size;
+    glow.setTransform(matrix);
+    glow.drawImage(image, 0, 0);
     glow.resetTransform();
     glow.globalCompositeOperation = "source-in";
     glow.fillStyle = accent();
-    glow.fillRect(0, 0, glow.canvas.width, glow.canvas.height);
-    this.ink.globalAlpha = 0.4;
-    this.ink.drawImage(glow.canvas, 0, 0);
-    this.ink.globalAlpha = 1;
+    glow.fillRect(0, 0, ...size);
+    onto.globalAlpha = alpha;
+    onto.drawImage(glow.canvas, 0, 0);
+    onto.globalAlpha = 1;
   }
 
   /** The path of a character's centre over the whole scene, and the character itself before and after. */
@@ -234,6 +257,7 @@ export class Stage {
       this.path = [{ ...point, t: 0 }];
       return;
     }
+    if (this.app.painting) { this.app.painting.begin(this.onFrame(point)); this.app.changed(); return; }
     const kind = this.gripAt(point), entry = this.app.entry, now = entry && this.app.stand(entry);
     if (!kind || !entry || !now) return;
     this.app.playing = false;
@@ -248,6 +272,11 @@ export class Stage {
       if (event.buttons && this.path.length) { this.path.push({ ...point, t: (event.timeStamp - this.began) / 1000 }); this.soon(); }
       return;
     }
+    if (this.app.painting) {
+      this.handles.style.cursor = "crosshair";
+      if (event.buttons) { this.app.painting.go(this.onFrame(point)); this.soon(); }
+      return;
+    }
     if (!this.grip) { this.hover(this.app.scene ? this.under(point) : null); return; }
     const { kind, from, centre, translation, rotation, scale } = this.grip, view = this.app.view;
     const angle = (p: Point) => (Math.atan2(p.y - centre.y, p.x - centre.x) * 180) / Math.PI;
@@ -258,7 +287,14 @@ export class Stage {
     }, false);
   }
 
+  /** A point of the stage in the clip's own pixels. */
+  private onFrame({ x, y }: Point): Point {
+    const [width, height] = this.app.facts!.size, view = this.app.view;
+    return { x: (x * width) / view.x, y: (y * height) / view.y };
+  }
+
   private up(): void {
+    if (this.app.painting) { this.app.painting.end(); this.app.changed(); return; }
     if (this.path && this.path.length > 2) {
       const points = this.path.map(({ x, y, t }) => [x, y, t] as [number, number, number]);
       this.path = [];
