@@ -13,7 +13,9 @@ transparent WebM.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import io
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from measured import on_a_page
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from eqvid_tf.data.writers import write_video
@@ -35,6 +38,8 @@ FRAMES = 16
 STEPS = 40
 SECONDS = 3.0  # of a drag
 REPEATS = 5
+FILM_RATE = 6  # pictures a second of the film of a newcomer's way
+LONGEST_WAIT = 0.4  # seconds in it without a new picture
 LIMITS = {  # what is to be reached
     "first_picture_s": 5.0,
     "drag_fps": 50.0,
@@ -170,18 +175,16 @@ def newcomer(work: Path, film: Path | None) -> dict:
     write_video(clip, draw_scene(**SCENES["demo"]).frames, 12)
     with sync_playwright() as playwright, served("--home", work / "home") as address:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        size = {"width": 1280, "height": 800}
-        recording = {"record_video_dir": str(work / "film"), "record_video_size": size} if film else {}
-        page = browser.new_page(viewport=size, **recording)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        recorded = _record(page) if film else []
         wrong: list[str] = []
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
         steps = walk(page, clip, work / "shots")
-        page.close()
-        if film:
-            Path(page.video.path()).replace(film)
         browser.close()
+    if film:
+        _write_film(film, recorded)
     return {"seconds": steps, "newcomer_s": list(steps.values())[-1], "wrong": wrong}
 
 
@@ -218,6 +221,28 @@ def walk(page: Page, clip: Path, shots: Path) -> dict[str, float]:
     page.get_by_role("link", name="Download").wait_for(timeout=300_000)
     done("exported")
     return steps
+
+
+def _record(page: Page) -> list[tuple[float, bytes]]:
+    """What the page shows from now on, as (seconds, JPEG), a few pictures a second."""
+    session, taken = page.context.new_cdp_session(page), []
+
+    def take(event: dict) -> None:
+        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+        at = event["metadata"]["timestamp"]
+        if not taken or at - taken[-1][0] > 1 / FILM_RATE:
+            taken.append((at, base64.b64decode(event["data"])))
+
+    session.on("Page.screencastFrame", take)
+    session.send("Page.startScreencast", {"format": "jpeg", "quality": 80})
+    return taken
+
+
+def _write_film(path: Path, taken: list[tuple[float, bytes]]) -> None:
+    """A film of what was recorded, on which nobody waits for longer than a moment."""
+    waits = np.minimum(np.diff([at for at, _ in taken]), LONGEST_WAIT)
+    frames = (np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for _, jpeg in taken)
+    write_video(path, frames, FILM_RATE, times=[0.0, *np.cumsum(waits).tolist()])
 
 
 def _at_character(page: Page) -> dict[str, float]:

@@ -56,6 +56,8 @@ try:
             time.sleep(0.1)
     if words[0] == "inspect":
         sys.exit("eqvid inspect: error: no clip")
+    if words[0] == "correct" and "--show" in words:
+        after("--show").write_bytes(after("--mask").read_bytes())
     if words[0] == "render":
         after("--output").write_bytes(b"GIF89a" + bytes(94))
     print("done")
@@ -519,6 +521,24 @@ def test_motions_are_dropped_on_a_character_drawn_and_taken_from_two_frames(page
     page.get_by_role("button", name="Take it").click()
     until(page, "studio.app.scene.characters[0].template === 'taken'")
     assert len(find("taken", [served.places.folder("motions")]).steps) == 6
+
+
+def test_a_mask_is_painted_and_rubbed_out_looked_at_and_learned(page, served, run):
+    page.keyboard.press("m")
+    page.get_by_label("Brush").fill("4")
+    drag(page, (10, 10), (20, 10))
+    page.keyboard.press("x")
+    drag(page, (10, 24), (20, 24))
+    page.get_by_role("button", name="Show the change").click()
+    page.get_by_alt_text("Masks of some frames").wait_for()
+    job = next(job for job in served.jobs.every() if job.kind == "correct")
+    painted = np.asarray(Image.open(served.jobs.file(job.id, "change.png")))
+    assert painted.shape == (32, 48, 4) and job.about["frame"] == 0 and job.about["name"] is None
+    assert (
+        painted[10, 15].tolist() == [255] * 4 and painted[24, 15].tolist() == [0, 0, 0, 255] and not painted[17].any()
+    )
+    page.get_by_role("button", name="Learn it").click()
+    until(page, f"studio.app.state.jobs.some(job => job.about.name === '{run.name}-2')")
 
 
 def test_backgrounds_are_a_picture_of_ones_own_and_none(page, tmp_path):
