@@ -131,9 +131,8 @@ def served(run, scene, layers, trained, stand_in, tmp_path, monkeypatch):
     """A studio of the trained model and its clip, which is taken apart already."""
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)
     places = Places(tmp_path / "home", [run, scene])
-    (places.folder("layers") / run.name).mkdir()
-    shutil.copytree(layers, places.folder("layers") / run.name / scene.name)
     served = Served(places, stand_in)
+    shutil.copytree(layers, Commands(places, served.jobs).layers(run.name, scene.name))
     yield served
     served.close()
 
@@ -303,6 +302,11 @@ def test_a_drawn_path_becomes_a_smooth_template(tmp_path):
     for wrong in ([[0, 0, 0]], [[0, 0, 0]] * 3, [["a", 0, 0]] * 9, [[0, 0, 1], [1, 1, 0.5], [2, 2, 2]]):
         with pytest.raises(ValueError):
             save_path(tmp_path, "wrong", wrong, [48, 32])
+
+
+def test_a_training_leaves_its_last_picture(run):
+    """Of four frames: frame, character, mask, background, drawn, next frame."""
+    assert np.asarray(Image.open(run / "logs/picture.png")).shape == (4 * 32, 6 * 48, 3)
 
 
 def test_every_job_is_a_command_that_the_command_line_takes(tmp_path, run, scene):

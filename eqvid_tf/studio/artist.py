@@ -61,9 +61,9 @@ class Artist:
         with self.quiet():
             import eqvid_tf.rendering.scene  # noqa: F401
 
-    def draw(self, run: str, scene: SceneFile, index: int) -> np.ndarray:
-        """A picture of a scene: uint8 RGB, or straight RGBA."""
-        return self._stage(run, scene).frame(index)
+    def draw(self, run: str, scene: SceneFile, index: int, wanted: Callable[[], bool]) -> np.ndarray | None:
+        """A picture of a scene: uint8 RGB, or straight RGBA; None where it is not wanted any longer."""
+        return self._stage(run, scene).frame(index) if wanted() else None
 
     def warm(self, run: str, clip: str, index: int) -> None:
         """Open a model and a clip, run all stages before its cut-outs, and cut out a frame."""

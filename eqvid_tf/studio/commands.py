@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import functools
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from eqvid_tf.data.output import OutputError
 from eqvid_tf.motions.checks import check_name
+from eqvid_tf.separation.cast import Cast
 from eqvid_tf.studio.jobs import Job, Jobs
 from eqvid_tf.studio.places import Places, clip_name
 
@@ -50,8 +54,11 @@ class Commands:
 
     def separate(self, run: str, clip: str) -> str:
         """Take a clip apart for the stage."""
-        folder, path = self.places.run(run), self.places.clip(clip)
-        words = ["separate", str(folder), str(path), "--output", str(self.layers(run, clip)), "--overwrite"]
+        folder, path, layers = self.places.run(run), self.places.clip(clip), self.layers(run, clip)
+        for former in layers.parent.glob("*/"):
+            if former != layers:
+                shutil.rmtree(former, ignore_errors=True)
+        words = ["separate", str(folder), str(path), "--output", str(layers), "--overwrite"]
         plates = ["--plates"] if self._moves(clip) else []
         return self._start("separate", f"Taking {clip} apart", [*words, *plates], run=run, clip=clip)
 
@@ -121,15 +128,22 @@ class Commands:
         return self._start("export", f"Drawing {name}", [*words, f"--html={{job}}/out/{name}"], clip=clip, file=name)
 
     def layers(self, run: str, clip: str) -> Path:
-        """Where the layers of a clip are, or are to be."""
-        return self.places.folder("layers") / run / Path(clip).name
+        """Where the layers of a clip are, or are to be: for another model, or other joins and drops, another place."""
+        folder, called = self.places.run(run), clip_name(self.places.clip(clip))
+        cast = [(entry.number, entry.merged_into, entry.dropped) for entry in Cast.read(folder).of_clip(called)]
+        written = [
+            path.stat().st_mtime for path in (folder / "model.keras", folder / "corrections.json") if path.exists()
+        ]
+        digest = hashlib.sha256(f"{folder} {cast} {written}".encode()).hexdigest()[:16]
+        return self.places.folder("layers") / run / clip / digest
 
     def report(self, clip: str) -> tuple[Job, dict[str, Any]] | None:
         """The latest look at a clip that ended, and what it found; an empty dict where it failed."""
         for job in self.jobs.every():
             if job.kind == "inspect" and job.about == {"clip": clip} and job.state != "running":
-                path = self.jobs.folder / job.id / "out" / "report.json"
-                return job, json.loads(path.read_text(encoding="utf-8")) if job.state == "done" else {}
+                return job, _read_report(
+                    self.jobs.folder / job.id / "out" / "report.json"
+                ) if job.state == "done" else {}
         return None
 
     def _new_run(self, name: str) -> Path:
@@ -150,3 +164,8 @@ class Commands:
     ) -> str:
         job = None if files else self.jobs.running(kind, about)
         return job.id if job else self.jobs.start(kind, title, words, about, files)
+
+
+@functools.lru_cache(256)
+def _read_report(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -53,6 +53,7 @@ class Studio:
         self.places, self.jobs, self.artist = places, jobs, artist
         self.commands, self.scenes = Commands(places, jobs), SceneStore(places)
         self.overview = Overview(places, jobs, self.commands, self.scenes)
+        self._wanted: dict[str, int] = {}  # by page: the number of the picture that it waits for
         self._frames = functools.lru_cache(4)(lambda path, changed: opened_frames(path))
         self._layers = functools.lru_cache(4)(lambda folder, changed, fps: StageLayers(folder, fps))
 
@@ -63,7 +64,7 @@ class Studio:
 
     def layers_of(self, run: str, clip: str) -> StageLayers:
         """The layers of a clip; raises `NotHere` until they are there."""
-        folder = self.commands.layers(self.places.run(run).name, clip)
+        folder = self.commands.layers(run, clip)
         if not (folder / "characters.json").is_file():
             raise NotHere(f"{clip} was not taken apart yet.")
         return self._layers(folder, folder.stat().st_mtime_ns, self.frames_of(clip).clip.fps)
@@ -242,11 +243,16 @@ class Studio:
         return JSONResponse({"revision": await run_in_threadpool(self.scenes.write, *values)})
 
     async def draw(self, request: Request) -> Response:
-        """A picture of a scene as it is rendered: a lossless WebP, or a PNG to be kept."""
+        """A picture of a scene as it is rendered, PNG; of several that one page asks for, those before are left out."""
         asked = await _body(request)
         await asyncio.wrap_future(self.artist.ready)
         scene = checked_scene(asked.get("scene"), self.places)
-        picture = await self._ask(self.artist.draw, str(asked.get("run")), scene, int(asked.get("index", 0)))
+        page, number = str(asked.get("page", "")), int(asked.get("number", 0))
+        self._wanted[page] = number
+        wanted = lambda: not page or self._wanted[page] == number
+        picture = await self._ask(self.artist.draw, str(asked.get("run")), scene, int(asked.get("index", 0)), wanted)
+        if picture is None:
+            return Response(status_code=204)
         return Response(await run_in_threadpool(_as_png, picture), media_type="image/png")
 
     async def warm(self, request: Request) -> Response:

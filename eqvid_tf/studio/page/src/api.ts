@@ -1,5 +1,7 @@
 // Talking to the server: every address is below that of the page, which holds the token.
 
+const OUTLIVES = 60_000; // characters of a request that a browser sends to its end though the page is closed
+
 export class Refused extends Error {
   constructor(message: string, readonly status: number) { super(message); }
 }
@@ -30,7 +32,8 @@ export async function get<T>(address: string): Promise<T> {
 }
 
 export async function send<T>(address: string, body: unknown, method = "POST", signal?: AbortSignal): Promise<T> {
-  return (await answer(address, { method, body: JSON.stringify(body), signal })).json();
+  const text = JSON.stringify(body), keepalive = method === "PUT" && text.length < OUTLIVES;
+  return (await answer(address, { method, body: text, signal, keepalive })).json();
 }
 
 export async function picture(address: string, body: unknown, signal: AbortSignal): Promise<ImageBitmap> {

@@ -39,6 +39,8 @@ export class App {
   private settling: ReturnType<typeof setTimeout> | undefined;
   private drawing: AbortController | null = null;
   private opened = 0;
+  private readonly id = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  private asked = 0; // pictures
   private opening = "";
   private seed: Scene | null = null;
 
@@ -406,7 +408,7 @@ export class App {
     const body = { run: this.run!.name, scene: this.scene, index: this.picture };
     const key = JSON.stringify(body);
     try {
-      const found = await fetchPicture("draw", body, asked.signal);
+      const found = await fetchPicture("draw", { ...body, page: this.id, number: ++this.asked }, asked.signal);
       if (asked.signal.aborted || key !== JSON.stringify({ ...body, scene: this.scene, index: this.picture })) return;
       this.final = { image: found, key, ms: Math.round(performance.now() - began) };
       this.changed();
