@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from eqvid_tf.synthetic.scenes import draw_scene
 BROWSER = "/usr/bin/chromium"
 LARGE, SMALL = (720, 1280), (64, 114)  # the second is the canvas of a model that is trained on both
 FRAMES = 16
-STEPS = 40
+STEPS = 30  # enough for masks
 SECONDS = 3.0  # of a drag
 REPEATS = 5
 FILM_RATE = 6  # pictures a second of the film of a newcomer's way
@@ -106,10 +106,11 @@ def served(*words: str | Path) -> Iterator[str]:
         process.wait()
 
 
-def until(page: Page, expression: str, seconds: float = 600.0) -> None:
-    """Wait until an expression of the page is true."""
+def until(page: Page, expression: str, seconds: float = 600.0, each: Callable[[], None] = lambda: None) -> None:
+    """Wait until an expression of the page is true; meanwhile do something, again and again."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
+        each()
         if time.monotonic() > end:
             raise TimeoutError(expression)
         page.wait_for_timeout(20)
@@ -176,73 +177,88 @@ def newcomer(work: Path, film: Path | None) -> dict:
     with sync_playwright() as playwright, served("--home", work / "home") as address:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        recorded = _record(page) if film else []
+        recorder = _Recorder(page)
         wrong: list[str] = []
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
-        steps = walk(page, clip, work / "shots")
+        steps = walk(page, clip, work / "shots", recorder)
+        recorder.stop()
         browser.close()
     if film:
-        _write_film(film, recorded)
+        recorder.write(film)
     return {"seconds": steps, "newcomer_s": list(steps.values())[-1], "wrong": wrong}
 
 
-def walk(page: Page, clip: Path, shots: Path) -> dict[str, float]:
+def walk(page: Page, clip: Path, shots: Path, recorder: _Recorder) -> dict[str, float]:
     """The clicks and drags, with a picture of the page after each step."""
     began, steps = time.monotonic(), {}
     shots.mkdir(exist_ok=True)
+
+    def waited(expression: str) -> None:
+        until(page, expression, each=recorder.go_on)
 
     def done(name: str) -> None:
         steps[name] = round(time.monotonic() - began, 1)
         page.screenshot(path=shots / f"{len(steps)}-{name.replace(' ', '-')}.png")
 
     page.get_by_label("Choose a file").set_input_files(clip)
-    until(page, "document.getElementById('verdict').textContent.includes('suits')")
+    waited("document.getElementById('verdict').textContent.includes('suits')")
     done("looked at")
     page.get_by_label("Minutes").fill("2")
     page.get_by_role("button", name="Train", exact=True).click()
-    until(page, "document.getElementById('live').hidden === false")
+    waited("document.getElementById('live').hidden === false")
     done("training")
-    until(page, "studio.app.scene !== null && studio.app.entry === null && studio.app.inOrder().length > 0")
-    until(page, "studio.app.stand(studio.app.inOrder()[0]) !== null")
+    waited("studio.app.scene !== null && studio.app.entry === null && studio.app.inOrder().length > 0")
+    waited("studio.app.stand(studio.app.inOrder()[0]) !== null")
     done("trained")
     page.locator("#characters button").first.click()
     page.get_by_role("button", name="Remove", exact=True).click()
     done("removed")
     page.get_by_role("button", name="Bring back").click()
     page.get_by_title("walk-across").drag_to(page.locator("#handles"), target_position=_at_character(page))
-    until(page, "studio.app.entry?.template === 'walk-across' && studio.app.stand(studio.app.entry) !== null")
+    waited("studio.app.entry?.template === 'walk-across' && studio.app.stand(studio.app.entry) !== null")
     page.get_by_title("No background").click()
     done("on nothing with walk-across")
     page.get_by_role("button", name="Export …").click()
     page.locator("#export-what").select_option("webm")
     page.get_by_role("button", name="Export", exact=True).click()
-    page.get_by_role("link", name="Download").wait_for(timeout=300_000)
+    waited("document.querySelector('#exports a') !== null")
     done("exported")
     return steps
 
 
-def _record(page: Page) -> list[tuple[float, bytes]]:
-    """What the page shows from now on, as (seconds, JPEG), a few pictures a second."""
-    session, taken = page.context.new_cdp_session(page), []
+class _Recorder:
+    """What a page shows, a few pictures a second."""
 
-    def take(event: dict) -> None:
-        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+    def __init__(self, page: Page):
+        self.taken: list[tuple[float, bytes]] = []  # seconds, JPEG
+        self.acknowledge: list[int] = []
+        self.session = page.context.new_cdp_session(page)
+        self.session.on("Page.screencastFrame", self._take)
+        self.session.send("Page.startScreencast", {"format": "jpeg", "quality": 80})
+
+    def _take(self, event: dict) -> None:
         at = event["metadata"]["timestamp"]
-        if not taken or at - taken[-1][0] > 1 / FILM_RATE:
-            taken.append((at, base64.b64decode(event["data"])))
+        if not self.taken or at - self.taken[-1][0] > 1 / FILM_RATE:
+            self.taken.append((at, base64.b64decode(event["data"])))
+        self.acknowledge.append(event["sessionId"])
 
-    session.on("Page.screencastFrame", take)
-    session.send("Page.startScreencast", {"format": "jpeg", "quality": 80})
-    return taken
+    def go_on(self) -> None:
+        """Ask for more: a handler of an event may not itself wait for an answer."""
+        while self.acknowledge:
+            self.session.send("Page.screencastFrameAck", {"sessionId": self.acknowledge.pop()})
 
+    def stop(self) -> None:
+        """Take no more."""
+        self.session.send("Page.stopScreencast")
+        self.session.detach()
 
-def _write_film(path: Path, taken: list[tuple[float, bytes]]) -> None:
-    """A film of what was recorded, on which nobody waits for longer than a moment."""
-    waits = np.minimum(np.diff([at for at, _ in taken]), LONGEST_WAIT)
-    frames = (np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for _, jpeg in taken)
-    write_video(path, frames, FILM_RATE, times=[0.0, *np.cumsum(waits).tolist()])
+    def write(self, path: Path) -> None:
+        """A film on which nobody waits for longer than a moment."""
+        waits = np.minimum(np.diff([at for at, _ in self.taken]), LONGEST_WAIT)
+        frames = (np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for _, jpeg in self.taken)
+        write_video(path, frames, FILM_RATE, times=[0.0, *np.cumsum(waits).tolist()])
 
 
 def _at_character(page: Page) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import socket
 import webbrowser
@@ -13,6 +14,7 @@ from eqvid_tf.model_folder import find_model_folder
 
 TEXT = "Open the studio in the browser: look at a clip, train on it, drag its characters, and export what comes of it."
 EXAMPLE = "eqvid studio walk.mp4; or: eqvid studio runs/walk walk.mp4"
+STOPPED = 130  # the exit code of Ctrl-C
 INSTALL = "the studio needs Starlette and uvicorn: python -m pip install 'eqvid_tf[studio]'"
 
 
@@ -63,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         server.run([listening])
     finally:
-        artist.close()
+        if not artist.close():  # Python would wait for a picture that nobody sees
+            say("eqvid studio: stopped.")
+            os._exit(STOPPED)
     return 0
 
 

@@ -36,7 +36,7 @@ class Artist:
     """
 
     def __init__(self, places: Places, quiet: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext):
-        self.places, self.quiet = places, quiet
+        self.places, self.quiet, self._busy = places, quiet, False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="artist")
         self._finders = functools.lru_cache(OPEN)(self._new_finder)
         self._actors = functools.lru_cache(ACTORS)(self._cast)
@@ -44,18 +44,26 @@ class Artist:
     @functools.cached_property
     def ready(self) -> Future[None]:
         """Is done when TensorFlow is there."""
-        return self._thread.submit(self._import)
+        return self._thread.submit(self._do, self._import)
 
     def begin(self, work: Callable[..., Result], *values: Any) -> Future[Result]:
         """Have something done in the artist's thread."""
         _ = self.ready
-        return self._thread.submit(work, *values)
+        return self._thread.submit(self._do, work, *values)
 
-    def close(self) -> None:
-        """Do nothing that was not begun, and end."""
+    def close(self) -> bool:
+        """Begin nothing more; whether nothing is being drawn."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        return not self._busy
 
     # ---- in its thread
+
+    def _do(self, work: Callable[..., Result], *values: Any) -> Result:
+        self._busy = True
+        try:
+            return work(*values)
+        finally:
+            self._busy = False
 
     def _import(self) -> None:
         with self.quiet():
