@@ -69,7 +69,6 @@ class Jobs:
 
     def __init__(self, folder: Path, command: Sequence[str] = COMMAND):
         self.folder, self.command = folder, tuple(command)
-        self._processes: list[subprocess.Popen] = []
         self._ended: dict[str, Job] = {}
 
     def start(
@@ -113,12 +112,11 @@ class Jobs:
                 start_new_session=True,  # Ctrl-C in the terminal is for the studio
             )
         write_text(place / "pid", str(process.pid))
-        self._processes.append(process)
+        threading.Thread(target=process.wait, daemon=True).start()  # the system forgets it when it has ended
         return name
 
     def every(self) -> list[Job]:
         """All jobs, the latest first."""
-        self._processes = [process for process in self._processes if process.poll() is None]
         names = sorted((p.name for p in self.folder.iterdir() if IDS.fullmatch(p.name)), reverse=True)
         found = [self._look(name) for name in names]
         return [job for job in found if job]

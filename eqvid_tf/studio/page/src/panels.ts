@@ -90,6 +90,7 @@ function showTrouble(app: App): void {
 
 function showBadge(app: App): void {
   const apart = app.mode === "scene" && !app.scene;
+  if (app.painting) return text($("badge"), `frame ${app.painting.index} as filmed · white is the character, black is not`);
   text($("badge"), apart ? "taking the clip apart …" : app.final ? `as rendered · ${app.final.ms} ms` : app.mode === "scene" && !app.playing ? "preview" : "");
 }
 
