@@ -37,6 +37,7 @@ FLAGS = {
     ),
     "evaluate": ["--json"],
     "export": ["--html", "--clip", "--background"],
+    "studio": ["--home", "--host", "--port", "--no-browser"],
     "correct": "--frame --mask --of --output --in-place --show --minutes --cache".split(),
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],

@@ -11,10 +11,12 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +236,22 @@ def test_a_hostile_file_is_the_line_of_the_command_line(tmp_path, capsys):
         time.sleep(0.05)
     assert commands.report("bad.mp4") == (jobs.find(job), {})
     assert (jobs.find(job).state, jobs.find(job).line) == ("failed", line)
+
+
+def test_the_command_prints_an_address_that_answers_and_ends_at_once(tmp_path, capsys, monkeypatch):
+    words = [sys.executable, "-m", "eqvid_tf.cli", "studio", "--no-browser", "--home", str(tmp_path / "home")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{address}state", timeout=30) as answer:
+            assert json.load(answer)["home"] == str(tmp_path / "home")
+        assert address.startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130 and "Traceback" not in process.stderr.read()
+    for wrong, problem in ((["nowhere.mp4"], "there is no such file"), (["--host", "256.0.0.1"], "another --host")):
+        assert cli.main(["studio", *wrong, "--no-browser", "--home", str(tmp_path / "home")]) == 2
+        assert problem in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli.main(["studio", "--no-browser"]) == 2 and "pip install" in capsys.readouterr().err
 
 
 # ---- what is kept
