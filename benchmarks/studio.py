@@ -30,11 +30,13 @@ from playwright.sync_api import Page, sync_playwright
 
 from eqvid_tf.data.writers import write_video
 from eqvid_tf.evaluation.demo import SCENES
+from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.synthetic.scenes import draw_scene
 
 BROWSER = "/usr/bin/chromium"
-LARGE, SMALL = (720, 1280), (64, 114)  # the second is the canvas of a model that is trained on both
+LARGE, SMALL = (720, 1280), (64, 112)  # the second is the canvas of a model that is trained on both
 FRAMES = 16
+CHARACTERS = 4  # that are on the stage, one of them twice where the clip shows three
 STEPS = 30  # enough for masks
 SECONDS = 3.0  # of a drag
 REPEATS = 5
@@ -82,15 +84,15 @@ LET_GO = """dx => new Promise(done => {
 })"""
 
 
-def draw_clip(path: Path, seeds: list[int], size: tuple[int, int], frames: int = FRAMES, **scene: object) -> Path:
-    """A video of several drawn characters before the background of the first."""
-    hues = np.linspace(0.05, 0.85, len(seeds))
-    scenes = [draw_scene(seed, size=size, frames=frames, hue=float(hue), **scene) for seed, hue in zip(seeds, hues)]
+def draw_clip(path: Path, seeds: list[int], size: tuple[int, int], frames: int = FRAMES, enlarged: int = 1) -> Path:
+    """A video of several drawn characters before the background of the first; enlarged, as large ones take long."""
+    drawn, hues = (size[0] // enlarged, size[1] // enlarged), np.linspace(0.05, 0.85, len(seeds))
+    scenes = [draw_scene(seed, size=drawn, frames=frames, hue=float(hue), pace=0.6) for seed, hue in zip(seeds, hues)]
     pictures = scenes[0].frames.astype(np.float32)
     for other in scenes[1:]:
         mask = other.masks[..., None] / np.float32(255)
         pictures = mask * other.frames + (1 - mask) * pictures
-    write_video(path, pictures.round().astype(np.uint8), 12)
+    write_video(path, (resize(frame, size) for frame in pictures.round().astype(np.uint8)), 12)
     return path
 
 
@@ -146,7 +148,7 @@ def letting_go(page: Page) -> dict[str, list[float]]:
 
 def measure(work: Path) -> dict:
     """All figures but the newcomer's."""
-    large = draw_clip(work / "large.mp4", [3, 7, 11, 15], LARGE, pace=0.6)
+    large = draw_clip(work / "large.mp4", [3, 7, 11, 15], LARGE, enlarged=4)
     small = draw_clip(work / "small.mp4", [4], SMALL, frames=24)
     run = work / "run"
     if not (run / "model.keras").exists():
@@ -160,6 +162,8 @@ def measure(work: Path) -> dict:
         }
         with served(run, large, small, "--home", work / "home") as address:
             open_scene(page, address, "run", "large.mp4")
+            while page.evaluate("studio.app.scene.characters.length") < CHARACTERS:
+                page.evaluate("studio.app.duplicate()")
             figures["characters"] = page.evaluate("studio.app.scene.characters.length")
             figures["drag_fps"] = [round(page.evaluate(DRAG, SECONDS), 1) for _ in range(3)]
             until(page, "studio.app.final !== null")
