@@ -119,7 +119,7 @@ class Artist:
         fps = layers.clip.fps / (last - first)
         source = {"clip": clip, "model": run, "frames": f"{first}:{last + 1}"}
         once = Template(name=name, fps=max(fps, 1e-2), steps=step[None, :2], source=source)
-        return write(once.resampled(layers.clip.fps), self.places.folder("motions"), overwrite=True)
+        return write(once.resampled(layers.clip.fps), self.places.folder("motions"))
 
     def background(self, run: str, clip: str) -> np.ndarray:
         """The background of a trained clip as the model remembers it, uint8 [h, w, 3]."""

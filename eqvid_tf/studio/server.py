@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from eqvid_tf.data.output import OutputError
-from eqvid_tf.motions.catalog import SHIPPED
+from eqvid_tf.motions.catalog import SHIPPED, available
 from eqvid_tf.studio.artist import Artist
 from eqvid_tf.studio.commands import Commands
 from eqvid_tf.studio.drawn_paths import save_path
