@@ -322,6 +322,17 @@ def test_a_drawn_path_becomes_a_smooth_template(tmp_path):
             save_path(tmp_path, "wrong", wrong, [48, 32])
 
 
+def test_a_motion_is_not_written_over_another(served):
+    points = [[2 * k, 0, 0.1 * k] for k in range(8)]
+    save = lambda name: served.ask("motions", "POST", {"name": name, "points": points, "size": [48, 32]})
+    status, listed = save("stroke")
+    assert status == 200 and next(one for one in listed if one["name"] == "stroke")["own"]
+    for name in ("stroke", "jump"):
+        status, said = save(name)
+        assert status == 400 and "another name" in said["error"]
+    assert save("../x")[0] == 400
+
+
 def test_a_training_leaves_its_last_picture(run):
     """Of four frames: frame, character, mask, background, drawn, next frame."""
     assert np.asarray(Image.open(run / "logs/picture.png")).shape == (4 * 32, 6 * 48, 3)

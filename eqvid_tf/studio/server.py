@@ -273,13 +273,14 @@ class Studio:
         folders = [self.places.folder("motions")]
         if request.method == "POST":
             asked = await _body(request)
+            name = str(asked.get("name"))
+            if name in available(folders):
+                raise OutputError(f"there is a motion {name} already. Give this one another name.")
             if "points" in asked:
-                await run_in_threadpool(
-                    save_path, folders[0], str(asked.get("name")), asked["points"], asked.get("size")
-                )
+                await run_in_threadpool(save_path, folders[0], name, asked["points"], asked.get("size"))
             else:
                 values = (str(asked.get("run")), str(asked.get("clip")), int(asked["character"]))
-                await self._ask(self.artist.transfer, *values, tuple(map(int, asked["frames"])), str(asked.get("name")))
+                await self._ask(self.artist.transfer, *values, tuple(map(int, asked["frames"])), name)
         return JSONResponse(await run_in_threadpool(listed_motions, [*folders, SHIPPED]))
 
     async def _ask(self, work: Callable[..., Any], *values: Any) -> Any:
