@@ -15,7 +15,7 @@ from PIL import Image
 from eqvid_tf.data.clips import Clip, open_clip
 from eqvid_tf.data.images import read_image
 from eqvid_tf.exports.actors import LayerActor
-from eqvid_tf.exports.layer_folder import LayerFolder
+from eqvid_tf.exports.layer_folder import LayerFolder, Pictures
 from eqvid_tf.exports.pictures import data_url, shrunk
 from eqvid_tf.studio.places import NotHere
 
@@ -69,7 +69,8 @@ class StageLayers:
 
     def __init__(self, folder: Path, fps: float):
         self.folder, self.layers, self.version = folder, LayerFolder(folder, fps), folder.stat().st_mtime_ns
-        self.actors = LayerActor.all_of(self.layers)
+        actors = LayerActor.all_of(self.layers).items()
+        self.actors = {number: actor._replace(shadows=Pictures([])) for number, actor in actors}  # a scene draws none
         self.shape = self.layers.masks()[0].shape
         self.scale = scale_of(self.shape)
         self._placed = functools.lru_cache(4096)(self._place)

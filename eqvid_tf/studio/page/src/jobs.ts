@@ -5,6 +5,7 @@ import { at, forget } from "./api";
 import { $, clock, fill, make, text } from "./dom";
 import { Job } from "./types";
 
+const MOST = 2; // that fit into the header, the latest
 const dismissed = new Set<string>();
 
 /** The seconds that a job still takes, as far as it says; a training says by its minutes. */
@@ -26,13 +27,14 @@ function row(app: App, job: Job): HTMLElement {
 }
 
 export function showJobs(app: App): void {
-  const shown = app.state.jobs.filter(job => job.state === "running" || (job.state === "failed" && job.kind !== "inspect" && !dismissed.has(job.id))).slice(0, 5);
+  const shown = app.state.jobs.filter(job => job.state === "running" || (job.state === "failed" && job.kind !== "inspect" && !dismissed.has(job.id))).slice(0, MOST);
   fill($("jobs"), shown.map(job => [job.id, job.state]), () => shown.map(job => row(app, job)));
   for (const job of shown) {
     const element = $(`job-${job.id}`), bar = element.querySelector("progress"), rest = left(job);
     if (bar && job.percent === null) bar.removeAttribute("value");
     else if (bar) bar.value = job.percent!;
     text(element.querySelector(".line")!, job.line);
+    element.title = job.line;
     text(element.querySelector("time")!, rest === null ? clock(job.seconds) : `${clock(job.seconds)}, ${clock(rest)} left`);
   }
 }

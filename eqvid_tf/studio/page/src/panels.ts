@@ -80,7 +80,9 @@ export function showPanels(app: App): void {
 
 function showTrouble(app: App): void {
   fill($("trouble"), [app.trouble, app.conflict], () => {
-    if (!app.conflict) return app.trouble ? [app.trouble] : [];
+    const dismiss = make("button", { textContent: "Dismiss" });
+    dismiss.onclick = () => { app.trouble = ""; app.changed(); };
+    if (!app.conflict) return app.trouble ? [app.trouble, dismiss] : [];
     const [theirs, mine] = ["Take that one", "Keep this one"].map(words => make("button", { textContent: words }));
     theirs.onclick = () => void app.try(() => app.resolve(true));
     mine.onclick = () => void app.try(() => app.resolve(false));
