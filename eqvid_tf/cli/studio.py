@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_browser and not webbrowser.open(address):
         say("no browser was found here; open the address above in one")
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    studio.ends = lambda: server.should_exit
+    logging.getLogger("uvicorn.error").addFilter(_is_said)
     try:
         server.run([listening])
     finally:
@@ -69,6 +73,12 @@ def run(args: argparse.Namespace) -> int:
             say("eqvid studio: stopped.")
             os._exit(STOPPED)
     return 0
+
+
+def _is_said(record: logging.LogRecord) -> bool:
+    """Whether the server's line is one to be read: not that a page was open, or waited for a picture, at the end."""
+    cancelled = record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], asyncio.CancelledError)
+    return not cancelled and "graceful shutdown" not in record.getMessage()
 
 
 def _there(path: Path) -> Path:

@@ -47,12 +47,16 @@ class Studio:
         places: what the studio works with.
         jobs: the long work.
         artist: who draws.
+
+    Attributes:
+        ends: whether the server is about to end; a page that listens would hold it up.
     """
 
     def __init__(self, places: Places, jobs: Jobs, artist: Artist):
         self.places, self.jobs, self.artist = places, jobs, artist
         self.commands, self.scenes = Commands(places, jobs), SceneStore(places)
         self.overview = Overview(places, jobs, self.commands, self.scenes)
+        self.ends: Callable[[], bool] = lambda: False
         self._wanted: dict[str, int] = {}  # by page: the number of the picture that it waits for
         self._frames = functools.lru_cache(4)(lambda path, changed: opened_frames(path))
         self._layers = functools.lru_cache(4)(lambda folder, changed, fps: StageLayers(folder, fps))
@@ -88,7 +92,7 @@ class Studio:
 
     async def _changes(self) -> AsyncIterator[str]:
         last = ""
-        while True:
+        while not self.ends():
             now = json.dumps(await run_in_threadpool(self.overview.look))
             yield f"data: {now}\n\n" if now != last else ": still here\n\n"
             last = now
