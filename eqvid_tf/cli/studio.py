@@ -10,6 +10,7 @@ import secrets
 import socket
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from eqvid_tf.cli.terminal import quietly, say
 from eqvid_tf.model_folder import find_model_folder
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{address}\nthe studio, in {places.home}; Ctrl-C ends it, and what it has begun goes on", flush=True)
     if not args.no_browser and not webbrowser.open(address):
         say("no browser was found here; open the address above in one")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    quiet: dict[str, Any] = {"log_level": "warning", "server_header": False, "timeout_graceful_shutdown": 1}
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", proxy_headers=False, **quiet))
     studio.ends = lambda: server.should_exit
     logging.getLogger("uvicorn.error").addFilter(_is_said)
     try:

@@ -3,7 +3,12 @@
 const OUTLIVES = 60_000; // characters of a request that a browser sends to its end though the page is closed
 
 export class Refused extends Error {
-  constructor(message: string, readonly status: number) { super(message); }
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
 }
 
 const part = (name: string | number) => encodeURIComponent(String(name));
@@ -23,7 +28,11 @@ async function answer(address: string, options: RequestInit): Promise<Response> 
   if (response.ok) return response;
   const text = await response.text();
   let said = text;
-  try { said = JSON.parse(text).error ?? text; } catch { /* it is no JSON: the text itself */ }
+  try {
+    said = JSON.parse(text).error ?? text;
+  } catch {
+    /* it is no JSON: the text itself */
+  }
   throw new Refused(said || response.statusText, response.status);
 }
 
@@ -32,7 +41,8 @@ export async function get<T>(address: string): Promise<T> {
 }
 
 export async function send<T>(address: string, body: unknown, method = "POST", signal?: AbortSignal): Promise<T> {
-  const text = JSON.stringify(body), keepalive = method === "PUT" && text.length < OUTLIVES;
+  const text = JSON.stringify(body),
+    keepalive = method === "PUT" && text.length < OUTLIVES;
   return (await answer(address, { method, body: text, signal, keepalive })).json();
 }
 

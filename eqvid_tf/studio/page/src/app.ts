@@ -46,8 +46,12 @@ export class App {
 
   // ---- telling and being told
 
-  onChange(listener: () => void): void { this.listeners.push(listener); }
-  changed(): void { for (const listener of this.listeners) listener(); }
+  onChange(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+  changed(): void {
+    for (const listener of this.listeners) listener();
+  }
 
   say(error: unknown): void {
     if ((error as Error).name === "AbortError") return;
@@ -68,8 +72,16 @@ export class App {
   listen(): void {
     const events = new EventSource("events");
     events.onmessage = event => this.take(JSON.parse(event.data));
-    events.onerror = () => { this.trouble = "The studio does not answer. Is eqvid studio still running? What was saved is kept."; this.changed(); };
-    events.onopen = () => { if (this.trouble.startsWith("The studio does not answer")) { this.trouble = ""; this.changed(); } };
+    events.onerror = () => {
+      this.trouble = "The studio does not answer. Is eqvid studio still running? What was saved is kept.";
+      this.changed();
+    };
+    events.onopen = () => {
+      if (this.trouble.startsWith("The studio does not answer")) {
+        this.trouble = "";
+        this.changed();
+      }
+    };
   }
 
   take(state: State): void {
@@ -84,7 +96,8 @@ export class App {
   }
 
   private ended(kind: string, about: Record<string, unknown>): void {
-    if (kind === "separate" && this.run?.name === about.run && this.mode === "scene") void this.try(() => this.loadLayers(String(about.clip)));
+    if (kind === "separate" && this.run?.name === about.run && this.mode === "scene")
+      void this.try(() => this.loadLayers(String(about.clip)));
     if (kind === "cast" && this.run?.name === about.run && this.facts) void this.try(() => this.again());
     if (kind === "correct" && about.name && this.run?.name === about.run && this.scene) {
       const seed = structuredClone(this.scene);
@@ -149,7 +162,14 @@ export class App {
     this.opened++;
     void this.saveNow();
     [this.run, this.history, this.facts, this.frames, this.backdrop, this.final] = [null, null, null, null, null, null];
-    [this.chosen, this.hovered, this.playing, this.trouble, this.conflict, this.saved] = [null, null, false, "", false, ""];
+    [this.chosen, this.hovered, this.playing, this.trouble, this.conflict, this.saved] = [
+      null,
+      null,
+      false,
+      "",
+      false,
+      "",
+    ];
     this.painting = null;
     this.layers.clear();
     this.performed.clear();
@@ -171,12 +191,18 @@ export class App {
     if (clip === this.opening && !this.history) await this.openDocument(layers);
     await this.loadBackdrop();
     this.changed();
-    await layers.loadAll(this.history ? this.indexIn(layers) : 0, () => { if (mine === this.opened) this.changed(); });
+    await layers.loadAll(this.history ? this.indexIn(layers) : 0, () => {
+      if (mine === this.opened) this.changed();
+    });
     if (mine === this.opened) this.settle(0);
   }
 
-  private indexIn(layers: Layers): number { return Math.min(this.picture, layers.info.count - 1); }
-  called(clip: string): string { return this.state.clips.find(one => one.name === clip)?.called ?? clip; }
+  private indexIn(layers: Layers): number {
+    return Math.min(this.picture, layers.info.count - 1);
+  }
+  called(clip: string): string {
+    return this.state.clips.find(one => one.name === clip)?.called ?? clip;
+  }
 
   get sceneName(): string {
     return `${this.run!.name} ${this.facts!.called}`.replace(/[^\w .()@+-]/g, "_").slice(0, 90);
@@ -198,10 +224,18 @@ export class App {
 
   // ---- the scene
 
-  get scene(): Scene | null { return this.history?.value ?? null; }
-  get entry(): Entry | null { return this.scene?.characters.find(one => one.id === this.chosen) ?? null; }
-  get count(): number { return this.scene?.frames ?? this.facts?.count ?? 1; }
-  get rate(): number { return this.scene?.rate ?? this.facts?.fps ?? 25; }
+  get scene(): Scene | null {
+    return this.history?.value ?? null;
+  }
+  get entry(): Entry | null {
+    return this.scene?.characters.find(one => one.id === this.chosen) ?? null;
+  }
+  get count(): number {
+    return this.scene?.frames ?? this.facts?.count ?? 1;
+  }
+  get rate(): number {
+    return this.scene?.rate ?? this.facts?.fps ?? 25;
+  }
 
   /** Width and height of the stage in its own pixels. */
   get view(): DOMPoint {
@@ -210,7 +244,9 @@ export class App {
     return new DOMPoint(Math.max(1, Math.round(w * scale)), Math.max(1, Math.round(h * scale)));
   }
 
-  inOrder(): Entry[] { return [...(this.scene?.characters ?? [])].sort((a, b) => a.order - b.order); }
+  inOrder(): Entry[] {
+    return [...(this.scene?.characters ?? [])].sort((a, b) => a.order - b.order);
+  }
   name(entry: Entry): string {
     const listed = this.layers.get(entry.clip)?.info.characters.find(one => one.number === entry.character);
     const known = this.run?.cast.find(one => one.clip === entry.clip && one.number === entry.character);
@@ -226,13 +262,19 @@ export class App {
   }
 
   private performance(entry: Entry): Performed | undefined {
-    const scene = this.scene!, who = [entry.clip, entry.character, entry.template, entry.play ? "play" : entry.frame];
+    const scene = this.scene!,
+      who = [entry.clip, entry.character, entry.template, entry.play ? "play" : entry.frame];
     const key = JSON.stringify([...who, scene.frames, scene.rate, scene.size]);
     const known = this.performed.get(key);
     if (!known) {
       this.performed.set(key, "asked");
       const still = { translation: [0, 0], rotation: 0, scale: 1 };
-      const alone = { ...scene, background: null, removed: [], characters: [{ ...entry, motion: still, hidden: false }] };
+      const alone = {
+        ...scene,
+        background: null,
+        removed: [],
+        characters: [{ ...entry, motion: still, hidden: false }],
+      };
       void this.try(async () => {
         this.performed.set(key, await send<Performed>("perform", { run: this.run!.name, scene: alone, id: entry.id }));
         this.changed();
@@ -261,8 +303,12 @@ export class App {
     this.settle(0);
   }
 
-  undo(): void { this.travel(this.history?.undo()); }
-  redo(): void { this.travel(this.history?.redo()); }
+  undo(): void {
+    this.travel(this.history?.undo());
+  }
+  redo(): void {
+    this.travel(this.history?.redo());
+  }
   private travel(moved: boolean | undefined): void {
     if (!moved) return;
     if (!this.entry) this.chosen = null;
@@ -273,12 +319,18 @@ export class App {
     this.changed();
   }
 
-  choose(id: string | null): void { this.chosen = id; this.changed(); }
+  choose(id: string | null): void {
+    this.chosen = id;
+    this.changed();
+  }
 
   remove(): void {
     const entry = this.entry;
     if (!entry) return;
-    this.change(scene => { scene.characters = scene.characters.filter(one => one !== entry); this.tidy(scene); });
+    this.change(scene => {
+      scene.characters = scene.characters.filter(one => one !== entry);
+      this.tidy(scene);
+    });
     this.choose(null);
   }
 
@@ -292,7 +344,10 @@ export class App {
 
   bringBack(number: number): void {
     const clip = this.facts!.called;
-    this.change(scene => { scene.characters.push(newEntry(scene, clip, number)); this.tidy(scene); });
+    this.change(scene => {
+      scene.characters.push(newEntry(scene, clip, number));
+      this.tidy(scene);
+    });
     this.choose(this.scene!.characters.at(-1)!.id);
   }
 
@@ -314,13 +369,23 @@ export class App {
     if (!entry) return;
     const rest = this.inOrder().filter(one => one !== entry);
     const order = front ? [...rest, entry] : [entry, ...rest];
-    this.change(() => order.forEach((one, k) => { one.order = k; }));
+    this.change(() =>
+      order.forEach((one, k) => {
+        one.order = k;
+      }),
+    );
   }
 
   freezeOrWalk(): void {
     const now = this.entry && this.stand(this.entry);
     this.changeChosen(entry => {
-      if (entry.play) { delete entry.play; entry.frame = now?.index ?? 0; } else { delete entry.frame; entry.play = true; }
+      if (entry.play) {
+        delete entry.play;
+        entry.frame = now?.index ?? 0;
+      } else {
+        delete entry.frame;
+        entry.play = true;
+      }
     });
   }
 
@@ -363,7 +428,7 @@ export class App {
     let found: ImageBitmap | null = null;
     if (background && "clip" in background) {
       const layers = this.layers.get(background.clip);
-      found = layers?.background ?? await image(at`runs/${this.run!.name}/backgrounds/${background.clip}`);
+      found = layers?.background ?? (await image(at`runs/${this.run!.name}/backgrounds/${background.clip}`));
     } else if (background) {
       const name = this.state.pictures.find(one => one.path === background.picture)?.name ?? "";
       found = await image(at`pictures/${name}`);
@@ -383,12 +448,16 @@ export class App {
 
   toggle(): void {
     this.playing = !this.playing;
-    if (!this.playing) this.settle(0); else this.final = null;
+    if (!this.playing) this.settle(0);
+    else this.final = null;
     this.changed();
   }
 
   setLength(frames: number): void {
-    if (frames >= 2 && frames <= 10000) this.change(scene => { scene.frames = Math.round(frames); });
+    if (frames >= 2 && frames <= 10000)
+      this.change(scene => {
+        scene.frames = Math.round(frames);
+      });
     if (this.picture >= this.count) this.go(this.count - 1);
   }
 
@@ -404,7 +473,8 @@ export class App {
   }
 
   private async draw(): Promise<void> {
-    const asked = (this.drawing = new AbortController()), began = performance.now();
+    const asked = (this.drawing = new AbortController()),
+      began = performance.now();
     const body = { run: this.run!.name, scene: this.scene, index: this.picture };
     const key = JSON.stringify(body);
     try {
@@ -436,7 +506,10 @@ export class App {
       this.saved = "saved";
     } catch (error) {
       if (error instanceof Refused && error.status === 409) this.conflict = true;
-      else { this.say(error); this.saving = setTimeout(() => void this.saveNow(), 3000); }
+      else {
+        this.say(error);
+        this.saving = setTimeout(() => void this.saveNow(), 3000);
+      }
     }
     this.changed();
   }
@@ -465,11 +538,19 @@ async function image(address: string): Promise<ImageBitmap> {
 
 function newScene(run: Run, facts: ClipFacts, layers: Layers): Scene {
   const scene: Scene = {
-    format: 1, run: run.path, clips: [{ name: facts.called, path: facts.path, sha256: null }], size: facts.size,
-    background: { clip: facts.called }, frames: Math.min(10000, facts.count), rate: facts.fps,
-    characters: [], removed: [], corrections: [],
+    format: 1,
+    run: run.path,
+    clips: [{ name: facts.called, path: facts.path, sha256: null }],
+    size: facts.size,
+    background: { clip: facts.called },
+    frames: Math.min(10000, facts.count),
+    rate: facts.fps,
+    characters: [],
+    removed: [],
+    corrections: [],
   };
-  for (const one of [...layers.info.characters].reverse()) scene.characters.push(newEntry(scene, facts.called, one.number));
+  for (const one of [...layers.info.characters].reverse())
+    scene.characters.push(newEntry(scene, facts.called, one.number));
   return scene;
 }
 

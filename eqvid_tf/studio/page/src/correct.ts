@@ -1,4 +1,5 @@
-// Correcting a mask: what is missing is painted, what is too much is rubbed out, on one frame; the change is looked at, then learned.
+// Correcting a mask: what is missing is painted, what is too much is rubbed out, on one frame; the change is looked at,
+// then learned.
 
 import { at, send } from "./api";
 import { App } from "./app";
@@ -14,13 +15,23 @@ export class Painting {
   empty = true;
   private last: Point | null = null;
 
-  constructor(readonly entry: Entry, readonly index: number, readonly clip: string, size: [number, number]) {
+  constructor(
+    readonly entry: Entry,
+    readonly index: number,
+    readonly clip: string,
+    size: [number, number],
+  ) {
     this.strokes = make("canvas", { width: size[0], height: size[1] }).getContext("2d")!;
     [this.strokes.lineCap, this.strokes.lineJoin] = ["round", "round"];
   }
 
-  begin(point: Point): void { this.last = point; this.go(point); }
-  end(): void { this.last = null; }
+  begin(point: Point): void {
+    this.last = point;
+    this.go(point);
+  }
+  end(): void {
+    this.last = null;
+  }
 
   /** Draw on to a point of the clip's frame, in its own pixels. */
   go(point: Point): void {
@@ -40,15 +51,30 @@ export class Painting {
     this.empty = true;
   }
 
-  get mask(): string { return this.strokes.canvas.toDataURL("image/png").split(",")[1]; }
+  get mask(): string {
+    return this.strokes.canvas.toDataURL("image/png").split(",")[1];
+  }
 }
 
 export function pickTool(app: App, tool: Tool): void {
-  if (app.painting?.tool === tool) { app.painting = null; app.settle(0); app.changed(); return; }
-  const entry = app.entry, facts = app.facts!, now = entry && app.stand(entry);
+  if (app.painting?.tool === tool) {
+    app.painting = null;
+    app.settle(0);
+    app.changed();
+    return;
+  }
+  const entry = app.entry,
+    facts = app.facts!,
+    now = entry && app.stand(entry);
   if (!app.painting) {
-    if (!entry || !now) { app.say("Choose a character first, in a frame that shows it."); return; }
-    if (entry.clip !== facts.called) { app.say(`Open the scene of ${entry.clip} to correct its characters.`); return; }
+    if (!entry || !now) {
+      app.say("Choose a character first, in a frame that shows it.");
+      return;
+    }
+    if (entry.clip !== facts.called) {
+      app.say(`Open the scene of ${entry.clip} to correct its characters.`);
+      return;
+    }
     [app.playing, app.final] = [false, null];
     app.painting = new Painting(entry, now.index, facts.name, facts.size);
     put($<HTMLInputElement>("brush"), Math.max(2, Math.round(facts.size[1] / 24)));
@@ -60,23 +86,28 @@ export function pickTool(app: App, tool: Tool): void {
 export function bindCorrect(app: App): void {
   $("paint").onclick = () => pickTool(app, "paint");
   $("rub").onclick = () => pickTool(app, "rub");
-  $("unpaint").onclick = () => { app.painting?.clear(); app.changed(); };
+  $("unpaint").onclick = () => {
+    app.painting?.clear();
+    app.changed();
+  };
   const dialog = closable($<HTMLDialogElement>("change-dialog"));
-  $("show-change").onclick = () => void app.try(async () => {
-    const asked = { kind: "correct", ...what(app), name: null };
-    shown = (await send<{ job: string }>("jobs", asked)).job;
-    dialog.showModal();
-    app.changed();
-  });
-  $("learn-change").onclick = () => void app.try(async () => {
-    const stem = app.run!.name.replace(/-\d+$/, "");
-    let number = 2;
-    while (app.state.runs.some(run => run.name === `${stem}-${number}`)) number++;
-    await send("jobs", { kind: "correct", ...what(app), name: `${stem}-${number}` });
-    dialog.close();
-    app.painting = null;
-    app.changed();
-  });
+  $("show-change").onclick = () =>
+    void app.try(async () => {
+      const asked = { kind: "correct", ...what(app), name: null };
+      shown = (await send<{ job: string }>("jobs", asked)).job;
+      dialog.showModal();
+      app.changed();
+    });
+  $("learn-change").onclick = () =>
+    void app.try(async () => {
+      const stem = app.run!.name.replace(/-\d+$/, "");
+      let number = 2;
+      while (app.state.runs.some(run => run.name === `${stem}-${number}`)) number++;
+      await send("jobs", { kind: "correct", ...what(app), name: `${stem}-${number}` });
+      dialog.close();
+      app.painting = null;
+      app.changed();
+    });
 }
 
 let shown = "";
@@ -94,11 +125,18 @@ export function showCorrect(app: App): void {
     button.setAttribute("aria-pressed", String(painting?.tool === tool));
   }
   $<HTMLButtonElement>("unpaint").disabled = $<HTMLButtonElement>("show-change").disabled = !painting || painting.empty;
-  const job = app.state.jobs.find(one => one.id === shown), done = job?.state === "done";
+  const job = app.state.jobs.find(one => one.id === shown),
+    done = job?.state === "done";
   $<HTMLButtonElement>("learn-change").disabled = !done || !painting;
   fill($("change"), [shown, job?.state, job?.line, job?.percent], () => {
     if (!job) return [];
-    if (done) return [make("img", { src: at`jobs/${job.id}/change.png`, alt: "Masks of some frames, before and after" }), make("p", { className: "quiet", textContent: job.line.replace(/^.*change\.png: /, "") })];
-    return job.state === "running" ? [make("progress", { label: job.title }), ` ${job.line}`] : [make("p", { className: "wrong", textContent: job.line })];
+    if (done)
+      return [
+        make("img", { src: at`jobs/${job.id}/change.png`, alt: "Masks of some frames, before and after" }),
+        make("p", { className: "quiet", textContent: job.line.replace(/^.*change\.png: /, "") }),
+      ];
+    return job.state === "running"
+      ? [make("progress", { label: job.title }), ` ${job.line}`]
+      : [make("p", { className: "wrong", textContent: job.line })];
   });
 }

@@ -4,7 +4,9 @@ export const $ = <T extends HTMLElement = HTMLElement>(id: string) => document.g
 
 /** An element with properties and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
-  tag: K, properties: Partial<HTMLElementTagNameMap[K]> & { label?: string } = {}, ...children: (Node | string)[]
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> & { label?: string } = {},
+  ...children: (Node | string)[]
 ): HTMLElementTagNameMap[K] {
   const { label, ...rest } = properties;
   const made = Object.assign(document.createElement(tag), rest);

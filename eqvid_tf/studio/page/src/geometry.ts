@@ -10,15 +10,26 @@ export function sourceFrame(picture: number, count: number, fps: number, rate: n
   return Math.min(at, 2 * (count - 1) - at);
 }
 
-export interface Stand { cut: Cut; matrix: DOMMatrix; centre: Point; index: number }
+export interface Stand {
+  cut: Cut;
+  matrix: DOMMatrix;
+  centre: Point;
+  index: number;
+}
 
 /** The cut-out that an entry shows in a picture, the matrix that draws it, and its centre, in pixels of the stage. */
 export function stand(
-  entry: Entry, scene: Scene, layers: Layers, performed: Performed | undefined, picture: number, view: DOMPoint,
+  entry: Entry,
+  scene: Scene,
+  layers: Layers,
+  performed: Performed | undefined,
+  picture: number,
+  view: DOMPoint,
 ): Stand | null {
-  const { info } = layers, [width, height] = info.shown;
+  const { info } = layers,
+    [width, height] = info.shown;
   const playing = entry.template ? performed : undefined;
-  const free = entry.play ? sourceFrame(picture, info.count, info.fps, scene.rate) : entry.frame ?? 0;
+  const free = entry.play ? sourceFrame(picture, info.count, info.fps, scene.rate) : (entry.frame ?? 0);
   const time = playing ? Math.min(picture, playing.order.length - 1) : 0;
   const index = playing ? playing.order[time] : free;
   const cut = layers.frames.get(index)?.characters[String(entry.character)];
@@ -51,7 +62,12 @@ function pixels([x, y]: [number, number], width: number, height: number): Point 
 
 export function corners({ cut, matrix }: Stand): Point[] {
   const { x, y, w, h } = cut;
-  return [[x, y], [x + w, y], [x + w, y + h], [x, y + h]].map(([px, py]) => matrix.transformPoint({ x: px, y: py }));
+  return [
+    [x, y],
+    [x + w, y],
+    [x + w, y + h],
+    [x, y + h],
+  ].map(([px, py]) => matrix.transformPoint({ x: px, y: py }));
 }
 
 export const far = (p: Point, q: Point) => Math.hypot(p.x - q.x, p.y - q.y);

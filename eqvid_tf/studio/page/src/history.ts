@@ -5,7 +5,9 @@ export class History<T> {
   private coming: string[] = [];
   private now: string;
 
-  constructor(public value: T) { this.now = JSON.stringify(value); }
+  constructor(public value: T) {
+    this.now = JSON.stringify(value);
+  }
 
   /** Take what `value` has become as a step of its own; false where nothing has changed. */
   commit(): boolean {
@@ -17,10 +19,18 @@ export class History<T> {
     return true;
   }
 
-  undo(): boolean { return this.step(this.past, this.coming); }
-  redo(): boolean { return this.step(this.coming, this.past); }
-  get canUndo(): boolean { return this.past.length > 0; }
-  get canRedo(): boolean { return this.coming.length > 0; }
+  undo(): boolean {
+    return this.step(this.past, this.coming);
+  }
+  redo(): boolean {
+    return this.step(this.coming, this.past);
+  }
+  get canUndo(): boolean {
+    return this.past.length > 0;
+  }
+  get canRedo(): boolean {
+    return this.coming.length > 0;
+  }
 
   private step(from: string[], to: string[]): boolean {
     const text = from.pop();

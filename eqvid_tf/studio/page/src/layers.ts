@@ -2,20 +2,43 @@
 
 import { at, bitmap, get, Refused } from "./api";
 
-export interface Cut { image: ImageBitmap | null; x: number; y: number; w: number; h: number; cx: number; cy: number }
-export interface Frame { characters: Record<string, Cut>; plate: ImageBitmap | null }
+export interface Cut {
+  image: ImageBitmap | null;
+  x: number;
+  y: number;
+  w: number;
+  h: number;
+  cx: number;
+  cy: number;
+}
+export interface Frame {
+  characters: Record<string, Cut>;
+  plate: ImageBitmap | null;
+}
 interface Described {
-  size: [number, number]; shown: [number, number]; count: number; fps: number; plates: boolean; version: number;
+  size: [number, number];
+  shown: [number, number];
+  count: number;
+  fps: number;
+  plates: boolean;
+  version: number;
   characters: { number: number; name: string; first: number | null; last: number | null }[];
 }
-interface Sent { characters: Record<string, Cut & { url: string }>; plate: string }
+interface Sent {
+  characters: Record<string, Cut & { url: string }>;
+  plate: string;
+}
 
 export class Layers {
   readonly frames = new Map<number, Frame>();
   background: ImageBitmap | null = null;
   private waiting = new Map<number, Promise<Frame>>();
 
-  private constructor(readonly run: string, readonly clip: string, readonly info: Described) {}
+  private constructor(
+    readonly run: string,
+    readonly clip: string,
+    readonly info: Described,
+  ) {}
 
   /** The layers, or the job that makes them. */
   static async open(run: string, clip: string): Promise<Layers | { job: string }> {
@@ -45,9 +68,11 @@ export class Layers {
   private async fetch(index: number): Promise<Frame> {
     const sent = await get<Sent>(`${at`runs/${this.run}/layers/${this.clip}/frames/${index}`}?v=${this.info.version}`);
     const characters: Record<string, Cut> = {};
-    await Promise.all(Object.entries(sent.characters).map(async ([number, one]) => {
-      characters[number] = { ...one, image: await bitmap(one.url) };
-    }));
+    await Promise.all(
+      Object.entries(sent.characters).map(async ([number, one]) => {
+        characters[number] = { ...one, image: await bitmap(one.url) };
+      }),
+    );
     const frame = { characters, plate: await bitmap(sent.plate) };
     this.frames.set(index, frame);
     return frame;
@@ -58,7 +83,11 @@ export class ClipFrames {
   private frames = new Map<number, ImageBitmap>();
   private asked = new Set<number>();
 
-  constructor(readonly clip: string, readonly count: number, private ready: () => void) {}
+  constructor(
+    readonly clip: string,
+    readonly count: number,
+    private ready: () => void,
+  ) {}
 
   at(index: number): ImageBitmap | undefined {
     for (let k = 0; k < 8; k++) void this.ask((index + k) % this.count);

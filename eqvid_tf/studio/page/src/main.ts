@@ -12,29 +12,63 @@ import { bounded, Stage, wrapped } from "./stage";
 import { State } from "./types";
 
 const app = new App();
-const stage = new Stage(app, $<HTMLCanvasElement>("stage"), $<HTMLCanvasElement>("handles"), $("frame"), $("stage-area"));
-const ARROWS: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const TURN = 2, GROWTH = 1.03; // degrees and factor of a key
+const stage = new Stage(
+  app,
+  $<HTMLCanvasElement>("stage"),
+  $<HTMLCanvasElement>("handles"),
+  $("frame"),
+  $("stage-area"),
+);
+const ARROWS: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+const TURN = 2,
+  GROWTH = 1.03; // degrees and factor of a key
 
 const keys: Record<string, () => void> = {
-  "[": () => app.changeChosen(({ motion }) => { motion.rotation = wrapped(motion.rotation - TURN); }),
-  "]": () => app.changeChosen(({ motion }) => { motion.rotation = wrapped(motion.rotation + TURN); }),
-  "+": () => app.changeChosen(({ motion }) => { motion.scale = bounded(motion.scale * GROWTH); }),
+  "[": () =>
+    app.changeChosen(({ motion }) => {
+      motion.rotation = wrapped(motion.rotation - TURN);
+    }),
+  "]": () =>
+    app.changeChosen(({ motion }) => {
+      motion.rotation = wrapped(motion.rotation + TURN);
+    }),
+  "+": () =>
+    app.changeChosen(({ motion }) => {
+      motion.scale = bounded(motion.scale * GROWTH);
+    }),
   "=": () => keys["+"](),
-  "-": () => app.changeChosen(({ motion }) => { motion.scale = bounded(motion.scale / GROWTH); }),
+  "-": () =>
+    app.changeChosen(({ motion }) => {
+      motion.scale = bounded(motion.scale / GROWTH);
+    }),
   f: () => app.restack(true),
   b: () => app.restack(false),
   w: () => app.freezeOrWalk(),
-  h: () => app.changeChosen(entry => { entry.hidden = !entry.hidden; }),
+  h: () =>
+    app.changeChosen(entry => {
+      entry.hidden = !entry.hidden;
+    }),
   r: () => asFilmed(app),
-  o: () => { app.onion = !app.onion; app.changed(); },
+  o: () => {
+    app.onion = !app.onion;
+    app.changed();
+  },
   p: () => beginPath(app, stage),
   m: () => pickTool(app, "paint"),
   x: () => pickTool(app, "rub"),
   e: () => openExport(app),
   Delete: () => app.remove(),
   Backspace: () => app.remove(),
-  Escape: () => { if (app.painting) pickTool(app, app.painting.tool); else if (stage.path) beginPath(app, stage); else app.choose(null); },
+  Escape: () => {
+    if (app.painting) pickTool(app, app.painting.tool);
+    else if (stage.path) beginPath(app, stage);
+    else app.choose(null);
+  },
   "?": () => $<HTMLDialogElement>("keys").showModal(),
 };
 const timeKeys: Record<string, () => void> = {
@@ -51,14 +85,17 @@ function withControl(key: string, shift: boolean): (() => void) | undefined {
 }
 
 function work(event: KeyboardEvent): (() => void) | undefined {
-  const plain = event.key.length === 1 ? event.key.toLowerCase() : event.key, arrow = ARROWS[event.key];
+  const plain = event.key.length === 1 ? event.key.toLowerCase() : event.key,
+    arrow = ARROWS[event.key];
   if (event.ctrlKey || event.metaKey) return withControl(plain, event.shiftKey);
   if (arrow && app.entry) {
-    const step = (event.shiftKey ? 20 : 2), [width, height] = app.scene!.size;
-    return () => app.changeChosen(({ motion: { translation } }) => {
-      translation[0] += (arrow[0] * step) / width;
-      translation[1] += (arrow[1] * step) / height;
-    });
+    const step = event.shiftKey ? 20 : 2,
+      [width, height] = app.scene!.size;
+    return () =>
+      app.changeChosen(({ motion: { translation } }) => {
+        translation[0] += (arrow[0] * step) / width;
+        translation[1] += (arrow[1] * step) / height;
+      });
   }
   if (/^[1-9]$/.test(plain) && app.scene) {
     const entry = app.inOrder().reverse()[Number(plain) - 1];
@@ -68,7 +105,8 @@ function work(event: KeyboardEvent): (() => void) | undefined {
 }
 
 document.addEventListener("keydown", event => {
-  const on = document.activeElement as HTMLElement, writing = on.matches("input:not([type=checkbox]), select, textarea");
+  const on = document.activeElement as HTMLElement,
+    writing = on.matches("input:not([type=checkbox]), select, textarea");
   if (app.mode === "home" || event.altKey || writing || document.querySelector("dialog[open]")) return;
   if (on.matches("button, a, input") && (event.key === " " || event.key === "Enter")) return; // they are pressed so
   const found = work(event);
@@ -82,14 +120,25 @@ bindPanels(app, stage);
 bindMotions(app, stage);
 bindExport(app);
 bindCorrect(app);
-app.onChange(() => { showPanels(app); showJobs(app); showHome(app); if (app.scene) { showMotions(app); showExports(app); showCorrect(app); } });
+app.onChange(() => {
+  showPanels(app);
+  showJobs(app);
+  showHome(app);
+  if (app.scene) {
+    showMotions(app);
+    showExports(app);
+    showCorrect(app);
+  }
+});
 addEventListener("beforeunload", () => void app.saveNow());
 
 async function begin(): Promise<void> {
-  app.state = await (await fetch("state")).json() as State;
+  app.state = (await (await fetch("state")).json()) as State;
   app.listen();
-  const asked = new URLSearchParams(location.hash.slice(1)), [run, clip] = [asked.get("run"), asked.get("clip")];
-  const runs = app.state.runs.filter(one => one.finished), clips = app.state.clips;
+  const asked = new URLSearchParams(location.hash.slice(1)),
+    [run, clip] = [asked.get("run"), asked.get("clip")];
+  const runs = app.state.runs.filter(one => one.finished),
+    clips = app.state.clips;
   if (run && clip) await app.openScene(run, clip);
   else if (clip) await app.openClip(clip);
   else if (location.hash === "" && runs.length === 1 && clips.some(one => runs[0].clips.includes(one.called))) {
@@ -98,4 +147,7 @@ async function begin(): Promise<void> {
   app.changed();
 }
 Object.assign(window, { studio: { app, stage } }); // for who measures it
-void app.try(begin).then(() => { document.body.dataset.ready = "yes"; app.changed(); });
+void app.try(begin).then(() => {
+  document.body.dataset.ready = "yes";
+  app.changed();
+});

@@ -19,10 +19,14 @@ export function bindMotions(app: App, stage: Stage): void {
     if (!event.dataTransfer?.types.includes("text/x-motion")) return;
     event.preventDefault();
     const under = stage.under(stage.point(event))?.id ?? null;
-    if (under !== app.hovered) { app.hovered = under; app.changed(); }
+    if (under !== app.hovered) {
+      app.hovered = under;
+      app.changed();
+    }
   });
   handles.addEventListener("drop", event => {
-    const name = event.dataTransfer?.getData("text/x-motion"), under = stage.under(stage.point(event));
+    const name = event.dataTransfer?.getData("text/x-motion"),
+      under = stage.under(stage.point(event));
     if (!name) return;
     event.preventDefault();
     if (under) app.giveMotion(under.id, name);
@@ -30,16 +34,23 @@ export function bindMotions(app: App, stage: Stage): void {
   });
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   requestAnimationFrame(function tick(now) {
-    if (app.mode === "scene" && !stage.dragging) for (const tile of tiles) drawTile(tile, still.matches ? 0 : now / 1000);
+    if (app.mode === "scene" && !stage.dragging)
+      for (const tile of tiles) drawTile(tile, still.matches ? 0 : now / 1000);
     requestAnimationFrame(tick);
   });
 }
 
 export function showMotions(app: App): void {
-  const now = app.entry?.template ?? null, chosen = Boolean(app.entry);
+  const now = app.entry?.template ?? null,
+    chosen = Boolean(app.entry);
   fill($("motions"), [app.motions.map(one => [one.name, one.seconds]), now, chosen], () => {
     tiles.length = 0;
-    const none = make("button", { title: "Its own motion, as filmed", disabled: !chosen }, make("div", { className: "none", textContent: "–" }), make("span", { textContent: "as filmed" }));
+    const none = make(
+      "button",
+      { title: "Its own motion, as filmed", disabled: !chosen },
+      make("div", { className: "none", textContent: "–" }),
+      make("span", { textContent: "as filmed" }),
+    );
     none.setAttribute("aria-pressed", String(chosen && now === null));
     none.onclick = () => app.giveMotion(app.chosen!, null);
     return [make("li", {}, none), ...app.motions.map(motion => tile(app, motion, now))];
@@ -52,7 +63,10 @@ function tile(app: App, motion: Motion, now: string | null): HTMLElement {
   const title = `${motion.name}, ${motion.seconds.toFixed(1)} s: ${motion.about}. Click, or drag it on a character`;
   const button = make("button", { title, draggable: true }, canvas, make("span", { textContent: motion.name }));
   button.setAttribute("aria-pressed", String(motion.name === now));
-  button.onclick = () => { if (app.chosen) app.giveMotion(app.chosen, motion.name); else app.say("Choose a character first, or drag the motion on one."); };
+  button.onclick = () => {
+    if (app.chosen) app.giveMotion(app.chosen, motion.name);
+    else app.say("Choose a character first, or drag the motion on one.");
+  };
   button.ondragstart = event => event.dataTransfer!.setData("text/x-motion", motion.name);
   return make("li", {}, button);
 }
@@ -64,7 +78,8 @@ function unitOf(poses: Affine[]): number {
 }
 
 function drawTile({ canvas, motion, unit }: (typeof tiles)[number], time: number): void {
-  const context = canvas.getContext("2d")!, style = getComputedStyle(canvas);
+  const context = canvas.getContext("2d")!,
+    style = getComputedStyle(canvas);
   const at = Math.floor((time % (motion.seconds + 0.4)) * motion.fps);
   context.resetTransform();
   context.clearRect(0, 0, TILE, TILE);
@@ -95,7 +110,9 @@ export function beginPath(app: App, stage: Stage): void {
 function endPath(app: App, stage: Stage, points: [number, number, number][]): void {
   stage.path = null;
   $("draw-path").setAttribute("aria-pressed", "false");
-  const dialog = closable($<HTMLDialogElement>("path-dialog")), name = $<HTMLInputElement>("path-name"), wrong = dialog.querySelector<HTMLElement>(".wrong")!;
+  const dialog = closable($<HTMLDialogElement>("path-dialog")),
+    name = $<HTMLInputElement>("path-name"),
+    wrong = dialog.querySelector<HTMLElement>(".wrong")!;
   name.value = free(app, "path");
   wrong.textContent = "";
   dialog.showModal();
@@ -106,7 +123,9 @@ function endPath(app: App, stage: Stage, points: [number, number, number][]): vo
       dialog.close();
       if (app.chosen) app.giveMotion(app.chosen, name.value.trim());
       app.changed();
-    } catch (error) { wrong.textContent = (error as Error).message; }
+    } catch (error) {
+      wrong.textContent = (error as Error).message;
+    }
   };
 }
 
@@ -119,8 +138,11 @@ function free(app: App, stem: string): string {
 // ---- a motion taken from two frames of a clip
 
 function bindTransfer(app: App): void {
-  const dialog = closable($<HTMLDialogElement>("transfer")), wrong = dialog.querySelector<HTMLElement>(".wrong")!;
-  const clip = $<HTMLSelectElement>("transfer-clip"), who = $<HTMLSelectElement>("transfer-who"), name = $<HTMLInputElement>("transfer-name");
+  const dialog = closable($<HTMLDialogElement>("transfer")),
+    wrong = dialog.querySelector<HTMLElement>(".wrong")!;
+  const clip = $<HTMLSelectElement>("transfer-clip"),
+    who = $<HTMLSelectElement>("transfer-who"),
+    name = $<HTMLInputElement>("transfer-name");
   const [first, last] = [$<HTMLInputElement>("transfer-first"), $<HTMLInputElement>("transfer-last")];
   const show = () => {
     ($("transfer-a") as HTMLImageElement).src = at`clips/${clip.value}/frames/${first.value || 0}`;
@@ -131,7 +153,9 @@ function bindTransfer(app: App): void {
     first.max = last.max = String(facts.count - 1);
     if (last.valueAsNumber >= facts.count) last.value = first.max;
     const cast = app.run!.cast.filter(one => one.active && one.clip === facts.called);
-    who.replaceChildren(...(cast.length ? cast.map(one => new Option(one.name, String(one.number))) : [new Option("0", "0")]));
+    who.replaceChildren(
+      ...(cast.length ? cast.map(one => new Option(one.name, String(one.number))) : [new Option("0", "0")]),
+    );
     show();
   };
   $("from-frames").onclick = () => {
@@ -150,11 +174,19 @@ function bindTransfer(app: App): void {
     [button.disabled, wrong.textContent] = [true, ""];
     try {
       const frames = [first.valueAsNumber, last.valueAsNumber];
-      app.motions = await send<Motion[]>("motions", { name: name.value.trim(), run: app.run!.name, clip: clip.value, character: Number(who.value), frames });
+      app.motions = await send<Motion[]>("motions", {
+        name: name.value.trim(),
+        run: app.run!.name,
+        clip: clip.value,
+        character: Number(who.value),
+        frames,
+      });
       dialog.close();
       if (app.chosen) app.giveMotion(app.chosen, name.value.trim());
       app.changed();
-    } catch (error) { wrong.textContent = (error as Error).message; }
+    } catch (error) {
+      wrong.textContent = (error as Error).message;
+    }
     button.disabled = false;
   };
 }

@@ -7,10 +7,27 @@ import { take } from "./home";
 import { bounded, Stage, wrapped } from "./stage";
 import { Background, Entry } from "./types";
 
-const OFF = ["walk", "front", "back", "twice", "remove", "reset", "dx", "dy", "turn", "size", "cast-name", "cast-join", "cast-split", "cast-drop"];
+const OFF = [
+  "walk",
+  "front",
+  "back",
+  "twice",
+  "remove",
+  "reset",
+  "dx",
+  "dy",
+  "turn",
+  "size",
+  "cast-name",
+  "cast-join",
+  "cast-split",
+  "cast-drop",
+];
 
 export function bindPanels(app: App, stage: Stage): void {
-  const on = (id: string, work: () => void) => { $(id).onclick = work; };
+  const on = (id: string, work: () => void) => {
+    $(id).onclick = work;
+  };
   on("undo", () => app.undo());
   on("redo", () => app.redo());
   on("walk", () => app.freezeOrWalk());
@@ -20,17 +37,29 @@ export function bindPanels(app: App, stage: Stage): void {
   on("remove", () => app.remove());
   on("reset", () => asFilmed(app));
   on("play", () => app.toggle());
-  on("onion", () => { app.onion = !app.onion; app.changed(); });
+  on("onion", () => {
+    app.onion = !app.onion;
+    app.changed();
+  });
   on("help", () => $<HTMLDialogElement>("keys").showModal());
   $("scrub").oninput = () => app.go($<HTMLInputElement>("scrub").valueAsNumber);
   $("length").onchange = () => app.setLength($<HTMLInputElement>("length").valueAsNumber);
   for (const id of ["dx", "dy", "turn", "size"]) {
     const field = $<HTMLInputElement>(id);
-    field.oninput = () => { if (Number.isFinite(field.valueAsNumber)) app.changeChosen(entry => place(app, entry, id, field.valueAsNumber), false); };
-    field.onchange = () => { app.commit(); app.changed(); };
+    field.oninput = () => {
+      if (Number.isFinite(field.valueAsNumber))
+        app.changeChosen(entry => place(app, entry, id, field.valueAsNumber), false);
+    };
+    field.onchange = () => {
+      app.commit();
+      app.changed();
+    };
   }
   const own = $<HTMLInputElement>("own-picture");
-  own.onchange = () => { if (own.files?.[0]) void take(app, own.files[0]); own.value = ""; };
+  own.onchange = () => {
+    if (own.files?.[0]) void take(app, own.files[0]);
+    own.value = "";
+  };
   bindCast(app);
   requestAnimationFrame(function tick(now) {
     tickOnce(app, stage, now);
@@ -41,7 +70,10 @@ export function bindPanels(app: App, stage: Stage): void {
 let since: { time: number; picture: number } | null = null;
 
 function tickOnce(app: App, stage: Stage, now: number): void {
-  if (!app.playing || stage.dragging) { since = null; return; }
+  if (!app.playing || stage.dragging) {
+    since = null;
+    return;
+  }
   since ??= { time: now, picture: app.picture };
   const picture = (since.picture + Math.floor(((now - since.time) / 1000) * app.rate)) % app.count;
   if (picture === app.picture) return;
@@ -50,7 +82,9 @@ function tickOnce(app: App, stage: Stage, now: number): void {
 }
 
 export function asFilmed(app: App): void {
-  app.changeChosen(entry => { entry.motion = { translation: [0, 0], rotation: 0, scale: 1 }; });
+  app.changeChosen(entry => {
+    entry.motion = { translation: [0, 0], rotation: 0, scale: 1 };
+  });
 }
 
 function place(app: App, { motion }: Entry, id: string, value: number): void {
@@ -63,7 +97,8 @@ function place(app: App, { motion }: Entry, id: string, value: number): void {
 
 export function showPanels(app: App): void {
   document.body.dataset.mode = app.mode;
-  const name = app.mode === "scene" ? `${app.run!.name} · ${app.facts!.called}` : app.mode === "clip" ? app.facts!.name : "";
+  const name =
+    app.mode === "scene" ? `${app.run!.name} · ${app.facts!.called}` : app.mode === "clip" ? app.facts!.name : "";
   text($("what"), name);
   document.title = name ? `${name} – eqvid studio` : "eqvid studio";
   text($("saved"), app.saved);
@@ -81,7 +116,10 @@ export function showPanels(app: App): void {
 function showTrouble(app: App): void {
   fill($("trouble"), [app.trouble, app.conflict], () => {
     const dismiss = make("button", { textContent: "Dismiss" });
-    dismiss.onclick = () => { app.trouble = ""; app.changed(); };
+    dismiss.onclick = () => {
+      app.trouble = "";
+      app.changed();
+    };
     if (!app.conflict) return app.trouble ? [app.trouble, dismiss] : [];
     const [theirs, mine] = ["Take that one", "Keep this one"].map(words => make("button", { textContent: words }));
     theirs.onclick = () => void app.try(() => app.resolve(true));
@@ -92,12 +130,23 @@ function showTrouble(app: App): void {
 
 function showBadge(app: App): void {
   const apart = app.mode === "scene" && !app.scene;
-  if (app.painting) return text($("badge"), `frame ${app.painting.index} as filmed · white is the character, black is not`);
-  text($("badge"), apart ? "taking the clip apart …" : app.final ? `as rendered · ${app.final.ms} ms` : app.mode === "scene" && !app.playing ? "preview" : "");
+  if (app.painting)
+    return text($("badge"), `frame ${app.painting.index} as filmed · white is the character, black is not`);
+  text(
+    $("badge"),
+    apart
+      ? "taking the clip apart …"
+      : app.final
+        ? `as rendered · ${app.final.ms} ms`
+        : app.mode === "scene" && !app.playing
+          ? "preview"
+          : "",
+  );
 }
 
 function showScene(app: App): void {
-  const scene = app.scene!, entry = app.entry;
+  const scene = app.scene!,
+    entry = app.entry;
   $<HTMLButtonElement>("undo").disabled = !app.history!.canUndo;
   $<HTMLButtonElement>("redo").disabled = !app.history!.canRedo;
   $("onion").setAttribute("aria-pressed", String(app.onion));
@@ -108,7 +157,12 @@ function showScene(app: App): void {
   showTracks(app);
   showBackgrounds(app);
   if (!entry) return;
-  const { translation: [x, y], rotation, scale } = entry.motion, [width, height] = scene.size;
+  const {
+      translation: [x, y],
+      rotation,
+      scale,
+    } = entry.motion,
+    [width, height] = scene.size;
   put($<HTMLInputElement>("dx"), Math.round((x * width) / 2));
   put($<HTMLInputElement>("dy"), Math.round((y * height) / 2));
   put($<HTMLInputElement>("turn"), Math.round(rotation));
@@ -127,7 +181,9 @@ function portrait(app: App, entry: Entry): HTMLElement {
     const cut = frame.characters[String(entry.character)];
     if (!cut?.image) continue;
     const grown = Math.min(52 / cut.w, 52 / cut.h);
-    canvas.getContext("2d")!.drawImage(cut.image, 28 - (cut.w * grown) / 2, 28 - (cut.h * grown) / 2, cut.w * grown, cut.h * grown);
+    canvas
+      .getContext("2d")!
+      .drawImage(cut.image, 28 - (cut.w * grown) / 2, 28 - (cut.h * grown) / 2, cut.w * grown, cut.h * grown);
     break;
   }
   canvas.className = "portrait";
@@ -135,76 +191,135 @@ function portrait(app: App, entry: Entry): HTMLElement {
 }
 
 function showCharacters(app: App): void {
-  const entries = app.inOrder().reverse(), loaded = [...app.layers.values()].map(one => Math.min(one.frames.size, 1));
+  const entries = app.inOrder().reverse(),
+    loaded = [...app.layers.values()].map(one => Math.min(one.frames.size, 1));
   const key = entries.map(one => [one.id, app.name(one), one.hidden, one.play, one.template, one.id === app.chosen]);
-  fill($("characters"), [key, loaded], () => entries.map(entry => {
-    const button = make("button", {}, portrait(app, entry), make("span", { textContent: app.name(entry) }), make("span", { className: "quiet", textContent: entry.template ?? (entry.play ? "" : `frozen at ${entry.frame}`) }));
-    button.setAttribute("aria-pressed", String(entry.id === app.chosen));
-    button.onclick = () => app.choose(entry.id);
-    const box = make("input", { type: "checkbox", checked: !entry.hidden, label: `Show ${app.name(entry)}` });
-    box.onchange = () => app.change(() => { entry.hidden = !box.checked; });
-    const row = make("li", { className: entry.id === app.chosen ? "chosen" : "" }, button, make("label", {}, box, "shown"));
-    return row;
-  }));
+  fill($("characters"), [key, loaded], () =>
+    entries.map(entry => {
+      const button = make(
+        "button",
+        {},
+        portrait(app, entry),
+        make("span", { textContent: app.name(entry) }),
+        make("span", {
+          className: "quiet",
+          textContent: entry.template ?? (entry.play ? "" : `frozen at ${entry.frame}`),
+        }),
+      );
+      button.setAttribute("aria-pressed", String(entry.id === app.chosen));
+      button.onclick = () => app.choose(entry.id);
+      const box = make("input", { type: "checkbox", checked: !entry.hidden, label: `Show ${app.name(entry)}` });
+      box.onchange = () =>
+        app.change(() => {
+          entry.hidden = !box.checked;
+        });
+      const row = make(
+        "li",
+        { className: entry.id === app.chosen ? "chosen" : "" },
+        button,
+        make("label", {}, box, "shown"),
+      );
+      return row;
+    }),
+  );
   const gone = app.gone();
-  fill($("gone"), gone, () => gone.map(one => {
-    const back = make("button", { textContent: `Bring back ${one.name}` });
-    back.onclick = () => app.bringBack(one.number);
-    return back;
-  }));
+  fill($("gone"), gone, () =>
+    gone.map(one => {
+      const back = make("button", { textContent: `Bring back ${one.name}` });
+      back.onclick = () => app.bringBack(one.number);
+      return back;
+    }),
+  );
 }
 
 function showTracks(app: App): void {
   const entries = app.inOrder().reverse();
-  fill($("tracks"), [entries.map(one => [one.id, app.name(one), one.play, one.template, one.id === app.chosen, one.hidden]), app.count, [...app.layers.keys()]], () => entries.map(entry => {
-    const listed = app.layers.get(entry.clip)?.info.characters.find(one => one.number === entry.character);
-    const own = entry.play && !entry.template && app.count === app.layers.get(entry.clip)?.info.count;
-    const [first, last] = own && listed && listed.first !== null ? [listed.first, listed.last! + 1] : [0, app.count];
-    const bar = make("i");
-    Object.assign(bar.style, { left: `${(100 * first) / app.count}%`, width: `${(100 * (last - first)) / app.count}%`, opacity: entry.hidden ? "0.3" : "1" });
-    const line = make("div", { className: "line" }, bar, make("s"));
-    line.onclick = event => app.go(Math.min(app.count - 1, Math.floor((event.offsetX / line.clientWidth) * app.count)));
-    bar.style.pointerEvents = "none";
-    const name = make("button", { textContent: app.name(entry), title: app.name(entry) });
-    name.onclick = () => app.choose(entry.id);
-    return make("li", { className: entry.id === app.chosen ? "chosen" : "" }, name, line);
-  }));
-  for (const head of document.querySelectorAll<HTMLElement>("#tracks s")) head.style.left = `${(100 * (app.picture + 0.5)) / app.count}%`;
+  fill(
+    $("tracks"),
+    [
+      entries.map(one => [one.id, app.name(one), one.play, one.template, one.id === app.chosen, one.hidden]),
+      app.count,
+      [...app.layers.keys()],
+    ],
+    () =>
+      entries.map(entry => {
+        const listed = app.layers.get(entry.clip)?.info.characters.find(one => one.number === entry.character);
+        const own = entry.play && !entry.template && app.count === app.layers.get(entry.clip)?.info.count;
+        const [first, last] =
+          own && listed && listed.first !== null ? [listed.first, listed.last! + 1] : [0, app.count];
+        const bar = make("i");
+        Object.assign(bar.style, {
+          left: `${(100 * first) / app.count}%`,
+          width: `${(100 * (last - first)) / app.count}%`,
+          opacity: entry.hidden ? "0.3" : "1",
+        });
+        const line = make("div", { className: "line" }, bar, make("s"));
+        line.onclick = event =>
+          app.go(Math.min(app.count - 1, Math.floor((event.offsetX / line.clientWidth) * app.count)));
+        bar.style.pointerEvents = "none";
+        const name = make("button", { textContent: app.name(entry), title: app.name(entry) });
+        name.onclick = () => app.choose(entry.id);
+        return make("li", { className: entry.id === app.chosen ? "chosen" : "" }, name, line);
+      }),
+  );
+  for (const head of document.querySelectorAll<HTMLElement>("#tracks s"))
+    head.style.left = `${(100 * (app.picture + 0.5)) / app.count}%`;
 }
 
 function showBackgrounds(app: App): void {
-  const now = JSON.stringify(app.scene!.background), run = app.run!;
+  const now = JSON.stringify(app.scene!.background),
+    run = app.run!;
   const clips = app.state.clips.filter(clip => run.clips.includes(clip.called));
   const all: { name: string; value: Background; source: string }[] = [
-    ...clips.map(clip => ({ name: clip.called, value: { clip: clip.called }, source: at`runs/${run.name}/backgrounds/${clip.called}` })),
-    ...app.state.pictures.map(one => ({ name: one.name, value: { picture: one.path }, source: at`pictures/${one.name}` })),
+    ...clips.map(clip => ({
+      name: clip.called,
+      value: { clip: clip.called },
+      source: at`runs/${run.name}/backgrounds/${clip.called}`,
+    })),
+    ...app.state.pictures.map(one => ({
+      name: one.name,
+      value: { picture: one.path },
+      source: at`pictures/${one.name}`,
+    })),
     { name: "None", value: null, source: "" },
   ];
-  fill($("backgrounds"), [all, now, app.layers.size > 0], () => all.map(one => {
-    const shown = one.source ? make("img", { src: one.source, alt: "" }) : make("div", { className: "none" });
-    const button = make("button", { title: one.value ? one.name : "No background: transparent" }, shown, make("span", { textContent: one.name }));
-    button.setAttribute("aria-pressed", String(JSON.stringify(one.value) === now));
-    button.onclick = () => void app.try(() => app.setBackground(one.value));
-    return make("li", {}, button);
-  }));
+  fill($("backgrounds"), [all, now, app.layers.size > 0], () =>
+    all.map(one => {
+      const shown = one.source ? make("img", { src: one.source, alt: "" }) : make("div", { className: "none" });
+      const button = make(
+        "button",
+        { title: one.value ? one.name : "No background: transparent" },
+        shown,
+        make("span", { textContent: one.name }),
+      );
+      button.setAttribute("aria-pressed", String(JSON.stringify(one.value) === now));
+      button.onclick = () => void app.try(() => app.setBackground(one.value));
+      return make("li", {}, button);
+    }),
+  );
 }
 
 // ---- the names of the model's characters
 
 function bindCast(app: App): void {
   const who = () => `${app.entry!.clip}:${app.entry!.character}`;
-  const edit = (kind: string, value: string) => void app.try(() => send("jobs", { kind: "cast", run: app.run!.name, edits: [[kind, value]] }));
+  const edit = (kind: string, value: string) =>
+    void app.try(() => send("jobs", { kind: "cast", run: app.run!.name, edits: [[kind, value]] }));
   $("cast").onsubmit = event => {
     event.preventDefault();
     if (app.entry) edit("rename", `${who()}=${$<HTMLInputElement>("cast-name").value.trim()}`);
   };
   $("cast-split").onclick = () => edit("split", who());
   $("cast-drop").onclick = () => edit("drop", who());
-  const dialog = closable($<HTMLDialogElement>("join-dialog")), others = $<HTMLSelectElement>("join-with");
+  const dialog = closable($<HTMLDialogElement>("join-dialog")),
+    others = $<HTMLSelectElement>("join-with");
   $("cast-join").onclick = () => {
     const rest = app.run!.cast.filter(one => one.active && `${one.clip}:${one.number}` !== who());
     others.replaceChildren(...rest.map(one => new Option(one.name, `${one.clip}:${one.number}`)));
     dialog.showModal();
   };
-  $("join-do").onclick = () => { if (others.value) edit("merge", `${who()},${others.value}`); dialog.close(); };
+  $("join-do").onclick = () => {
+    if (others.value) edit("merge", `${who()},${others.value}`);
+    dialog.close();
+  };
 }

@@ -4,11 +4,19 @@ import { App } from "./app";
 import { corners, cover, far, Stand } from "./geometry";
 import { Entry, Point } from "./types";
 
-const NEAR = 12, ARM = 26; // screen pixels: of a handle; from the box to the turning one
+const NEAR = 12,
+  ARM = 26; // screen pixels: of a handle; from the box to the turning one
 const SEEN = 40; // alpha, of 255, from which a point shows a character
 const GHOSTS = 3; // pictures before and after, of the onion skin
 
-type Grip = { kind: "move" | "turn" | "size"; from: Point; centre: Point; translation: [number, number]; rotation: number; scale: number };
+type Grip = {
+  kind: "move" | "turn" | "size";
+  from: Point;
+  centre: Point;
+  translation: [number, number];
+  rotation: number;
+  scale: number;
+};
 
 export class Stage {
   path: (Point & { t: number })[] | null = null; // while a path is drawn
@@ -22,12 +30,21 @@ export class Stage {
   private began = 0;
   private waiting = false;
 
-  constructor(private app: App, private stage: HTMLCanvasElement, private handles: HTMLCanvasElement, private frame: HTMLElement, private area: HTMLElement) {
+  constructor(
+    private app: App,
+    private stage: HTMLCanvasElement,
+    private handles: HTMLCanvasElement,
+    private frame: HTMLElement,
+    private area: HTMLElement,
+  ) {
     this.paper = stage.getContext("2d")!;
     this.ink = handles.getContext("2d")!;
     new ResizeObserver(() => this.fit()).observe(area);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.soon());
-    app.onChange(() => { this.fit(); this.soon(); });
+    app.onChange(() => {
+      this.fit();
+      this.soon();
+    });
     handles.addEventListener("pointerdown", event => this.down(event));
     handles.addEventListener("pointermove", event => this.move(event));
     handles.addEventListener("pointerup", () => this.up());
@@ -35,15 +52,20 @@ export class Stage {
     handles.addEventListener("pointerleave", () => this.hover(null));
   }
 
-  get zoom(): number { return this.handles.clientWidth / this.app.view.x || 1; }
-  get dragging(): boolean { return this.grip !== null; }
+  get zoom(): number {
+    return this.handles.clientWidth / this.app.view.x || 1;
+  }
+  get dragging(): boolean {
+    return this.grip !== null;
+  }
 
   /** The canvas is as large as the area allows; what it holds has the scene's own pixels. */
   private fit(): void {
     const { x, y } = this.app.view;
     const grown = Math.max(0.05, Math.min((this.area.clientWidth - 24) / x, (this.area.clientHeight - 24) / y));
     const [w, h] = [Math.round(x * grown), Math.round(y * grown)];
-    if (this.frame.clientWidth !== w || this.frame.clientHeight !== h) Object.assign(this.frame.style, { width: `${w}px`, height: `${h}px` });
+    if (this.frame.clientWidth !== w || this.frame.clientHeight !== h)
+      Object.assign(this.frame.style, { width: `${w}px`, height: `${h}px` });
     if (this.stage.width !== x || this.stage.height !== y) [this.stage.width, this.stage.height] = [x, y];
     const [sw, sh] = [Math.round(w * devicePixelRatio), Math.round(h * devicePixelRatio)];
     if (this.handles.width !== sw || this.handles.height !== sh) [this.handles.width, this.handles.height] = [sw, sh];
@@ -53,7 +75,10 @@ export class Stage {
   soon(): void {
     if (this.waiting) return;
     this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.draw(); });
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.draw();
+    });
   }
 
   // ---- drawing
@@ -75,7 +100,8 @@ export class Stage {
   }
 
   private drawScene(paper: CanvasRenderingContext2D): void {
-    const { x, y } = this.app.view, behind = this.behind();
+    const { x, y } = this.app.view,
+      behind = this.behind();
     if (behind) cover(paper, behind, x, y);
     for (const entry of this.app.inOrder()) {
       const now = entry.hidden ? null : this.app.stand(entry);
@@ -86,8 +112,10 @@ export class Stage {
 
   /** The clip's own frame, the mask as it is, and what was painted. */
   private drawPainting(): void {
-    const { index, entry, strokes } = this.app.painting!, { x, y } = this.app.view;
-    const frame = this.app.frames!.nearest(index), layers = this.app.layers.get(entry.clip)!;
+    const { index, entry, strokes } = this.app.painting!,
+      { x, y } = this.app.view;
+    const frame = this.app.frames!.nearest(index),
+      layers = this.app.layers.get(entry.clip)!;
     const cut = layers.frames.get(index)?.characters[String(entry.character)];
     if (frame) this.paper.drawImage(frame, 0, 0, x, y);
     if (cut?.image) {
@@ -113,7 +141,8 @@ export class Stage {
   }
 
   private drawHandles(): void {
-    const { ink } = this, scale = this.zoom * devicePixelRatio;
+    const { ink } = this,
+      scale = this.zoom * devicePixelRatio;
     ink.resetTransform();
     ink.clearRect(0, 0, this.handles.width, this.handles.height);
     if (this.app.mode === "clip") this.drawMovers(scale);
@@ -126,8 +155,13 @@ export class Stage {
   }
 
   private drawBox(now: Stand, scale: number): void {
-    const box = corners(now), top = { x: (box[0].x + box[1].x) / 2, y: (box[0].y + box[1].y) / 2 }, turner = this.turner(now);
-    for (const [colour, width] of [["#000a", 3], ["#fff", 1.5]] as const) {
+    const box = corners(now),
+      top = { x: (box[0].x + box[1].x) / 2, y: (box[0].y + box[1].y) / 2 },
+      turner = this.turner(now);
+    for (const [colour, width] of [
+      ["#000a", 3],
+      ["#fff", 1.5],
+    ] as const) {
       this.line(box, scale, colour, width, true);
       this.line([top, turner], scale, colour, width, false);
     }
@@ -148,7 +182,13 @@ export class Stage {
   }
 
   /** A cut-out in one colour. */
-  private drawTint(image: ImageBitmap, matrix: DOMMatrix, size: [number, number], onto: CanvasRenderingContext2D, alpha: number): void {
+  private drawTint(
+    image: ImageBitmap,
+    matrix: DOMMatrix,
+    size: [number, number],
+    onto: CanvasRenderingContext2D,
+    alpha: number,
+  ): void {
     const { glow } = this;
     [glow.canvas.width, glow.canvas.height] = size;
     glow.setTransform(matrix);
@@ -164,14 +204,16 @@ export class Stage {
 
   /** The path of a character's centre over the whole scene, and the character itself before and after. */
   private drawOnion(entry: Entry, scale: number): void {
-    const step = Math.max(1, Math.round(this.app.rate / 3)), points: Point[] = [];
+    const step = Math.max(1, Math.round(this.app.rate / 3)),
+      points: Point[] = [];
     for (let k = 0; k < this.app.count; k++) {
       const centre = this.app.stand(entry, k)?.centre;
       if (centre) points.push(centre);
     }
     this.ink.globalAlpha = 0.22;
     for (let k = -GHOSTS; k <= GHOSTS; k++) {
-      const at = this.app.picture + k * step, now = k && at >= 0 && at < this.app.count ? this.app.stand(entry, at) : null;
+      const at = this.app.picture + k * step,
+        now = k && at >= 0 && at < this.app.count ? this.app.stand(entry, at) : null;
       if (!now) continue;
       this.ink.setTransform(new DOMMatrix().scale(scale).multiply(now.matrix));
       this.ink.drawImage(now.cut.image!, now.cut.x, now.cut.y, now.cut.w, now.cut.h);
@@ -183,12 +225,18 @@ export class Stage {
   }
 
   private drawMovers(scale: number): void {
-    const clip = this.app.state.clips.find(one => one.name === this.app.facts?.name), facts = this.app.facts;
+    const clip = this.app.state.clips.find(one => one.name === this.app.facts?.name),
+      facts = this.app.facts;
     const grown = facts ? this.app.view.x / facts.size[0] : 1;
     for (const one of clip?.report?.characters ?? []) {
       if (this.app.picture < one.first || this.app.picture > one.last) continue;
       const [l, t, r, b] = one.box.map(side => side * grown);
-      const box = [{ x: l, y: t }, { x: r, y: t }, { x: r, y: b }, { x: l, y: b }];
+      const box = [
+        { x: l, y: t },
+        { x: r, y: t },
+        { x: r, y: b },
+        { x: l, y: b },
+      ];
       this.line(box, scale, "#0008", 2, true);
       this.ink.setLineDash([5 * devicePixelRatio, 5 * devicePixelRatio]);
       this.line(box, scale, "#fff", 1.2, true);
@@ -207,13 +255,21 @@ export class Stage {
   // ---- handles, kept where they can be taken
 
   turner(now: Stand): Point {
-    const [a, b] = corners(now), middle = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
-    const long = Math.max(far(now.centre, middle), 1), arm = ARM / this.zoom;
-    return this.within({ x: middle.x + ((middle.x - now.centre.x) / long) * arm, y: middle.y + ((middle.y - now.centre.y) / long) * arm });
+    const [a, b] = corners(now),
+      middle = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+    const long = Math.max(far(now.centre, middle), 1),
+      arm = ARM / this.zoom;
+    return this.within({
+      x: middle.x + ((middle.x - now.centre.x) / long) * arm,
+      y: middle.y + ((middle.y - now.centre.y) / long) * arm,
+    });
   }
-  sizer(now: Stand): Point { return this.within(corners(now)[2]); }
+  sizer(now: Stand): Point {
+    return this.within(corners(now)[2]);
+  }
   private within({ x, y }: Point): Point {
-    const view = this.app.view, edge = 8 / this.zoom;
+    const view = this.app.view,
+      edge = 8 / this.zoom;
     return { x: Math.min(Math.max(x, edge), view.x - edge), y: Math.min(Math.max(y, edge), view.y - edge) };
   }
 
@@ -226,7 +282,12 @@ export class Stage {
 
   /** The character that is seen at a point, the foremost one. */
   under(point: Point): Entry | null {
-    return this.app.inOrder().reverse().find(entry => !entry.hidden && this.shows(entry, point)) ?? null;
+    return (
+      this.app
+        .inOrder()
+        .reverse()
+        .find(entry => !entry.hidden && this.shows(entry, point)) ?? null
+    );
   }
 
   private shows(entry: Entry, point: Point): boolean {
@@ -257,8 +318,14 @@ export class Stage {
       this.path = [{ ...point, t: 0 }];
       return;
     }
-    if (this.app.painting) { this.app.painting.begin(this.onFrame(point)); this.app.changed(); return; }
-    const kind = this.gripAt(point), entry = this.app.entry, now = entry && this.app.stand(entry);
+    if (this.app.painting) {
+      this.app.painting.begin(this.onFrame(point));
+      this.app.changed();
+      return;
+    }
+    const kind = this.gripAt(point),
+      entry = this.app.entry,
+      now = entry && this.app.stand(entry);
     if (!kind || !entry || !now) return;
     this.app.playing = false;
     const { translation, rotation, scale } = entry.motion;
@@ -269,19 +336,33 @@ export class Stage {
   private move(event: PointerEvent): void {
     const point = this.point(event);
     if (this.path) {
-      if (event.buttons && this.path.length) { this.path.push({ ...point, t: (event.timeStamp - this.began) / 1000 }); this.soon(); }
+      if (event.buttons && this.path.length) {
+        this.path.push({ ...point, t: (event.timeStamp - this.began) / 1000 });
+        this.soon();
+      }
       return;
     }
     if (this.app.painting) {
       this.handles.style.cursor = "crosshair";
-      if (event.buttons) { this.app.painting.go(this.onFrame(point)); this.soon(); }
+      if (event.buttons) {
+        this.app.painting.go(this.onFrame(point));
+        this.soon();
+      }
       return;
     }
-    if (!this.grip) { this.hover(this.app.scene ? this.under(point) : null); return; }
-    const { kind, from, centre, translation, rotation, scale } = this.grip, view = this.app.view;
+    if (!this.grip) {
+      this.hover(this.app.scene ? this.under(point) : null);
+      return;
+    }
+    const { kind, from, centre, translation, rotation, scale } = this.grip,
+      view = this.app.view;
     const angle = (p: Point) => (Math.atan2(p.y - centre.y, p.x - centre.x) * 180) / Math.PI;
     this.app.changeChosen(({ motion }) => {
-      if (kind === "move") motion.translation = [translation[0] + (2 * (point.x - from.x)) / view.x, translation[1] + (2 * (point.y - from.y)) / view.y];
+      if (kind === "move")
+        motion.translation = [
+          translation[0] + (2 * (point.x - from.x)) / view.x,
+          translation[1] + (2 * (point.y - from.y)) / view.y,
+        ];
       if (kind === "size") motion.scale = bounded((scale * far(point, centre)) / Math.max(far(from, centre), 1));
       if (kind === "turn") motion.rotation = wrapped(rotation + angle(point) - angle(from));
     }, false);
@@ -289,12 +370,17 @@ export class Stage {
 
   /** A point of the stage in the clip's own pixels. */
   private onFrame({ x, y }: Point): Point {
-    const [width, height] = this.app.facts!.size, view = this.app.view;
+    const [width, height] = this.app.facts!.size,
+      view = this.app.view;
     return { x: (x * width) / view.x, y: (y * height) / view.y };
   }
 
   private up(): void {
-    if (this.app.painting) { this.app.painting.end(); this.app.changed(); return; }
+    if (this.app.painting) {
+      this.app.painting.end();
+      this.app.changed();
+      return;
+    }
     if (this.path && this.path.length > 2) {
       const points = this.path.map(({ x, y, t }) => [x, y, t] as [number, number, number]);
       this.path = [];
