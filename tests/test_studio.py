@@ -245,8 +245,11 @@ def test_the_command_prints_an_address_that_answers_and_ends_at_once(tmp_path, c
         with urllib.request.urlopen(f"{address}state", timeout=30) as answer:
             assert json.load(answer)["home"] == str(tmp_path / "home")
         assert address.startswith("http://127.0.0.1:")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130 and "Traceback" not in process.stderr.read()
+        with urllib.request.urlopen(f"{address}events", timeout=30) as listening:  # as a page does that is open
+            assert listening.readline().startswith(b"data: ")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        assert process.stderr.read() == "eqvid studio: stopped.\n"
     for wrong, problem in ((["nowhere.mp4"], "there is no such file"), (["--host", "256.0.0.1"], "another --host")):
         assert cli.main(["studio", *wrong, "--no-browser", "--home", str(tmp_path / "home")]) == 2
         assert problem in capsys.readouterr().err
