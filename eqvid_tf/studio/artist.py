@@ -73,11 +73,21 @@ class Artist:
         """A picture of a scene: uint8 RGB, or straight RGBA; None where it is not wanted any longer."""
         return self._stage(run, scene).frame(index) if wanted() else None
 
-    def warm(self, run: str, clip: str, index: int) -> None:
-        """Open a model and a clip, run all stages before its cut-outs, and cut out a frame."""
-        characters = self._finder(run).clip(self.places.clip(clip))
+    def warm(self, run: str, clip: str, index: int, moved: bool) -> None:
+        """Open a model and a clip, run all stages before its cut-outs, and cut out a frame.
+
+        Args:
+            run: name of the model.
+            clip: name of the clip.
+            index: of the frame.
+            moved: make what a moved character is drawn from, too, where that is more than its cut-out.
+        """
+        finder = self._finder(run)
+        characters = finder.clip(self.places.clip(clip))
         for layers in characters.layers.values():
             layers.prepare(as_filmed=True)
+            if moved and layers.at_canvas_size and not layers.clip.moves:
+                finder.textures(layers).of(index % characters.clip.count)
         characters.cut_outs(index % characters.clip.count)
 
     def perform(self, run: str, scene: SceneFile, who: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ PAGE = Path(__file__).parent / "static"
 MOST_BODY = 8 << 20  # bytes of a document of the page
 LOOK = 0.4  # seconds from one look at the jobs to the next, while a page listens
 STATUS = {NotHere: 404, Changed: 409}
+FIRST_PICTURE = 0.5  # seconds that a page may take to ask for the first frame of a clip
 KEPT = "max-age=31536000, immutable"  # of a picture whose address changes with it
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -112,16 +113,20 @@ class Studio:
             await run_in_threadpool(self._inspect, name)
         return JSONResponse({"clip": name if is_clip else None, "picture": None if is_clip else name})
 
+    async def _inspect_soon(self, clip: str) -> None:
+        await asyncio.sleep(FIRST_PICTURE)
+        await run_in_threadpool(self._inspect, clip)
+
     def _inspect(self, clip: str) -> None:
         found = self.commands.report(clip)
         if not found or found[0].state != "done":
             self.commands.inspect(clip)
 
     async def clip(self, request: Request) -> Response:
-        """What a clip is; it is looked at where it was not yet."""
+        """What a clip is; it is looked at, where it was not yet, once its first frame had time to be displayed."""
         name = request.path_params["clip"]
         clip = (await run_in_threadpool(self.frames_of, name)).clip
-        await run_in_threadpool(self._inspect, name)
+        self._soon = asyncio.create_task(self._inspect_soon(name))
         size, path = [clip.size[1], clip.size[0]], self.places.clip(name)
         return JSONResponse(
             {
@@ -137,7 +142,8 @@ class Studio:
     async def clip_frame(self, request: Request) -> Response:
         """A frame of a clip."""
         frames = await run_in_threadpool(self.frames_of, request.path_params["clip"])
-        return _picture(await run_in_threadpool(frames.webp, request.path_params["index"]))
+        jpeg = await run_in_threadpool(frames.jpeg, request.path_params["index"])
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": KEPT})
 
     async def mover(self, request: Request) -> Response:
         """The picture of a character that was found in a clip before any training."""
@@ -262,7 +268,8 @@ class Studio:
     async def warm(self, request: Request) -> Response:
         """Make ready what the next picture needs."""
         asked = await _body(request)
-        await self._ask(self.artist.warm, str(asked.get("run")), str(asked.get("clip")), int(asked.get("index", 0)))
+        where = str(asked.get("run")), str(asked.get("clip")), int(asked.get("index", 0))
+        await self._ask(self.artist.warm, *where, bool(asked.get("moved")))
         return JSONResponse({})
 
     async def perform(self, request: Request) -> Response:

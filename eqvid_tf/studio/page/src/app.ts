@@ -33,6 +33,7 @@ export class App {
   conflict = false;
 
   private listeners: (() => void)[] = [];
+  private movers: (() => void)[] = [];
   private performed = new Map<string, Performed | "asked">();
   private revision: string | null = null;
   private saving: ReturnType<typeof setTimeout> | undefined;
@@ -42,12 +43,17 @@ export class App {
   private readonly id = crypto.getRandomValues(new Uint32Array(2)).join("-");
   private asked = 0; // pictures
   private opening = "";
+  private warmed = false;
   private seed: Scene | null = null;
 
   // ---- telling and being told
 
   onChange(listener: () => void): void {
     this.listeners.push(listener);
+  }
+  /** While one drags, only what a place changes is drawn anew. */
+  onMove(listener: () => void): void {
+    this.movers.push(listener);
   }
   changed(): void {
     for (const listener of this.listeners) listener();
@@ -147,9 +153,15 @@ export class App {
     this.useClip(facts);
     history.replaceState(null, "", `#run=${encodeURIComponent(runName)}&clip=${encodeURIComponent(clip)}`);
     this.changed();
-    void send("warm", { run: runName, clip, index: 0 }).catch(() => undefined);
+    this.warm(false);
     this.motions = await get<Motion[]>("motions");
     await this.loadLayers(clip);
+  }
+
+  /** Have ready what the next picture is drawn from; `moved`: when a character is moved. */
+  private warm(moved: boolean): void {
+    const body = { run: this.run!.name, clip: this.facts!.name, index: this.picture, moved };
+    void send("warm", body).catch(() => undefined);
   }
 
   private useClip(facts: ClipFacts): void {
@@ -171,6 +183,7 @@ export class App {
       "",
     ];
     this.painting = null;
+    this.warmed = false;
     this.layers.clear();
     this.performed.clear();
     this.drawing?.abort();
@@ -290,7 +303,8 @@ export class App {
     this.final = null;
     this.drawing?.abort();
     if (commit) this.commit();
-    this.changed();
+    if (commit) this.changed();
+    else for (const listener of this.movers) listener();
   }
 
   changeChosen(work: (entry: Entry) => void, commit = true): void {
@@ -481,6 +495,8 @@ export class App {
       const found = await fetchPicture("draw", { ...body, page: this.id, number: ++this.asked }, asked.signal);
       if (asked.signal.aborted || key !== JSON.stringify({ ...body, scene: this.scene, index: this.picture })) return;
       this.final = { image: found, key, ms: Math.round(performance.now() - began) };
+      if (!this.warmed) this.warm(true);
+      this.warmed = true;
       this.changed();
     } catch (error) {
       this.say(error);

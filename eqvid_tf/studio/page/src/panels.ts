@@ -61,6 +61,7 @@ export function bindPanels(app: App, stage: Stage): void {
     own.value = "";
   };
   bindCast(app);
+  app.onMove(() => showPlace(app));
   requestAnimationFrame(function tick(now) {
     tickOnce(app, stage, now);
     requestAnimationFrame(tick);
@@ -156,21 +157,21 @@ function showScene(app: App): void {
   showCharacters(app);
   showTracks(app);
   showBackgrounds(app);
-  if (!entry) return;
-  const {
-      translation: [x, y],
-      rotation,
-      scale,
-    } = entry.motion,
-    [width, height] = scene.size;
-  put($<HTMLInputElement>("dx"), Math.round((x * width) / 2));
-  put($<HTMLInputElement>("dy"), Math.round((y * height) / 2));
-  put($<HTMLInputElement>("turn"), Math.round(rotation));
-  put($<HTMLInputElement>("size"), Math.round(100 * scale));
+  showPlace(app);
   const field = $<HTMLInputElement>("cast-name");
-  if (document.activeElement !== field && field.dataset.of !== `${entry.id} ${app.name(entry)}`) {
+  if (entry && document.activeElement !== field && field.dataset.of !== `${entry.id} ${app.name(entry)}`) {
     [field.value, field.dataset.of] = [app.name(entry).replace(/ \(\d+\)$/, ""), `${entry.id} ${app.name(entry)}`];
   }
+}
+
+function showPlace(app: App): void {
+  if (!app.entry) return;
+  const { translation, rotation, scale } = app.entry.motion;
+  const [width, height] = app.scene!.size;
+  put($<HTMLInputElement>("dx"), Math.round((translation[0] * width) / 2));
+  put($<HTMLInputElement>("dy"), Math.round((translation[1] * height) / 2));
+  put($<HTMLInputElement>("turn"), Math.round(rotation));
+  put($<HTMLInputElement>("size"), Math.round(100 * scale));
 }
 
 /** The picture of a character of the model, or of its first frame that is there. */

@@ -45,6 +45,7 @@ export class Stage {
       this.fit();
       this.soon();
     });
+    app.onMove(() => this.soon());
     handles.addEventListener("pointerdown", event => this.down(event));
     handles.addEventListener("pointermove", event => this.move(event));
     handles.addEventListener("pointerup", () => this.up());
@@ -88,7 +89,7 @@ export class Stage {
     const { x, y } = this.app.view;
     this.paper.resetTransform();
     this.paper.clearRect(0, 0, x, y);
-    this.paper.imageSmoothingQuality = "high";
+    this.paper.imageSmoothingQuality = this.grip ? "low" : "high";
     if (this.app.painting) this.drawPainting();
     else if (this.app.final && !this.grip) this.paper.drawImage(this.app.final.image, 0, 0, x, y);
     else if (this.app.scene) this.drawScene(this.paper);
