@@ -1,12 +1,13 @@
 """How quick the studio is, and how long a newcomer's way takes who only clicks and drags.
 
-    PYTHONPATH=. python benchmarks/studio.py [--newcomer [--film FILE]] [--work DIR] [--json FILE] [--page FILE] [--check]
+    PYTHONPATH=. python benchmarks/studio.py [--newcomer [--film FILE]] [--work DIR] [--json FILE] [--page FILE]
+                                             [--check]
 
 Needs '.[studio,browser-test]' and a chromium. Measured are the time from `eqvid studio CLIP` to the first picture;
 frames per second of a drag with four characters on 1280 x 720; the time from letting go to the picture as it is
 rendered, at 64 pixels and at 1280 x 720, the first time on a frame and again. The model is trained for a few steps: it
-is the time that is measured, not what is drawn. And, with --newcomer, that way: the clip of `eqvid demo` is dropped, trained on
-for two minutes, a character removed and brought back, given walk-across on no background, and exported as a
+is the time that is measured, not what is drawn. With --newcomer that way, too: the clip of `eqvid demo` is dropped,
+trained on for two minutes, a character removed and brought back, given walk-across on no background, and exported as a
 transparent WebM.
 """
 

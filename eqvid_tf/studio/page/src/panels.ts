@@ -61,7 +61,10 @@ export function bindPanels(app: App, stage: Stage): void {
     own.value = "";
   };
   bindCast(app);
-  app.onMove(() => showPlace(app));
+  app.onMove(() => {
+    showPlace(app);
+    showBadge(app);
+  });
   requestAnimationFrame(function tick(now) {
     tickOnce(app, stage, now);
     requestAnimationFrame(tick);
