@@ -17,6 +17,7 @@ import argparse
 import base64
 import contextlib
 import io
+import os
 import statistics
 import subprocess
 import sys
@@ -294,13 +295,19 @@ def table(figures: dict) -> str:
     ]
     if "newcomer_s" in figures:
         rows.append(("a newcomer's way, two minutes of it training", "240 s", f"{figures['newcomer_s']:.0f} s"))
-    return "\n".join(["| | asked | measured |", "| --- | ---: | ---: |", *(f"| {' | '.join(row)} |" for row in rows)])
+    return "\n".join(
+        [
+            f"| | asked | measured, at a load of {figures['load']:g} |",
+            "| --- | ---: | ---: |",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    )
 
 
 def run(args: argparse.Namespace) -> dict:
     """Everything, one after the other."""
     args.work.mkdir(parents=True, exist_ok=True)
-    figures = {"limits": LIMITS, **measure(args.work)}
+    figures = {"limits": LIMITS, **measure(args.work), "load": round(os.getloadavg()[0], 1)}
     return figures | newcomer(args.work, args.film) if args.newcomer else figures
 
 

@@ -40,7 +40,7 @@ export class Stage {
     this.paper = stage.getContext("2d")!;
     this.ink = handles.getContext("2d")!;
     new ResizeObserver(() => this.fit()).observe(area);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.soon());
+    scheme.addEventListener("change", () => this.soon());
     app.onChange(() => {
       this.fit();
       this.soon();
@@ -404,4 +404,8 @@ export class Stage {
 
 export const bounded = (scale: number) => Math.min(10, Math.max(0.05, scale));
 export const wrapped = (degrees: number) => ((((degrees + 180) % 360) + 360) % 360) - 180;
-const accent = () => getComputedStyle(document.body).getPropertyValue("--accent");
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+const readAccent = () => getComputedStyle(document.body).getPropertyValue("--accent");
+let known = readAccent(); // asking for it in each picture would have the page's styles computed each time
+scheme.addEventListener("change", () => (known = readAccent()));
+const accent = () => known;
