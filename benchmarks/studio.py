@@ -295,13 +295,8 @@ def table(figures: dict) -> str:
     ]
     if "newcomer_s" in figures:
         rows.append(("a newcomer's way, two minutes of it training", "240 s", f"{figures['newcomer_s']:.0f} s"))
-    return "\n".join(
-        [
-            f"| | asked | measured, at a load of {figures['load']:g} |",
-            "| --- | ---: | ---: |",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
-    )
+    head = [f"| | asked | measured, at a load of {figures['load']:g} |", "| --- | ---: | ---: |"]
+    return "".join(f"{line}\n" for line in [*head, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def run(args: argparse.Namespace) -> dict:
