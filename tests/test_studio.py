@@ -614,6 +614,18 @@ def test_a_video_is_dropped_trained_stopped_and_found_again(open_studio, served,
     until(page, "studio.app.state.jobs.find(job => job.kind === 'train').state === 'stopped'")
 
 
+def test_one_edit_after_another_is_saved_on_a_slow_disk(page, served, run, scene, monkeypatch):
+    until(page, "studio.app.saved === 'saved'")
+    write = scene_file.write_text
+    monkeypatch.setattr(scene_file, "write_text", lambda path, text: [time.sleep(0.6), write(path, text)])
+    for _ in range(3):
+        page.keyboard.press("]")
+        page.wait_for_timeout(350)
+    until(page, "studio.app.saved === 'saved'")
+    kept = served.ask(f"scenes/{run.name}%20{scene.name}")[1]["scene"]["characters"][0]["motion"]
+    assert kept["rotation"] == 6 and page.locator("#trouble").inner_text() == ""
+
+
 def test_a_second_tab_overwrites_nothing(page, open_studio, wrong):
     until(page, "studio.app.saved === 'saved'")
     other = open_studio()

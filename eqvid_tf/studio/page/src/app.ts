@@ -5,9 +5,9 @@ import type { Painting } from "./correct";
 import { stand, Stand } from "./geometry";
 import { History } from "./history";
 import { ClipFrames, Layers } from "./layers";
+import { Saver } from "./saver";
 import { Background, ClipFacts, Entry, Motion, Performed, Run, Scene, State } from "./types";
 
-const SAVE_AFTER = 250; // ms without another change
 const SETTLED = 140; // ms without another frame, before g is asked for a picture while one scrubs
 export type Mode = "home" | "clip" | "scene";
 
@@ -28,15 +28,12 @@ export class App {
   onion = false;
   painting: Painting | null = null;
   final: { image: ImageBitmap; key: string; ms: number } | null = null;
-  saved = "";
   trouble = "";
-  conflict = false;
 
   private listeners: (() => void)[] = [];
   private movers: (() => void)[] = [];
   private performed = new Map<string, Performed | "asked">();
-  private revision: string | null = null;
-  private saving: ReturnType<typeof setTimeout> | undefined;
+  private saver: Saver | null = null;
   private settling: ReturnType<typeof setTimeout> | undefined;
   private drawing: AbortController | null = null;
   private opened = 0;
@@ -172,16 +169,9 @@ export class App {
 
   private leave(): void {
     this.opened++;
-    void this.saveNow();
+    void this.saver?.now();
     [this.run, this.history, this.facts, this.frames, this.backdrop, this.final] = [null, null, null, null, null, null];
-    [this.chosen, this.hovered, this.playing, this.trouble, this.conflict, this.saved] = [
-      null,
-      null,
-      false,
-      "",
-      false,
-      "",
-    ];
+    [this.chosen, this.hovered, this.playing, this.trouble, this.saver] = [null, null, false, "", null];
     this.painting = null;
     this.warmed = false;
     this.layers.clear();
@@ -222,13 +212,18 @@ export class App {
   }
 
   private async openDocument(layers: Layers): Promise<void> {
+    const mine = this.opened;
     const known = (await get<State>("state")).scenes.includes(this.sceneName);
-    const found = known ? await get<{ scene: Scene; revision: string }>(at`scenes/${this.sceneName}`) : null;
+    const found = known ? await Saver.read(this.sceneName) : null;
+    if (mine !== this.opened) return;
     const fresh = this.seed ? { ...this.seed, run: this.run!.path } : newScene(this.run!, this.facts!, layers);
     const scene = found?.scene ?? fresh;
-    this.revision = found?.revision ?? null;
     this.history = new History(scene);
-    if (this.revision === null) this.saveSoon();
+    this.saver = new Saver(this.sceneName, found?.revision ?? null, this.history, error => {
+      if (error) this.say(error);
+      this.changed();
+    });
+    if (!found) this.saver.soon();
     for (const { name } of scene.clips) {
       const entry = this.state.clips.find(one => one.called === name);
       if (entry && !this.layers.has(name)) void this.try(() => this.loadLayers(entry.name));
@@ -313,7 +308,7 @@ export class App {
   }
 
   commit(): void {
-    if (this.history?.commit()) this.saveSoon();
+    if (this.history?.commit()) this.saver?.soon();
     this.settle(0);
   }
 
@@ -327,7 +322,7 @@ export class App {
     if (!moved) return;
     if (!this.entry) this.chosen = null;
     this.final = null;
-    this.saveSoon();
+    this.saver?.soon();
     void this.try(() => this.loadBackdrop());
     this.settle(0);
     this.changed();
@@ -505,43 +500,22 @@ export class App {
 
   // ---- saving
 
-  saveSoon(): void {
-    this.saved = "";
-    clearTimeout(this.saving);
-    this.saving = setTimeout(() => void this.saveNow(), SAVE_AFTER);
+  get saved(): string {
+    return this.saver?.saved ? "saved" : "";
   }
-
-  async saveNow(): Promise<void> {
-    clearTimeout(this.saving);
-    if (!this.history || this.saved || this.conflict) return;
-    const [name, mine, scene] = [this.sceneName, this.opened, this.scene];
-    try {
-      const answer = await send<{ revision: string }>(at`scenes/${name}`, { scene, revision: this.revision }, "PUT");
-      if (mine !== this.opened) return;
-      this.revision = answer.revision;
-      this.saved = "saved";
-    } catch (error) {
-      if (error instanceof Refused && error.status === 409) this.conflict = true;
-      else {
-        this.say(error);
-        this.saving = setTimeout(() => void this.saveNow(), 3000);
-      }
-    }
-    this.changed();
+  get conflict(): boolean {
+    return this.saver?.conflict ?? false;
+  }
+  saveNow(): Promise<void> {
+    return this.saver?.now() ?? Promise.resolve();
   }
 
   /** After another tab saved: take what it saved, or save this one over it. */
   async resolve(takeTheirs: boolean): Promise<void> {
-    const found = await get<{ scene: Scene; revision: string }>(at`scenes/${this.sceneName}`);
-    this.revision = found.revision;
-    this.conflict = false;
-    if (takeTheirs && this.history) {
-      this.history.value = found.scene;
-      this.history.commit();
-      this.saved = "saved";
-      await this.loadBackdrop();
-      this.settle(0);
-    } else await this.saveNow();
+    await this.saver?.resolve(takeTheirs);
+    this.final = null;
+    await this.loadBackdrop();
+    this.settle(0);
     this.changed();
   }
 }
