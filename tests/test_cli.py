@@ -89,7 +89,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command not in ("cast", "batch"))  # which change only what is their own
+    assert ("--overwrite" in out) == (command not in ("cast", "batch", "studio"))  # which change only what is their own
 
 
 WITHOUT_TENSORFLOW = """
