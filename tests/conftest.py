@@ -2,6 +2,10 @@
 
 import gc
 import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # In the tests and in what they start: a second thread takes half as much processor time again for tensors this small.
@@ -29,6 +33,9 @@ SHARED = Config(
     train=TrainConfig(steps=240, batch_size=6, learning_rate=3e-3, keep_frames=True),
     schedule=ScheduleConfig(warm_up=15),
 )
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PACKAGES = Path(__file__).parent / "npm"
 
 gc.set_threshold(100_000, 20, 100)  # graphs are many small objects: looking through them all takes seconds
 # TensorFlow's graph rewrites take 5 of the 20 seconds that a training step needs to start, and gain nothing for tensors
@@ -99,3 +106,39 @@ def run(training_run):
 def trained(training_run):
     """The trained model; test_train.py says that its folder holds the same."""
     return training_run[0]
+
+
+def absent(reason: str) -> NoReturn:
+    stop = pytest.fail if os.environ.get("EQVID_BROWSER_TESTS") == "required" else pytest.skip
+    stop(reason)
+
+
+def program(*names: str) -> str:
+    return next(filter(None, map(shutil.which, names)), None) or absent(f"none of {', '.join(names)} is installed")
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory):
+    """The packages of tests/npm, as their lock file has them."""
+    npm, folder = program("npm"), tmp_path_factory.mktemp("npm")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PACKAGES / name, folder)
+    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        absent(f"npm cannot install what the test loads: {done.stderr.strip()}")
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="module")  # while it is open, its thread has an event loop
+def chromium():
+    """The Chromium that is installed, without a window."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent("playwright is not installed: python -m pip install '.[browser-test]'")
+    path = program(*BROWSERS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -5,14 +5,11 @@ A test is skipped, with the reason, where a program is missing. With EQVID_BROWS
 
 import base64
 import json
-import os
-import shutil
 import subprocess
-from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
+from conftest import program
 from PIL import Image
 from test_exports import COUNT, FPS, NAMES, SHEAR, SIZE, layers_in
 from test_videos import Layers, disc, template
@@ -26,8 +23,6 @@ from eqvid_tf.exports.page import write_page
 from eqvid_tf.exports.sprite_sheet import write_sheet
 from eqvid_tf.rendering.videos import perform, play
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PACKAGES = Path(__file__).parent / "npm"
 RED, BLUE = [230, 26, 26], [26, 51, 230]
 PIXI = """
 globalThis.navigator ??= {userAgent: ''};
@@ -62,42 +57,6 @@ PLAY = """data => new Promise(done => {
     window.film = lottie.loadAnimation({container: document.getElementById('film'), ...how});
     film.addEventListener('loaded_images', done);
 })"""
-
-
-def absent(reason: str) -> NoReturn:
-    stop = pytest.fail if os.environ.get("EQVID_BROWSER_TESTS") == "required" else pytest.skip
-    stop(reason)
-
-
-def program(*names: str) -> str:
-    return next(filter(None, map(shutil.which, names)), None) or absent(f"none of {', '.join(names)} is installed")
-
-
-@pytest.fixture(scope="module")
-def node_modules(tmp_path_factory):
-    """The packages of tests/npm, as their lock file has them."""
-    npm, folder = program("npm"), tmp_path_factory.mktemp("npm")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(PACKAGES / name, folder)
-    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        absent(f"npm cannot install what the test loads: {done.stderr.strip()}")
-    return folder / "node_modules"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """The Chromium that is installed, without a window."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        absent("playwright is not installed: python -m pip install '.[browser-test]'")
-    path = program(*BROWSERS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ FLAGS = {
     ),
     "evaluate": ["--json"],
     "export": ["--html", "--clip", "--background"],
+    "studio": ["--home", "--host", "--port", "--no-browser"],
     "correct": "--frame --mask --of --output --in-place --show --minutes --cache".split(),
     "cast": "--name --merge --split --drop --show".split(),
     "inspect": ["--json", "--frames", "--cache"],
@@ -88,7 +89,7 @@ def test_help_has_an_example_and_every_flag(command, call):
     assert code == 0
     assert f"example: eqvid {command}" in " ".join(out.split())
     assert all(flag in out for flag in FLAGS[command])
-    assert ("--overwrite" in out) == (command not in ("cast", "batch"))  # which change only what is their own
+    assert ("--overwrite" in out) == (command not in ("cast", "batch", "studio"))  # which change only what is their own
 
 
 WITHOUT_TENSORFLOW = """

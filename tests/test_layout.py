@@ -25,6 +25,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "rendering": ("camera", "core", "data", "motions", "parallel", "pixels", "progress", "separation"),
     "exports": ("core", "data", "pixels", "rendering", "separation"),
     "batch": ("config", "data", "exports", "model_folder", "separation"),
+    "studio": ("batch", "data", "exports", "model_folder", "motions", "pixels", "rendering", "separation"),
     "testing": ("core", "pixels"),
 }
 WINGS["evaluation"] = tuple(WINGS)

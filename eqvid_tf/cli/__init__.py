@@ -27,6 +27,7 @@ from eqvid_tf.cli import (
     motion,
     render,
     separate,
+    studio,
     train,
 )
 from eqvid_tf.cli.terminal import say
@@ -44,6 +45,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "export": export,
     "batch": batch,
+    "studio": studio,
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGE = 4 << 20  # bytes of an array that memory of its own is taken for: a frame in float32 is larger

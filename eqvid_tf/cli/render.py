@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     )
     other = [*given, *removal, *(["--frames"] if args.frames else [])]
     if args.scene:
-        return _run_scene(args, other)
+        return _run_scene(args, [flag for flag in other if flag != "--catalog"])
     if args.shots and other:
         raise ValueError(f"--shots draws pictures and goes without {', '.join(other)}; leave one or the other out.")
     if args.shadow and not args.shots:

@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from eqvid_tf.data.output import write_text
-from eqvid_tf.exports.layer_folder import LayerFolder, Pictures
+from eqvid_tf.exports.actors import QUALITY, LayerActor
+from eqvid_tf.exports.layer_folder import LayerFolder
 from eqvid_tf.exports.pictures import data_url, shrunk
-from eqvid_tf.pixels.coordinates import bounding_box, centroid
 from eqvid_tf.separation.background import evenly_spaced
 
 LIMIT = 4_000_000  # bytes of the pictures of all frames, as text: the page is to be sent by mail
@@ -24,8 +23,6 @@ LONGEST, SHORTEST = 960, 320  # pixels: the scene's longer side at first, and as
 MOST_FRAMES = 240
 SMALLER = 0.85  # factor of the scale, from try to try
 SAMPLE = 5  # frames that tell how large the page becomes
-QUALITY = 82  # of WebP
-FAINT = 7  # alpha, of 255, that is not seen: a character's box ends there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +31,6 @@ class PageSize:
 
     step: int
     scale: float
-
-
-class _Actor(NamedTuple):
-    """A character's name, its cut-outs, and its shadows where it casts any."""
-
-    name: str
-    cut_outs: Pictures
-    shadows: Pictures
 
 
 def write_page(
@@ -57,11 +46,11 @@ def write_page(
         title: of the page.
         backgrounds: others to choose from, uint8 [h, w, 3], by name.
     """
-    actors = [_Actor(name, layers.cut_outs(k), layers.shadows(k)) for k, name in layers.names.items()]
+    actors = list(LayerActor.all_of(layers).values())
     size = _affordable(layers, actors)
     shown = range(0, layers.count, size.step)
     characters = [
-        {"name": actor.name, "frames": [_character(actor, index, size) for index in shown]} for actor in actors
+        {"name": actor.name, "frames": [actor.placed(index, size.scale) for index in shown]} for actor in actors
     ]
     background = layers.plates() if layers.has_plates else layers.background()
     height, width = shrunk(background[0], size.scale).shape[:2]
@@ -83,7 +72,7 @@ def write_page(
     return size
 
 
-def _affordable(layers: LayerFolder, actors: Sequence[_Actor]) -> PageSize:
+def _affordable(layers: LayerFolder, actors: Sequence[LayerActor]) -> PageSize:
     """As large as the limit allows, told by a few frames."""
     sample = evenly_spaced(layers.count, SAMPLE)
     longest = max(layers.masks()[0].shape)
@@ -93,34 +82,12 @@ def _affordable(layers: LayerFolder, actors: Sequence[_Actor]) -> PageSize:
     return PageSize(math.ceil(size.step * max(1.0, length / LIMIT)), size.scale)
 
 
-def _estimate(layers: LayerFolder, actors: Sequence[_Actor], sample: np.ndarray, size: PageSize) -> float:
+def _estimate(layers: LayerFolder, actors: Sequence[LayerActor], sample: np.ndarray, size: PageSize) -> float:
     """How long the pictures of all frames become as text, from those of a few frames."""
-    of_frame = [len(_character(actor, int(index), size)["url"]) for actor in actors for index in sample]
+    of_frame = [len(actor.placed(int(index), size.scale)["url"]) for actor in actors for index in sample]
     if layers.has_plates:
         of_frame.append(sum(len(_url(layers.plates()[int(i)], size)) for i in sample))
     return sum(of_frame) / len(sample) * layers.count / size.step
-
-
-def _character(actor: _Actor, index: int, size: PageSize) -> dict[str, Any]:
-    """A character of a frame: its picture, the picture's box, and its own centre, in pixels of the page's scene."""
-    cut_out = shrunk(actor.cut_outs[index], size.scale)
-    picture = _with_shadow(cut_out, shrunk(actor.shadows[index], size.scale)) if actor.shadows else cut_out
-    box = bounding_box(picture[..., 3] > FAINT)
-    if box is None:
-        return {"url": "", "x": 0, "y": 0, "w": 0, "h": 0, "cx": 0, "cy": 0}
-    top, left, height, width = box
-    x, y = (centroid(cut_out if cut_out[..., 3].any() else picture) + 1) / 2 * picture.shape[1::-1]
-    place = {"x": left, "y": top, "w": width, "h": height, "cx": round(float(x), 2), "cy": round(float(y), 2)}
-    part = np.ascontiguousarray(picture[top : top + height, left : left + width])
-    return {"url": _url(part, size), **place}
-
-
-def _with_shadow(cut_out: np.ndarray, shadow: np.ndarray) -> np.ndarray:
-    """A cut-out over its shadow, which is black; all straight RGBA uint8 [h, w, 4]."""
-    own, dark = (picture[..., 3:] / np.float32(255) for picture in (cut_out, shadow))
-    alpha = own + (1 - own) * dark
-    colour = cut_out[..., :3] * own / np.maximum(alpha, 1e-3)
-    return np.concatenate([colour, 255 * alpha], -1).round().astype(np.uint8)
 
 
 def _url(picture: np.ndarray, size: PageSize) -> str:

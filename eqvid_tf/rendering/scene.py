@@ -24,13 +24,16 @@ from eqvid_tf.motions.checks import LEAST_FPS, MOST_FPS, MOST_STEPS, TemplateErr
 from eqvid_tf.motions.template import Template, frame_from_template
 from eqvid_tf.pixels.coordinates import centroid
 from eqvid_tf.pixels.resampling import resize
-from eqvid_tf.rendering.shots import FrameFinder, moved_character, without
+from eqvid_tf.rendering.shots import FrameFinder, without
 from eqvid_tf.rendering.videos import (
     LEAST_ZOOM,
     MOST_ZOOM,
+    Actor,
     MovingBackground,
     Performance,
     PlayError,
+    cast_actor,
+    check_play,
     move_into,
     perform,
     seen_by_camera,
@@ -382,13 +385,14 @@ class SceneStage:
     Args:
         finder: of the clips.
         scene: see `read_scene`.
+        cast: makes the actors, as `cast_actor`; one that remembers them makes the next stage of the same clips quick.
 
     Raises:
         SceneError: a clip cannot be opened, or has no such frame or character.
     """
 
-    def __init__(self, finder: FrameFinder, scene: SceneFile):
-        self.finder, self.scene = finder, scene
+    def __init__(self, finder: FrameFinder, scene: SceneFile, *, cast: Callable[..., Actor] = cast_actor):
+        self.finder, self.scene, self._cast = finder, scene, cast
         self._behind = self._characters(scene.background) if isinstance(scene.background, str) else None
         self._picture = read_image(scene.background) if isinstance(scene.background, Path) else None
         self._gone = self._characters_gone()
@@ -457,7 +461,7 @@ class SceneStage:
             layers.prepare(as_filmed=True)
             if character.plays and character.template is None:
                 return lambda index: self._as_filmed(character, characters, number, index)
-            performance = self._perform(character, layers)
+            performance = self.perform(character, layers)
             motions = self._in_the_world(performance.motions)
         except (NoSuchCharacter, PlayError, TemplateError) as error:
             raise SceneError(f"character {character.id!r}: {error}") from error
@@ -472,22 +476,28 @@ class SceneStage:
         motion = character.placement.motion(centroid(layer), filmed.size, self.size)
         if filmed.size == self.size and np.abs(motion - np.eye(3)).max() < 1e-9:
             return layer, whole
-        moved = moved_character(self.finder, characters.layers[number], at, layer, motion, self.size)
-        alpha = np.clip(moved[..., 3:], 0, 1)
-        return np.concatenate([np.clip(moved[..., :3], 0, 255 * alpha), alpha], -1), whole
+        picture, layers = layer, characters.layers[number]
+        if layers.at_canvas_size and not layers.clip.moves:  # as in a video: of a larger clip it takes seconds a frame
+            picture, texture_from_frame = self.finder.textures(layers).of(at).cut_out()
+            motion = motion @ np.linalg.inv(texture_from_frame)
+        return move_into(picture, motion, self.size)
 
-    def _perform(self, character: SceneCharacter, layers: ClipLayers) -> Performance:
-        placement = character.placement
+    def perform(self, character: SceneCharacter, layers: ClipLayers) -> Performance:
+        """What a character of the scene does that is frozen or plays a template, before a camera that stands still."""
+        placement, count, rate = character.placement, max(self.scene.frames, 2), self.scene.rate
+        pose, playing, progress = character.frame, character.plays, self.finder.progress
+        check_play(layers, zoom=placement.scale, pose=pose, playing=playing)
         return perform(
             layers,
-            _lasting(character.template, self.scene.frames, self.scene.rate),
+            lasting(character.template, self.scene.frames, rate),
             size=self.size,
+            actor=self._cast(layers, count, rate, pose=pose, playing=playing, progress=progress),
             zoom=placement.scale,
-            pose=character.frame,
-            playing=character.plays,
+            pose=pose,
+            playing=playing,
             shift=placement.translation,
             turn=math.radians(placement.rotation),
-            progress=self.finder.progress,
+            progress=progress,
         )
 
     def _in_the_world(self, motions: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -507,7 +517,7 @@ class SceneStage:
         return move_into(stored.picture, motions[index] @ np.linalg.inv(stored.picture_from_frame), self.size)
 
 
-def _lasting(template: Template | None, count: int, rate: float) -> Template:
+def lasting(template: Template | None, count: int, rate: float) -> Template:
     """A template of `count` pictures: one that ends where it began goes on, another is followed by rest."""
     still = np.tile(np.eye(2, 3), (max(count - 1, 1), 1, 1))
     if template is None:

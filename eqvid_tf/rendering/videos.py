@@ -134,6 +134,7 @@ def perform(
     transparent: bool = True,
     shift: tuple[float, float] = (0.0, 0.0),
     turn: float = 0.0,
+    actor: Actor | None = None,
     progress: Callable = no_progress,
 ) -> Performance:
     """What `play` draws, before it is drawn: a picture and a motion for each frame.
@@ -149,13 +150,15 @@ def perform(
         transparent: whether it is drawn on nothing.
         shift: how far from `at` it starts, in normalized coordinates (x, y) of the frames.
         turn: by how many radians it is turned from the start, clockwise on the screen.
+        actor: what `cast_actor` made of the same arguments before.
         progress: see `ClipLayers`.
 
     Raises:
         PlayError: at once, where an argument is out of its range, or the model finds no character.
     """
     check_play(character, at=at, zoom=zoom, pose=pose, playing=playing, transparent=transparent)
-    actor = _walking(character, template, progress) if playing else _frozen(character, template, pose)
+    count = len(template.steps) + 1
+    actor = actor or cast_actor(character, count, template.fps, pose=pose, playing=playing, progress=progress)
     start, clip = actor.poses.centres[actor.home], character.clip
     size = size or clip.filmed.size
     growth = zoom * clip.heights
@@ -354,16 +357,38 @@ def move_into(layer: np.ndarray, motion: np.ndarray, size: tuple[int, int]) -> t
     return part, (slice(top, bottom), slice(left, right))
 
 
-def _frozen(character: ClipLayers, template: Template, pose: int | None) -> Actor:
+def cast_actor(
+    character: ClipLayers,
+    count: int,
+    fps: float,
+    *,
+    pose: int | None = None,
+    playing: bool = False,
+    progress: Callable = no_progress,
+) -> Actor:
+    """Make a character ready to play any template of a length: what takes long of `perform`.
+
+    Args:
+        character: the layers of its clip.
+        count: number of frames of the video.
+        fps: frames per second of it.
+        pose: see `play`.
+        playing: see `play`.
+        progress: see `ClipLayers`.
+
+    Raises:
+        PlayError: the model finds no character.
+    """
+    if playing:
+        return _walking(character, count, fps, progress)
     pose = best_pose(character) if pose is None else pose
-    order = [pose] * (len(template.steps) + 1)
-    return Actor(poses=PoseStore(character, [pose]), order=order, home_from_frame={pose: np.eye(3)}, home=pose)
+    return Actor(poses=PoseStore(character, [pose]), order=[pose] * count, home_from_frame={pose: np.eye(3)}, home=pose)
 
 
-def _walking(character: ClipLayers, template: Template, progress: Callable) -> Actor:
+def _walking(character: ClipLayers, count: int, fps: float, progress: Callable) -> Actor:
     found = visibility(character)
     first, last = longest_run(found.whole if found.whole.any() else found.visible)
-    rate, count = character.clip.fps / template.fps, len(template.steps) + 1
+    rate = character.clip.fps / fps
     last = min(last, first + int(frame_order(count, last, rate, False).max()) + 1) if last else 0
     if first == last:
         raise PlayError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from keras import ops
 from eqvid_tf.config import Config, LossConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.output import atomic
+from eqvid_tf.data.writers import write_png
 from eqvid_tf.training.diagnosis import symptoms, treat, verdict
 from eqvid_tf.training.hints import refresh_hints
 from eqvid_tf.training.material import TrainingClips
@@ -285,17 +287,20 @@ class Diagnosis(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.Callback):
     """Writes the losses, and now and then and at the end pictures of frames, layers and renders, for TensorBoard.
 
+    The last of these pictures is picture.png beside the event files, too.
+
     Args:
         clock: of the training.
         folder: gets the event files.
         probe: the batch of pairs whose first four are drawn.
         every: steps between two losses.
-        pictures: seconds between two pictures.
+        pictures: seconds between two pictures, the first of which comes sooner.
     """
 
     def __init__(self, clock: Clock, folder: Path, probe: dict, every: int = 20, pictures: float = 60.0):
         super().__init__()
-        self.clock, self.probe, self.every, self.pictures = clock, probe, every, pictures
+        self.clock, self.folder, self.probe, self.every, self.pictures = clock, folder, probe, every, pictures
+        self.wait = pictures / 4
         self.drawn = time.monotonic()  # not at once: a first picture takes as long as some steps
         self.writer = tf.summary.create_file_writer(str(folder))
 
@@ -305,7 +310,8 @@ class TensorBoard(keras.callbacks.Callback):
             if step % self.every == 0:
                 for name, value in self.clock.losses.items():
                     tf.summary.scalar(name, value, step)
-        if time.monotonic() - self.drawn > self.pictures:
+        if time.monotonic() - self.drawn > self.wait:
+            self.wait = min(2 * self.wait, self.pictures)
             self._draw()
 
     def on_train_end(self, logs: Logs = None) -> None:
@@ -316,8 +322,11 @@ class TensorBoard(keras.callbacks.Callback):
     def _draw(self) -> None:
         self.drawn = time.monotonic()
         title = "frame, character, mask, background, render, next frame"
+        pictures = self._picture()
         with self.writer.as_default():
-            tf.summary.image(title, self._picture(), self.clock.step, max_outputs=4)
+            tf.summary.image(title, pictures, self.clock.step, max_outputs=4)
+        with contextlib.suppress(OSError):  # a full disk: the training goes on, as without a checkpoint
+            write_png(self.folder / "picture.png", np.concatenate(list(np.asarray(pictures))))
 
     def _picture(self) -> tf.Tensor:
         x = self.probe["frame"][:4]
