@@ -79,6 +79,7 @@ def pairs(
         places: adds `places`, numbers of each clip's K characters, -1 where it has fewer than another.
         replicas: devices that share each batch: its rows are dealt to them as cards are.
         own: the devices whose rows to give. With several, each batch comes as one for each of them in turn.
+        left_out: frames of each clip, by index, that no batch holds; see `held_out`.
 
     Raises:
         ValueError: for no clips, a batch size or gap below 1, a batch that cannot be dealt evenly, or hints of another
@@ -87,8 +88,7 @@ def pairs(
     _check(clips, batch_size, gaps, replicas)
     arrays = [clip.arrays(canvas) for clip in clips]
     _check_hints(hints, arrays, places)
-    counts = [len(array) for array in arrays]
-    choices = _Choices.of(counts, gaps, left_out)
+    choices = _Choices.of(counts := [*map(len, arrays)], gaps, left_out)
     starts, share = np.cumsum([0, *counts[:-1]]), default_shares(counts) if shares is None else np.array(shares)
     steps, table = _steps(clips, canvas, places) if known else None, _same_length(places)
     frames = _on_cpu(joined(arrays, counts))
@@ -100,13 +100,12 @@ def pairs(
         drawn = {name: deal(x) for name, x in _draw(index, choices, share, batch_size, seed).items()}
         places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in NAMES[: 2 + other]}
         made = {name: tf.cast(tf.gather(frames, at), tf.float32) / 255.0 for name, at in places_of.items()}
-        if coverages is not None:
-            made |= {key: tf.gather(coverages, places_of[name]) for key, name in HINTED.items()}
+        made |= {key: tf.gather(coverages, places_of[name]) for key, name in HINTED.items() if hints}
         made |= {"motion": _motions(steps, drawn, max(gaps))} if steps else {}
         if table is not None:
             keys = tf.random.stateless_uniform([batch_size, table.shape[1]], [seed + 1, index], alg="philox")
-            return made | _in_random_order(made, tf.gather(table, drawn["clip"]), deal(keys))
-        return made | ({"motion": made["motion"][:, 0]} if known else {})
+            made |= _in_random_order(made, tf.gather(table, drawn["clip"]), deal(keys))
+        return made if table is not None or not known else made | {"motion": made["motion"][:, 0]}
 
     return _without_rewrites(tf.data.Dataset.counter(start * len(own)).map(batch, num_parallel_calls=2).prefetch(4))
 
