@@ -239,10 +239,10 @@ def test_a_model_folder_with_something_wrong(kind, text, run, scene, tmp_path, r
     assert text in refused("export", tmp_path / "run")
 
 
-def test_no_model_folder_and_no_scene(run, loaded, bad, tmp_path, refused):
+def test_no_model_folder_and_no_clip(run, loaded, bad, tmp_path, refused):
     assert "no model folder" in refused("export", bad / "empty")
     assert "no model folder" in refused("export", bad / "text.mp4")
-    assert "no scene" in refused("evaluate", run, bad / "sizes", "--sheet", tmp_path / "sheet.png")
+    assert "must be of one size" in refused("evaluate", run, bad / "sizes", "--sheet", tmp_path / "sheet.png")
 
 
 def test_an_output_that_cannot_be(run, loaded, scene, bad, tmp_path, refused, monkeypatch):

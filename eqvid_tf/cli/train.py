@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
             f"{args.output}: there is no checkpoint to resume from; its training has ended or never began."
         )
     before = _checkpoint_config(args) if args.resume else None
-    workers = _workers()
     frames = args.frames or (before.frames if before else None)
     clips = [opened(path, frames, args.cache) for path in args.clips]
+    workers = _workers()
     with quietly():
         from eqvid_tf.camera.cuts import split_at_cuts
         from eqvid_tf.camera.stabilization import stabilize
