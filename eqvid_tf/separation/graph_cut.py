@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
-from eqvid_tf.pixels.colours import largest_difference
+from eqvid_tf.pixels.colours import largest_channel, largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import SQUARE, dilate
 
@@ -34,6 +34,9 @@ MARGIN = 0.2  # of correlation, by which a texture stands still rather than move
 LOG_OFFSET, LOG_SCALE = 8, 40  # of the logarithm of grey levels
 PLAIN = 1.0  # variance of those logarithms; a texture with less is none
 DIFFERENCE = 8  # grey levels, with 1.5 times the noise: what moves also differs by as much from the background
+LIGHTER = (
+    20  # the same, of what a channel is lighter by than the background: that is no shadow, even if it stands still
+)
 FEWEST = 0.03  # share of a mask that has to be known to move: colours are not told apart without
 AROUND = 20  # pixels around a mask that teach the background's colours
 LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones are worked on smaller
@@ -86,15 +89,16 @@ def find_seeds(
         count: of the frames.
         noise: grey levels.
     """
-    grey, masks, differs = (np.empty((count, *background.shape[:2]), kind) for kind in (np.uint8, bool, bool))
+    grey, masks = (np.empty((count, *background.shape[:2]), kind) for kind in (np.uint8, bool))
+    differs, lighter = np.empty_like(masks), np.empty_like(masks)
     for index, frame in enumerate(frames):
         grey[index], masks[index] = frame.mean(-1), coverage(index) > COVERED
-        difference = cv2.blur(largest_difference(frame, background), (5, 5))
-        differs[index] = difference > DIFFERENCE + 1.5 * noise
+        differs[index] = _smooth(largest_difference(frame, background)) > DIFFERENCE + 1.5 * noise
+        lighter[index] = _smooth(largest_channel(frame - background)) > LIGHTER + 1.5 * noise
     seeds = Seeds(moving=differs, standing=np.empty_like(differs))
     centres = _centres(masks)
     for index, (stays, along) in enumerate(in_threads(lambda k: _correlations(grey, masks, centres, k), range(count))):
-        moving = masks[index] & (stays < DIFFERENT) & differs[index]
+        moving = masks[index] & ((stays < DIFFERENT) & differs[index] | lighter[index])
         standing = masks[index] & (stays > ALIKE) & (stays > along + MARGIN)
         standing = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
         seeds.standing[index] = dilate(standing, RIM) & masks[index] & ~moving
@@ -157,6 +161,10 @@ def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, inde
             best[place] = np.fmax(best[place], found)
     at_an_end = not any(other < index for other in others) or not any(other > index for other in others)
     return np.where(np.isnan(best), UNCLEAR if at_an_end else -1, best)
+
+
+def _smooth(picture: np.ndarray) -> np.ndarray:
+    return cv2.blur(picture, (5, 5))
 
 
 def _contrasts(grey: np.ndarray) -> np.ndarray:
