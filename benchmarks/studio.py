@@ -51,24 +51,7 @@ LIMITS = {  # what is to be reached
     "let_go_720_ms": 1500.0,
     "newcomer_s": 240.0,
 }
-DRAG = """seconds => new Promise(done => {
-    const {app, stage} = studio, handles = document.getElementById('handles');
-    const centre = app.stand(app.entry).centre, box = handles.getBoundingClientRect();
-    const send = (kind, dx) => handles.dispatchEvent(new PointerEvent(kind, {
-        pointerId: 1, buttons: 1, bubbles: true,
-        clientX: box.left + centre.x * stage.zoom + dx, clientY: box.top + centre.y * stage.zoom}));
-    handles.setPointerCapture = () => undefined;
-    send('pointerdown', 0);
-    const began = performance.now(), drawn = stage.drawn;
-    requestAnimationFrame(function next(now) {
-        send('pointermove', 60 * Math.sin(now / 200));
-        if (now - began < 1000 * seconds) return requestAnimationFrame(next);
-        const frames = (stage.drawn - drawn) / (performance.now() - began) * 1000;
-        send('pointerup', 0);
-        done(frames);
-    });
-})"""
-LET_GO = """dx => new Promise(done => {
+PRESS = """
     const {app, stage} = studio, handles = document.getElementById('handles');
     const centre = app.stand(app.entry).centre, box = handles.getBoundingClientRect();
     const send = (kind, by) => handles.dispatchEvent(new PointerEvent(kind, {
@@ -76,14 +59,27 @@ LET_GO = """dx => new Promise(done => {
         clientX: box.left + centre.x * stage.zoom + by, clientY: box.top + centre.y * stage.zoom}));
     handles.setPointerCapture = () => undefined;
     send('pointerdown', 0);
-    send('pointermove', dx);
+"""
+DRAGGED = """
+    const began = performance.now(), drawn = stage.drawn;
+    requestAnimationFrame(function next(now) {
+        send('pointermove', 60 * Math.sin(now / 200));
+        if (now - began < 1000 * given) return requestAnimationFrame(next);
+        const frames = (stage.drawn - drawn) / (performance.now() - began) * 1000;
+        send('pointerup', 0);
+        done(frames);
+    });
+"""
+LET_GO_AT = """
+    send('pointermove', given);
     const began = performance.now();
-    send('pointerup', dx);
+    send('pointerup', given);
     requestAnimationFrame(function look() {
         if (!app.final) return requestAnimationFrame(look);
         done(performance.now() - began);
     });
-})"""
+"""
+DRAG, LET_GO = (f"given => new Promise(done => {{{PRESS}{work}}})" for work in (DRAGGED, LET_GO_AT))
 
 
 def draw_clip(path: Path, seeds: list[int], size: tuple[int, int], frames: int = FRAMES, enlarged: int = 1) -> Path:

@@ -108,6 +108,27 @@ def trained(training_run):
     return training_run[0]
 
 
+def step_by_step(monkeypatch, module):
+    """Has a module compile its models to run without a graph: to trace a step takes longer than to do a few."""
+    compile_model = module.compile_model
+
+    def eagerly(model, train):
+        model = compile_model(model, train)
+        model.run_eagerly = True
+        return model
+
+    monkeypatch.setattr(module, "compile_model", eagerly)
+
+
+def until(page, expression, seconds=5):
+    """Wait until it is true; by small steps from here, as the page lets no text be run as code."""
+    for _ in range(round(seconds / 0.01)):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError(f"never true: {expression}")
+
+
 def absent(reason: str) -> NoReturn:
     stop = pytest.fail if os.environ.get("EQVID_BROWSER_TESTS") == "required" else pytest.skip
     stop(reason)

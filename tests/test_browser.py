@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import program
+from conftest import program, until
 from PIL import Image
 from test_exports import COUNT, FPS, NAMES, SHEAR, SIZE, layers_in
 from test_videos import Layers, disc, template
@@ -171,15 +171,6 @@ def scene_page(layers, open_page, tmp_path):
     page.wait_for_selector("body[data-ready]")
     page.get_by_label("Frame").fill("4")
     return page
-
-
-def until(page, expression):
-    """Wait until it is true; by small steps from here, as the page lets no text be run as code."""
-    for _ in range(500):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(10)
-    raise AssertionError(f"never true: {expression}")
 
 
 def where(page, colour):

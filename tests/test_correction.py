@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import step_by_step
 from PIL import Image
 from test_characters import BACKGROUND, BLUE, BLUE_PATH, COUNT, RED, RED_PATH, SIZE, Model, film
 
@@ -132,14 +133,8 @@ def test_one_painted_frame_mends_all(clip):
 @pytest.fixture
 def quick(monkeypatch):
     """A step without a trace, and of a SavedModel one endpoint."""
-    endpoints, compile_model = saved_model.endpoints, correction.compile_model
-
-    def eagerly(model, train):
-        model = compile_model(model, train)
-        model.run_eagerly = True
-        return model
-
-    monkeypatch.setattr(correction, "compile_model", eagerly)
+    endpoints = saved_model.endpoints
+    step_by_step(monkeypatch, correction)
     monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 
 

@@ -5,6 +5,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from conftest import step_by_step
 
 from eqvid_tf.cli import main
 from eqvid_tf.config import Config, ModelConfig, ScheduleConfig, TrainConfig
@@ -28,14 +29,8 @@ def second(scene):
 @pytest.fixture
 def quick(monkeypatch):
     """A step without a trace, hints as at the start, and of a SavedModel one endpoint (see test_export.py)."""
-    endpoints, compile_model = saved_model.endpoints, finetuning.compile_model
-
-    def eagerly(model, train):
-        model = compile_model(model, train)
-        model.run_eagerly = True
-        return model
-
-    monkeypatch.setattr(finetuning, "compile_model", eagerly)
+    endpoints = saved_model.endpoints
+    step_by_step(monkeypatch, finetuning)
     monkeypatch.setattr(callbacks, "refresh_hints", lambda model, frames, *_: first_hints(frames))
     monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, is_filmed, working_size
+from eqvid_tf.separation.background import is_filmed
+from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, working_size
 
 SIZE, COUNT, GROUND = (120, 200), 12, 70  # pixels, frames, and the row at which the ground begins
 

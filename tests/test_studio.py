@@ -6,6 +6,7 @@ The browser's tests are skipped as those of test_browser.py. Long work is a stan
 import base64
 import errno
 import filecmp
+import functools
 import http.client
 import io
 import json
@@ -19,6 +20,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 from conftest import absent, program
@@ -417,12 +419,7 @@ def page(open_studio):
     return page
 
 
-def until(page, expression):
-    for _ in range(1500):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"never true: {expression}")
+until = functools.partial(conftest.until, seconds=30)
 
 
 def entries(page):

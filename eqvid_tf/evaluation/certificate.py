@@ -16,7 +16,7 @@ from eqvid_tf.data.pairs import canvas_motion, held_out
 from eqvid_tf.evaluation.baseline import paste, separate_by_median
 from eqvid_tf.evaluation.scorecard import MOST_PSNR, corner_error, mask_iou, psnr
 from eqvid_tf.pixels.canvas import fit
-from eqvid_tf.pixels.coordinates import bounding_box, box_slices, homogeneous
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices, chained, homogeneous
 from eqvid_tf.pixels.resampling import move
 from eqvid_tf.pixels.sheets import contact_sheet
 from eqvid_tf.separation.background import background_noise, evenly_spaced
@@ -253,9 +253,7 @@ def _given_motions(layers: ClipLayers, pairs: Sequence[tuple[int, int]]) -> dict
 
 def _between(steps: np.ndarray, first: int, second: int) -> np.ndarray:
     """The motion [3, 3] from a frame to another, either way, by steps [T - 1, 3, 3]."""
-    motion = np.eye(3)
-    for step in steps[min(first, second) : max(first, second)]:
-        motion = step @ motion
+    motion = chained(steps[min(first, second) : max(first, second)])[-1]
     return motion if first <= second else np.linalg.inv(motion)
 
 

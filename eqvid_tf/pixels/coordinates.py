@@ -38,6 +38,23 @@ def homogeneous(motion: np.ndarray) -> np.ndarray:
     return np.concatenate([motion[..., :2, :], last], -2)
 
 
+def chained(steps: np.ndarray) -> np.ndarray:
+    """The motion from the first frame to every frame, by the motions of the steps, the first of which acts first.
+
+    Shapes: [T - 1, 2, 3] or [T - 1, 3, 3] -> [T, 3, 3].
+
+    Example:
+        >>> chained(np.array([[[2.0, 0, 0], [0, 2, 0]], [[1, 0, 1], [0, 1, 0]]]))[-1]
+        array([[2., 0., 1.],
+               [0., 2., 0.],
+               [0., 0., 1.]])
+    """
+    motions = [np.eye(3)]
+    for step in homogeneous(steps):
+        motions.append(step @ motions[-1])
+    return np.stack(motions)
+
+
 def carry(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Carry points by a motion or a homography.
 

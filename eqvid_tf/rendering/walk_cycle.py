@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf.motions.catalog import LEAST_AREA
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit_box
-from eqvid_tf.pixels.coordinates import homogeneous
+from eqvid_tf.pixels.coordinates import chained, homogeneous
 from eqvid_tf.pixels.resampling import move
 from eqvid_tf.separation.layers import ClipLayers
 
@@ -76,10 +76,7 @@ def own_motion(layers: ClipLayers, first: int, last: int) -> np.ndarray:
     """
     count = last - first
     if not layers.model.T.learned:
-        chain = [np.eye(3)]
-        for step in homogeneous(layers.motion[first : last - 1]):
-            chain.append(step @ chain[-1])
-        return np.stack(chain)
+        return chained(layers.motion[first : last - 1])
     references = np.unique(np.linspace(0, count - 1, REFERENCES).round().astype(int))
     pairs = [(int(first + r), first + t) for r in references for t in range(count)]
     motions, confidences = layers.estimate_motions(pairs)

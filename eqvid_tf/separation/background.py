@@ -22,6 +22,7 @@ AT_REST = 0.1  # of the usual novelty: a frame below it is at rest; with fewer t
 PASSED = 0.2  # share of the moving frames: a place that differs from the rest in more may be where the character rests
 NEARBY = 12  # pixels around that place whose colours are the background's
 PALETTE = 400  # colours that stand for all of a region
+FILMED = 2.0  # grey levels of noise: a clip with less is drawn
 RESTLESS = 6  # grey levels: a place whose median difference to the background is larger is never still
 REPEATED = 0.01  # weight of a frame that repeats its neighbours, relative to the newest
 MOST_FRAMES = 128  # of a clip that a median looks at, evenly spaced: bounds time and memory
@@ -164,6 +165,11 @@ def background_noise(
 
     place = 2.5 * _by_rows(usual_difference, frames)
     return np.maximum(place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place)), least)
+
+
+def is_filmed(noise: float | np.ndarray) -> bool:
+    """Whether a background's noise, in grey levels, is that of a filmed clip, and not of a drawn one."""
+    return float(np.mean(noise)) >= FILMED
 
 
 def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ from eqvid_tf.pixels.colours import largest_channel, largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import SQUARE, dilate
 
-FILMED = 2.0  # grey levels of noise: a clip with less is drawn, and what differs from its background is the character
 COVERED = 0.3  # coverage from which a pixel is looked at
 SHORTEST = 240  # pixels: shorter side of the frames whose textures are compared
 MEMORY = 64 << 20  # pixels of all of them; of a long clip they are smaller
@@ -31,7 +30,8 @@ STEP, FARTHEST = 0.6, 10  # windows that the character moves between frames that
 ALIKE, UNCLEAR, DIFFERENT = 0.6, 0.45, 0.3  # correlation of a texture that stays, may have, and has not
 RIM = 2  # pixels around what stands, in which a window sees too little of it
 MARGIN = 0.2  # of correlation, by which a texture stands still rather than moves along
-LOG_OFFSET, LOG_SCALE = 8, 40  # of the logarithm of grey levels
+# of each grey level: its logarithm, so that contrasts count the same in shadow and in light
+CONTRASTS = 40 * np.log(np.arange(256, dtype=np.float32) + 8)
 PLAIN = 1.0  # variance of those logarithms; a texture with less is none
 DIFFERENCE = 8  # grey levels, with 1.5 times the noise: what moves also differs by as much from the background
 LIGHTER = (
@@ -58,10 +58,10 @@ class Seeds:
     def __getitem__(self, index: int) -> Seeds:
         return Seeds(moving=self.moving[index], standing=self.standing[index])
 
-
-def is_filmed(noise: float | np.ndarray) -> bool:
-    """Whether a background's noise, in grey levels, is that of a filmed clip: only there masks are cut by colour."""
-    return float(np.mean(noise)) >= FILMED
+    def at_size(self, size: tuple[int, ...]) -> Seeds:
+        """Those of one frame at another size, [H, W] float32 in [0, 1]."""
+        moving, standing = (cv2.resize(known.astype(np.float32), size[::-1]) for known in (self.moving, self.standing))
+        return Seeds(moving=moving, standing=standing)
 
 
 def working_size(size: tuple[int, int], count: int) -> tuple[int, int]:
@@ -97,7 +97,9 @@ def find_seeds(
         lighter[index] = _smooth(largest_channel(frame - background)) > LIGHTER + 1.5 * noise
     seeds = Seeds(moving=differs, standing=np.empty_like(differs))
     centres = _centres(masks)
-    for index, (stays, along) in enumerate(in_threads(lambda k: _correlations(grey, masks, centres, k), range(count))):
+    apart = _steps_apart(centres)
+    correlations = in_threads(lambda k: _correlations(grey, masks, centres, apart, k), range(count))
+    for index, (stays, along) in enumerate(correlations):
         moving = masks[index] & ((stays < DIFFERENT) & differs[index] | lighter[index])
         standing = masks[index] & (stays > ALIKE) & (stays > along + MARGIN)
         standing = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
@@ -120,7 +122,8 @@ def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:
     size = tuple(max(1, round(side * scale)) for side in alpha[part].shape)
     shrunk = lambda a: cv2.resize(a.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     mask = shrunk(alpha[part]) > COVERED
-    moving, standing = (shrunk(_at_size(a, alpha.shape)[part]) > 0.5 for a in (seeds.moving, seeds.standing))
+    seeds = seeds.at_size(alpha.shape)
+    moving, standing = (shrunk(known[part]) > 0.5 for known in (seeds.moving, seeds.standing))
     if (moving & mask).sum() < FEWEST * mask.sum():
         return alpha
     kept = _graph_cut(shrunk(frame[part]).round().astype(np.uint8), mask, moving & mask, standing & mask)
@@ -144,17 +147,17 @@ def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
-def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, index: int) -> np.ndarray:
+def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, apart: int, index: int) -> np.ndarray:
     """How well the texture of a frame's mask is found again in others: [2, h, w], where it was, and moved along.
 
     What no mask before and after holds at its place has moved; at the ends of a clip it may be a shadow as well.
     """
     best = np.full((2, *masks.shape[1:]), np.nan, np.float32)
-    own, others = _contrasts(grey[index]), list(_compared(centres, index))
+    own, others = CONTRASTS[grey[index]], list(_compared(centres, apart, index))
     for other in others:
         right, down = centres[index] - centres[other]
         matrix, size = np.array([[1, 0, right], [0, 1, down]]), own.shape[::-1]
-        plane, mask = _contrasts(grey[other]), masks[other].astype(np.uint8)
+        plane, mask = CONTRASTS[grey[other]], masks[other].astype(np.uint8)
         moved = cv2.warpAffine(plane, matrix, size, borderMode=cv2.BORDER_REPLICATE)
         for place, (there, seen) in enumerate(((plane, mask), (moved, cv2.warpAffine(mask, matrix, size)))):
             found = _correlation(own, there, (masks[index] & (seen > 0)).astype(np.float32))
@@ -167,16 +170,15 @@ def _smooth(picture: np.ndarray) -> np.ndarray:
     return cv2.blur(picture, (5, 5))
 
 
-def _contrasts(grey: np.ndarray) -> np.ndarray:
-    """The logarithm of a plane of grey levels: contrasts count the same in shadow and in light."""
-    return LOG_SCALE * np.log(grey.astype(np.float32) + LOG_OFFSET)
-
-
-def _compared(centres: np.ndarray, index: int) -> Iterator[int]:
-    """The frames before and after in which the character has gone on by about a window."""
+def _steps_apart(centres: np.ndarray) -> int:
+    """In how many frames the character goes on by about a window."""
     steps = np.hypot(*np.diff(centres, axis=0).T)
     usual = np.nanmedian(steps) if np.isfinite(steps).any() else 0.0
-    apart = int(np.clip(np.ceil(STEP * WINDOW / max(usual, 0.1)), 1, FARTHEST))
+    return int(np.clip(np.ceil(STEP * WINDOW / max(usual, 0.1)), 1, FARTHEST))
+
+
+def _compared(centres: np.ndarray, apart: int, index: int) -> Iterator[int]:
+    """The frames before and after with which one is compared: so many steps apart, and twice as many."""
     for other in (index + sign * times * apart for times in (1, 2) for sign in (1, -1)):
         if 0 <= other < len(centres) and np.isfinite(centres[[index, other]]).all():
             yield other
@@ -197,9 +199,3 @@ def _centres(masks: np.ndarray) -> np.ndarray:
     """The mean place (x, y) in pixels of each mask [T, h, w]: [T, 2]; nan where it is empty."""
     places = (np.nonzero(mask) for mask in masks)
     return np.array([[np.mean(x), np.mean(y)] if len(x) else [np.nan] * 2 for y, x in places])
-
-
-def _at_size(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    if mask.shape == size:
-        return mask
-    return cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)

@@ -20,7 +20,7 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
-from eqvid_tf.pixels.coordinates import carry, homogeneous, mask_centroid
+from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
 from eqvid_tf.pixels.resampling import move
@@ -31,12 +31,13 @@ from eqvid_tf.separation.background import (
     affordable_frames,
     evenly_spaced,
     fit_background,
+    is_filmed,
     median_background,
 )
 from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import cut_out, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
-from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, is_filmed, working_size
+from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, working_size
 from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
 from eqvid_tf.separation.motions import (
     MotionEstimates,
@@ -180,10 +181,7 @@ class ClipLayers:
             alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
             layer = extract_layer(frame, background, alpha)
         layer = _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
-        if not self.corrections:
-            return layer
-        carried = [stroke.carried(frame, index) for stroke in self._strokes]
-        return extract_layer(frame, background, with_strokes(layer[..., 3], carried))
+        return _painted(layer, frame, background, [stroke.carried(frame, index) for stroke in self._strokes])
 
     @cached_property
     def seeds(self) -> Seeds | None:
@@ -246,11 +244,8 @@ class ClipLayers:
             return self.layer(index, frame)
         layer, background, seeds = self._parts_as_filmed(index, frame)
         layer = _cut_by_colour(layer, frame, background, seeds)
-        if not self.corrections:
-            return layer
         carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
-        seen = [self.clip.as_filmed(stroke, index) for stroke in carried]
-        return extract_layer(frame, background, with_strokes(layer[..., 3], seen))
+        return _painted(layer, frame, background, [self.clip.as_filmed(stroke, index) for stroke in carried])
 
     def _parts_as_filmed(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
         """Of a frame as it was filmed: the layer before the graph cut, the background and the seeds."""
@@ -263,9 +258,9 @@ class ClipLayers:
     def _seeds_as_filmed(self, index: int) -> Seeds | None:
         if self.seeds is None:
             return None
-        grow = lambda mask: cv2.resize(mask.astype(np.float32), self.clip.size[::-1])
-        moving, standing = (grow(mask[index]) for mask in (self.seeds.moving, self.seeds.standing))
-        return Seeds(moving=self.clip.as_filmed(moving, index), standing=self.clip.as_filmed(standing, index))
+        seeds = self.seeds[index].at_size(self.clip.size)
+        moving, standing = (self.clip.as_filmed(known, index) for known in (seeds.moving, seeds.standing))
+        return Seeds(moving=moving, standing=standing)
 
     @cached_property
     def _strokes(self) -> list[Stroke]:
@@ -307,10 +302,8 @@ class ClipLayers:
         """The motion from a frame to every frame, [T, 2, 3], in the clip's coordinates."""
         if self.model.T.learned:
             return self.estimate_motions([(index, k) for k in range(self.clip.count)]).motions
-        chain = [np.eye(3)]
-        for step in homogeneous(self.clip.motion()):
-            chain.append(step @ chain[-1])
-        return (np.stack(chain) @ np.linalg.inv(chain[index]))[:, :2]
+        chain = chained(self.clip.motion())
+        return (chain @ np.linalg.inv(chain[index]))[:, :2]
 
     @cached_property
     def casts_shadow(self) -> bool:
@@ -328,10 +321,8 @@ class ClipLayers:
         picture = fit(background.picture.clip(0, 255).round().astype(np.uint8), self.canvas).astype(np.float32)
         noise = float(np.mean(background.noise))
         frames = np.stack([self.exposure.remove(self.canvas_frames[k], k) for k in chosen])
-        differs = cut_out(frames, picture, None, noise=noise)[..., 3]
-        seeds = self.coverage[chosen] > 0.5
-        connected = np.stack([reconstruct(seed, mask > 0) for seed, mask in zip(seeds, differs)])
-        return has_shadow(frames, picture, np.where(connected, differs, 0), noise)
+        joined = np.stack([_joined(x, picture, mask, noise) for x, mask in zip(frames, self.coverage[chosen])])
+        return has_shadow(frames, picture, joined, noise)
 
     def shadow_as_filmed(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The shadow in a frame as it was filmed: premultiplied RGBA [H, W, 4], black, alpha is the darkening."""
@@ -457,6 +448,11 @@ def _cut_by_colour(layer: np.ndarray, frame: np.ndarray, background: np.ndarray,
     if seeds is None:
         return layer
     return extract_layer(frame, background, cut_alpha(frame, layer[..., 3], seeds))
+
+
+def _painted(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, strokes: Sequence[np.ndarray]) -> np.ndarray:
+    """A layer of a frame with what was painted of its mask, see `eqvid_tf.separation.corrections`."""
+    return extract_layer(frame, background, with_strokes(layer[..., 3], strokes)) if strokes else layer
 
 
 def _shadow_at(

@@ -14,7 +14,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
-from eqvid_tf.separation.background import affordable_frames, background_noise, median_background
+from eqvid_tf.separation.background import affordable_frames, background_noise, is_filmed, median_background
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
@@ -23,7 +23,6 @@ from eqvid_tf.tracking.characters import Owners, find_characters
 
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
-QUIET = 2.0  # grey levels of noise: a clip with less is drawn, not filmed
 CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim
 USUAL = 60  # percentile over the frames of a place's difference, that is usual there ...
 NOISIEST, BESIDES = 40, 8  # ... at most so many grey levels; twice it and so many more is moving
@@ -233,7 +232,7 @@ def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
 def moving_pixels(frames: np.ndarray, background: np.ndarray, least_noise: float = 0.0) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain."""
     noise = background_noise(frames, background, least=least_noise)
-    if np.mean(noise) < QUIET:
+    if not is_filmed(noise):
         return difference_coverage(frames, background, noise) > 0.5
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
     differs = np.stack([np.maximum(low - frame, frame - high).max(-1) for frame in frames])
