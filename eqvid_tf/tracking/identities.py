@@ -17,6 +17,7 @@ from eqvid_tf.tracking.parts import Part, Tracklet
 from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
 
 TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
+AT_REST = 0.5  # pixels a frame, up to which a template is looked for only where it goes on to, not also where it was
 LOST = 0.25  # share of a template that shows; with less the motion goes on as it was
 LOST_FRAMES = 8  # after which nobody is followed any more
 COST_UNIT = 15.0  # grey levels of residual that count as one unit of mismatch
@@ -226,8 +227,9 @@ class Identities:
         for index in range(end.frame + direction, until + direction, direction):
             frame, moving = self.frame(index), self.moving[index].astype(np.float32)
             tries = []
+            shifts = (pace, np.zeros(2)) if np.abs(pace).max() > AT_REST else (pace,)
             for k, template in enumerate(end.templates):
-                for shift in (pace, np.zeros(2)):
+                for shift in shifts:
                     tries.append((template.fit(frame, moving, _shifted(shift) @ matrices[k]), k))
             best, k = min(tries, key=lambda found: found[0].cost)
             former = (matrices[k] @ np.array([*end.templates[k].centre, 1]))[:2]
