@@ -50,14 +50,6 @@ def scrambled(model):
     return model
 
 
-@pytest.fixture
-def untraced():
-    """A model's faces run as they are written: to trace one takes longer than to use it once."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 # -- the equation --------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +402,7 @@ difference = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, 
 start = make("known").get_weights()
 with strategy.scope():
     learned = make("features")
+learned.T.steps = 1
 pair = {key: value for key, value in a_batch().items() if key != "motion"}
 labels = strategy.experimental_local_results(strategy.run(learned.losses_of, args=(pair, True))["label"])
 assert len(labels) == 2 and np.isfinite(labels).all()
