@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
+from eqvid_tf.rendering import walk_cycle
 from eqvid_tf.synthetic.scenes import write_scenes
 from eqvid_tf.training.train import configure, train
 
@@ -136,6 +137,12 @@ def lent(trained):
     yield trained
     trained.optimizer, trained.run_eagerly, trained.T.steps = optimizer, False, steps
     trained.set_weights(weights)
+
+
+@pytest.fixture
+def two_references(monkeypatch):
+    """A walk cycle of a few pairs of frames: to estimate all that a clip would have takes seconds."""
+    monkeypatch.setattr(walk_cycle, "REFERENCES", 2)
 
 
 @pytest.fixture

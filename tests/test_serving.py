@@ -247,16 +247,6 @@ def test_a_bad_answer_is_an_error_in_one_line_and_not_asked_for_again(scripted):
 # -- real parts ----------------------------------------------------------------------------------------------------
 
 
-# Runs a script without TensorFlow's graph rewrites, which take longer here than what they save (see conftest.py).
-QUICKLY = """
-import runpy, sys
-import tensorflow as tf
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
 class StandIn:
     """serving/stand_in.py in a process of its own: REST where KServe is installed, gRPC where the stubs are."""
 
@@ -272,16 +262,7 @@ class StandIn:
             if kind in self.ports
             for word in (f"--{'rest' if kind == 'http' else kind}", str(self.ports[kind]))
         ]
-        command = [
-            sys.executable,
-            "-c",
-            QUICKLY,
-            ROOT / "serving/stand_in.py",
-            *ports,
-            "--poll",
-            "0.1",
-            f"walk={self.folder}",
-        ]
+        command = [sys.executable, ROOT / "serving/stand_in.py", *ports, "--poll", "0.1", f"walk={self.folder}"]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
