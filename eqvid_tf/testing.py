@@ -118,11 +118,13 @@ def run_layer_test(
     _assert_config_round_trip(layer, init_kwargs)
     outputs = layer(*inputs)
     assert layer.built, f"{layer.name} is not built by its first call"
-    _assert_shapes(layer, inputs, outputs, expected_output_shape)
+    symbols = _symbols(inputs)
+    symbolic = layer(*symbols)
+    _assert_shapes(layer, inputs, outputs, symbolic, expected_output_shape)
     for value in _arrays(outputs):
         assert np.all(np.isfinite(value)), f"{layer.name} gives values that are not finite"
     _assert_fits(layer, inputs)
-    _assert_saves(layer, inputs)
+    _assert_saves(keras.Model(tree.flatten(symbols), tree.flatten(symbolic)), tree.flatten(inputs))
     for policy in ("mixed_float16", "mixed_bfloat16"):
         _assert_mixed(layer, layer_class(**{**init_kwargs, "dtype": policy}), inputs, mixed_tolerance)
     return layer
@@ -148,15 +150,14 @@ def _assert_config_round_trip(layer: keras.layers.Layer, init_kwargs: dict) -> N
     assert type(revived) is type(layer), f"{layer.name} is not registered: it comes back as {type(revived)}"
 
 
-def _assert_shapes(layer: keras.layers.Layer, inputs: Any, outputs: Any, expected: Any) -> None:
+def _assert_shapes(layer: keras.layers.Layer, inputs: Any, outputs: Any, symbolic: Any, expected: Any) -> None:
     shapes = tree.map_structure(lambda value: tuple(value.shape), outputs)
     if expected is not None:
         assert shapes == expected, f"output is {shapes}, expected {expected}"
     said = layer.compute_output_shape(*tree.map_structure(lambda value: tuple(value.shape), inputs))
     said = tree.map_shape_structure(tuple, said)
     assert said == shapes, f"compute_output_shape says {said}, the output is {shapes}"
-    symbols = tree.flatten(layer(*_symbols(inputs)))
-    for symbol, value in zip(symbols, tree.flatten(outputs), strict=True):
+    for symbol, value in zip(tree.flatten(symbolic), tree.flatten(outputs), strict=True):
         free = (None, *value.shape[1:])
         assert tuple(symbol.shape) == free, f"symbolic output is {symbol.shape}, expected {free}"
         dtype = keras.backend.standardize_dtype(value.dtype)
@@ -183,16 +184,14 @@ def _assert_fits(layer: keras.layers.Layer, inputs: Any) -> None:
     assert not idle, f"no gradient reaches {idle}"
 
 
-def _assert_saves(layer: keras.layers.Layer, inputs: Any) -> None:
-    symbols = _symbols(inputs)
-    model = keras.Model(tree.flatten(symbols), tree.flatten(layer(*symbols)))
-    flat = tree.flatten(inputs)
+def _assert_saves(model: keras.Model, inputs: list) -> None:
+    """A model with the layer, saved and loaded, gives the same bits."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation")  # Keras's own, under numpy 2
         model.save(os.path.join(folder, "layer.keras"))
         revived = keras.saving.load_model(os.path.join(folder, "layer.keras"))
-    for value, again in zip(_arrays(model(flat)), _arrays(revived(flat)), strict=True):
-        assert np.array_equal(value, again), f"{layer.name} saved and loaded differs by {np.abs(value - again).max()}"
+    for value, again in zip(_arrays(model(inputs)), _arrays(revived(inputs)), strict=True):
+        assert np.array_equal(value, again), f"saved and loaded it differs by {np.abs(value - again).max()}"
 
 
 def _assert_mixed(layer: keras.layers.Layer, mixed: keras.layers.Layer, inputs: Any, tolerance: float) -> None:

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
+from eqvid_tf.rendering import walk_cycle
 from eqvid_tf.synthetic.scenes import write_scenes
 from eqvid_tf.training.train import configure, train
 
@@ -66,14 +67,35 @@ def scene(tmp_path_factory):
 
 
 def trace_faces(model):
-    """Trace what a model does with frames once, for any number and size of them: each new size would cost seconds."""
+    """Trace what a model does with frames once, for any number and size of them, and use that for few frames, too.
+
+    Each new size would cost seconds, and a few frames step by step take a second each time.
+    """
     frame, motion = tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None, 2, 3])
     graph = lambda face: face.__wrapped__.__get__(model, type(model))  # behind the look at its arguments
     graph(type(model).coverage).get_concrete_function(frame)  # and within it `separate`
     graph(type(model).render).get_concrete_function(frame, frame, motion)
+    faces = ["coverage"]
     if model.T.learned:
         graph(type(model).estimate_motion).get_concrete_function(frame, frame)
+        faces.append("estimate_motion")
+    for name in faces:
+        setattr(model, name, as_graph(getattr(model, name)))
     return model
+
+
+def as_graph(face):
+    """A face of a model that uses its graph even where functions are called step by step."""
+
+    def traced(*frames):
+        eager = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(False)
+        try:
+            return face(*frames)
+        finally:
+            tf.config.run_functions_eagerly(eager)
+
+    return traced
 
 
 class Keep(keras.callbacks.Callback):
@@ -108,16 +130,41 @@ def trained(training_run):
     return training_run[0]
 
 
+@pytest.fixture
+def lent(trained):
+    """The trained model, for a test that changes it; it is given back as it was."""
+    weights, optimizer, steps = trained.get_weights(), trained.optimizer, trained.T.steps
+    yield trained
+    trained.optimizer, trained.run_eagerly, trained.T.steps = optimizer, False, steps
+    trained.set_weights(weights)
+
+
+@pytest.fixture
+def two_references(monkeypatch):
+    """A walk cycle of a few pairs of frames: to estimate all that a clip would have takes seconds."""
+    monkeypatch.setattr(walk_cycle, "REFERENCES", 2)
+
+
+@pytest.fixture
+def untraced():
+    """A model's faces run as they are written: to trace one takes longer than to use it once."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 def step_by_step(monkeypatch, module):
     """Has a module compile its models to run without a graph: to trace a step takes longer than to do a few."""
     compile_model = module.compile_model
+    monkeypatch.setattr(module, "compile_model", lambda model, train: briefly(compile_model(model, train)))
 
-    def eagerly(model, train):
-        model = compile_model(model, train)
-        model.run_eagerly = True
-        return model
 
-    monkeypatch.setattr(module, "compile_model", eagerly)
+def briefly(model):
+    """The model, to be trained for a few steps: without a graph, and with one refinement of each motion."""
+    model.run_eagerly = True
+    if model.T.learned:
+        model.T.steps = 1
+    return model
 
 
 def until(page, expression, seconds=5):

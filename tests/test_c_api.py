@@ -114,6 +114,7 @@ import json, pickle, sys
 for name in ("eqvid_tf", "keras", "tf_keras"):
     sys.modules[name] = None        # from now on `import` of it raises ImportError
 import tensorflow as tf
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # see conftest.py
 folder, work = sys.argv[1:]
 signatures = tf.saved_model.load(folder).signatures
 with open(work + "/jobs", "rb") as file:

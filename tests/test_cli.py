@@ -250,7 +250,7 @@ def test_export_rewrites_the_saved_model(run, tmp_path, call, one_endpoint):
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in run.iterdir())
 
 
-def test_demo_writes_everything_and_says_where(run, loaded, tmp_path, call, monkeypatch):
+def test_demo_writes_everything_and_says_where(run, loaded, tmp_path, call, monkeypatch, two_references):
     small = {name: {**scene, "size": (32, 48), "frames": 12, "resolution": 64} for name, scene in demo.SCENES.items()}
     monkeypatch.setattr(demo, "SCENES", small)
     monkeypatch.setattr(demo, "LENGTH", 4)

@@ -9,13 +9,11 @@ from eqvid_tf.training.train import new_model, prepare
 
 
 @pytest.fixture
-def untrained(run, trained, scene):
+def untrained(run, lent, scene):
     """The trained model with weights as at the start of its training, and the clip's median in memory."""
     backgrounds = prepare([open_clip(scene, cache=None)], (32, 48), print).backgrounds
-    weights = trained.get_weights()
-    trained.set_weights(new_model(read_config(run), backgrounds).get_weights())
-    yield trained
-    trained.set_weights(weights)
+    lent.set_weights(new_model(read_config(run), backgrounds).get_weights())
+    return lent
 
 
 def test_untrained_weights_lose_to_the_scissors(untrained, scene, tmp_path):

@@ -131,10 +131,19 @@ def test_one_painted_frame_mends_all(clip):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """A step without a trace, and of a SavedModel one endpoint."""
+def quick(lent, monkeypatch):
+    """A step without a trace, and of a SavedModel one endpoint.
+
+    What is loaded is put into the trained model, whose faces are traced already.
+    """
+
+    def load(folder):
+        lent.set_weights(model_folder.load(folder).get_weights())
+        return lent
+
     endpoints = saved_model.endpoints
     step_by_step(monkeypatch, correction)
+    monkeypatch.setattr(correction, "load", load)
     monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 
 
@@ -147,7 +156,7 @@ def painted(run, scene, path):
     return square
 
 
-def test_a_correction_is_in_the_new_model_and_goes_with_it(run, scene, trained, tmp_path, monkeypatch, quick):
+def test_a_correction_is_in_the_new_model_and_goes_with_it(run, scene, tmp_path, quick):
     path, new = tmp_path / "strokes.png", tmp_path / "new"
     square, clip = painted(run, scene, path), open_clip(scene, cache=None)
     painting, once = read_painting(path, clip.size), TrainConfig(steps=1, batch_size=4)

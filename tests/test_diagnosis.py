@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from conftest import briefly
 
 from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
@@ -103,16 +104,11 @@ def test_trivial_solutions_are_noticed_and_recovered_from(learn, monkeypatch):
     """Without hints f begins with everything; once that is treated, T is put elsewhere."""
     start, treat = training.new_model, callbacks.treat
 
-    def eagerly(*args):
-        model = start(*args)
-        model.run_eagerly = True  # until the first remedy: to trace a few steps takes longer
-        return model
-
     def treated(model, names):
-        model.run_eagerly = False
+        model.run_eagerly = False  # up to the first remedy there are few steps
         return treat(model, names)
 
-    monkeypatch.setattr(training, "new_model", eagerly)
+    monkeypatch.setattr(training, "new_model", lambda *args: briefly(start(*args)))
     monkeypatch.setattr(callbacks, "treat", treated)
     at = {0: diagnosis.F_CARRIES_BACKGROUND, 64: diagnosis.MOTION_UNRELATED}
     loss = LossConfig(hint=0.0, scene=0.0)

@@ -7,7 +7,6 @@ import re
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 from test_layout import WINGS
 
@@ -142,9 +141,7 @@ def test_readme_table_is_what_the_command_writes(monkeypatch):
     assert command.main() == 0
 
 
-def test_readme_python_runs(monkeypatch):
-    """Its three steps of training eagerly: compiled, as other tests train, they take four times as long."""
-    monkeypatch.setattr(keras.Model, "compile", functools.partialmethod(keras.Model.compile, run_eagerly=True))
+def test_readme_python_runs(untraced):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
     for block in blocks:

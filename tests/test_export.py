@@ -100,7 +100,7 @@ def test_stock_ops_alone(run):
     assert not unknown, unknown
 
 
-def test_several_characters_have_an_axis_of_their_own():
+def test_several_characters_have_an_axis_of_their_own(untraced):
     """And `CharacterSet` gives what the signatures promise: masks that share f's, and only those that are shown."""
     keras.utils.set_random_seed(0)
     model = EquivariantVideoModel(ModelConfig(width=4, canvas=(16, 24)).with_clips([0, 0, 1]))

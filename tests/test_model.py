@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import briefly
 
 from eqvid_tf.blocks import stacking
 from eqvid_tf.config import LossConfig, ModelConfig
@@ -48,14 +49,6 @@ def scrambled(model):
         if not np.any(weight):
             weight.assign(0.05 * RNG.normal(size=weight.shape))
     return model
-
-
-@pytest.fixture
-def untraced():
-    """A model's faces run as they are written: to trace one takes longer than to use it once."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 # -- the equation --------------------------------------------------------------------------------------------------
@@ -227,7 +220,7 @@ def dtype(value):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(policy, untraced):
     keras.config.set_dtype_policy(policy)
-    model, pair = make("features"), a_batch()
+    model, pair = briefly(make("features")), a_batch()
     assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
     out = model.layers_of(pair)
     half = policy.removeprefix("mixed_")
@@ -379,7 +372,8 @@ def test_who_is_in_front():
 def test_a_batch_of_one_pair_trains():
     pairs, _ = easy_pairs(1)
     model = make(estimator="features", canvas=(24, 24))
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)  # one step: to trace it takes far longer
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    briefly(model)
     losses = model.fit(tf.data.Dataset.from_tensors(pairs), verbose=0, shuffle=False).history
     assert np.isfinite(losses["label_loss"]).all()
 
@@ -410,6 +404,7 @@ difference = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, 
 start = make("known").get_weights()
 with strategy.scope():
     learned = make("features")
+learned.T.steps = 1
 pair = {key: value for key, value in a_batch().items() if key != "motion"}
 labels = strategy.experimental_local_results(strategy.run(learned.losses_of, args=(pair, True))["label"])
 assert len(labels) == 2 and np.isfinite(labels).all()

@@ -60,7 +60,7 @@ def test_every_format_that_ever_shipped_is_read():
         assert load(folder).config == read_config(folder).model
 
 
-def test_a_folder_saved_before_the_modules_moved_loads_and_renders_the_same():
+def test_a_folder_saved_before_the_modules_moved_loads_and_renders_the_same(untraced):
     folder = ROOT / "tests/golden/model_before_wings"
     with np.load(folder / "render.npz") as golden:
         frames, motion, expected = (golden[name] for name in ("frames", "motion", "render"))

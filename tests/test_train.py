@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import briefly
 
 from eqvid_tf.camera.measure import Camera
 from eqvid_tf.camera.stabilization import StabilizedClip
@@ -49,16 +50,8 @@ def learn(scene, monkeypatch):
     monkeypatch.setattr(callbacks.TensorBoard, "_picture", lambda board: tf.zeros((1, 1, 1, 3)))
     clip = open_clip(scene, cache=None)
 
-    def eagerly(make):
-        def made(*args):
-            model = make(*args)
-            model.run_eagerly = True  # to trace a step takes longer than to do a few
-            return model
-
-        return made
-
-    for name in ("new_model", "load_checkpoint"):
-        monkeypatch.setattr(training, name, eagerly(getattr(training, name)))
+    for make in (training.new_model, training.load_checkpoint):
+        monkeypatch.setattr(training, make.__name__, lambda *args, make=make: briefly(make(*args)))
 
     def learn(
         folder, model, *, note=None, loss=None, refreshes=(0.3,), resume=False, log=lambda line: None, **settings

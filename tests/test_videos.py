@@ -261,7 +261,7 @@ def test_a_trained_model_plays_a_scene(trained, scene):
 
 
 @pytest.fixture
-def call(capsys, run, trained, scene, tmp_path, monkeypatch):
+def call(capsys, run, trained, scene, tmp_path, monkeypatch, two_references):
     """`eqvid render RUN --character SCENE ...`, in an empty folder with a picture in it: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)  # loaded and traced once

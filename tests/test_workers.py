@@ -39,7 +39,7 @@ DEVICES = (
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 clip = open_clip(scene, cache=None)
-train = TrainConfig(batch_size=4, image_size=16, steps=3, learning_rate=0.1)
+train = TrainConfig(batch_size=4, image_size=16, steps=2, learning_rate=0.1)
 config = training.configure(Config(model=ModelConfig(width=4), train=train), [clip])
 material = training.prepare([clip], config.model.canvas, print)
 
@@ -47,6 +47,7 @@ def learned(workers):
     keras.utils.set_random_seed(0)
     with workers.strategy.scope():
         model = training.new_model(config, material.backgrounds)
+        model.T.steps = 1  # refinements of a motion, each by the same head
         model.compile(optimizer=keras.optimizers.SGD(0.01), run_eagerly=True)
         model.optimizer.build(model.trainable_variables)
     draw = lambda count, own: training._pairs(
