@@ -15,6 +15,7 @@ from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, is_filmed, median_background
 from eqvid_tf.separation.levelling import level_switched
@@ -86,8 +87,15 @@ class TrackedClip:
         found = dilate(_unowned(self.moving[index], owner), BEYOND)
         return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 0.5
 
+    @functools.cached_property
+    def picture(self) -> np.ndarray:
+        """The background as a frame, uint8 [H, W, 3]."""
+        return self.background.round().astype(np.uint8)
+
     def to_clip_size(self, mask: np.ndarray) -> np.ndarray:
         """A mask of the canvas at the clip's own size, float32 [H, W]."""
+        if not mask.any():
+            return np.zeros(self.clip.size, np.float32)
         return unfit(mask.astype(np.float32), self.clip.size, self.canvas)
 
 
@@ -117,7 +125,7 @@ class SoloClip(StabilizedClip):
 
     def arrays(self, canvas: tuple[int, int]) -> np.ndarray:
         """All frames fitted on `canvas`, uint8 [count, *canvas, 3]."""
-        background = fit(self.tracked.background.round().astype(np.uint8), canvas)
+        background = fit(self.tracked.picture, canvas)
         return np.where(self.hidden_arrays(canvas)[..., None], background, self.tracked.clip.arrays(canvas))
 
     @property
@@ -155,8 +163,7 @@ class SoloClip(StabilizedClip):
 
     def alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame of the stabilized clip with the background where other characters are."""
-        hidden = self.tracked.others(self.number, index)
-        return np.where(hidden[..., None], self.tracked.background.round(), frame).astype(np.uint8)
+        return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
 
 
 class _FilmedSolo(Clip):
@@ -184,9 +191,11 @@ class _FilmedSolo(Clip):
 
     def _alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         stable = self.solo.tracked.clip
+        if not stable.moves:
+            return self.solo.alone(frame, index)
         hidden = stable.as_filmed(self.solo.tracked.others(self.solo.number, index).astype(np.float32), index) > 0.5
         background = stable.colours_as_filmed(self.solo.tracked.background, index).round()
-        return np.where(hidden[..., None], background, frame).astype(np.uint8)
+        return _covered(frame, hidden, background.astype(np.uint8))
 
 
 def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
@@ -221,6 +230,16 @@ def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: np.ndarray
     owner = clip.filmed.cached(name, moving.shape, lambda: iter(found().owner))
     motions = np.reshape(note["motions"], (note["count"], len(frames) - 1, 2, 3))
     return Owners(owner=owner, count=note["count"], motions=motions)
+
+
+def _covered(frame: np.ndarray, hidden: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """A frame with the background where something is hidden [H, W], uint8 [H, W, 3]: most often it is little of it."""
+    box = bounding_box(hidden)
+    if box is None:
+        return frame
+    part, shown = box_slices(box), frame.copy()
+    np.copyto(shown[part], background[part], where=hidden[part][..., None])
+    return shown
 
 
 def _is_restless(moving: np.ndarray, owners: Owners) -> bool:
