@@ -67,7 +67,9 @@ def find_movers(clip: StabilizedClip) -> Movers:
         return Movers()
     canvas = tracking_canvas(clip)
     frames = level_switched(clip.arrays(canvas)[::step])
-    moving = moving_pixels(frames, tracking_background(clip, frames), clip.noise)
+    occupied = clip.occupied(canvas)
+    every = occupied and dataclasses.replace(occupied, shows=occupied.shows[::step])
+    moving = moving_pixels(frames, tracking_background(clip, frames), clip.noise, every)
     owners = find_characters(frames, moving)
     unowned = unfit(np.asarray((moving & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
     characters, pictures = [], []
