@@ -48,13 +48,9 @@ def make_mosaic(
         view_from_frame: [T, 3, 3], from the coordinates of each frame to those of the mosaic.
         levelled: gives a frame, by its index, in a light that all have.
     """
-    affordable = MOSAIC_MEMORY // (4 * size[0] * size[1])
-    count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
-    spread = np.linspace(0, clip.count - 1, count).round().astype(int)
-    matrices = view_from_frame[spread]
+    spread = _spread(clip, MOSAIC_MEMORY // (4 * size[0] * size[1]))
+    matrices, smaller = view_from_frame[spread], lambda size: _smaller(size, clip)
     frames = np.stack([levelled(frame, index) for index, frame in zip(spread, clip.native(spread))])
-    scale = min(1.0, HEAT_SIDE / min(clip.size))
-    smaller = lambda size: tuple(max(1, round(side * scale)) for side in size)
     small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])
     flow = measure_flow(small, matrices)
     staying = find_staying(small, flow, matrices, smaller(size))
@@ -69,6 +65,27 @@ def make_mosaic(
     hole = occupied == ALWAYS
     picture = inpaint(picture, hole).round().astype(np.uint8) if hole.any() else picture
     return np.dstack([picture, occupied])
+
+
+def has_staying(clip: Clip, size: tuple[int, int], view_from_frame: np.ndarray) -> bool:
+    """Whether a body stays about where it is before a moving camera, by small frames alone; as in `make_mosaic`."""
+    if clip.count < FEWEST_VIEWS:
+        return False
+    spread = _spread(clip, MOST_VIEWS)
+    matrices, frames = view_from_frame[spread], np.stack(list(clip.resized(_smaller(clip.size, clip), spread)))
+    return bool(find_staying(frames, measure_flow(frames, matrices), matrices, _smaller(size, clip)).any())
+
+
+def _spread(clip: Clip, affordable: int) -> np.ndarray:
+    """Indices of the frames that a mosaic is made from, spread over a clip."""
+    count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
+    return np.linspace(0, clip.count - 1, count).round().astype(int)
+
+
+def _smaller(size: tuple[int, int], clip: Clip) -> tuple[int, int]:
+    """A size by the factor that brings the frames of a clip to `HEAT_SIDE`."""
+    scale = min(1.0, HEAT_SIDE / min(clip.size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _occupied(

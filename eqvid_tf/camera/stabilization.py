@@ -16,7 +16,7 @@ import numpy as np
 from eqvid_tf.camera.cuts import cut_reason
 from eqvid_tf.camera.light import Light, measure_light
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
-from eqvid_tf.camera.mosaic import ALWAYS, make_mosaic
+from eqvid_tf.camera.mosaic import ALWAYS, has_staying, make_mosaic
 from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip, Indices
@@ -330,12 +330,23 @@ class StabilizedClip(Clip):
 
     def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
         """Where a body that the camera goes along with hides the background, fitted on a canvas; None: nowhere."""
-        if not self.travels or self._unseen[..., 3].max() <= ALWAYS // 2:
+        if self._ground is None or self._ground[..., 3].max() <= ALWAYS // 2:
             return None
-        mostly = fit(self._unseen[..., 3], canvas) > ALWAYS // 2
-        always = fit(255 * (self._unseen[..., 3] == ALWAYS).astype(np.uint8), canvas) > 127
-        shows = np.broadcast_to(always, (self.count, *canvas))
-        return Occupied(background=fit(self.mosaic, canvas).astype(np.float32), mostly=mostly | always, shows=shows)
+        picture, share = self._ground[..., :3], self._ground[..., 3]
+        always = fit(255 * (share == ALWAYS).astype(np.uint8), canvas) > 127
+        mostly, shows = (fit(share, canvas) > ALWAYS // 2) | always, np.broadcast_to(always, (self.count, *canvas))
+        return Occupied(background=fit(picture, canvas).astype(np.float32), mostly=mostly, shows=shows)
+
+    @functools.cached_property
+    def _ground(self) -> np.ndarray | None:
+        """The mosaic, uint8 [H, W, 4]; of a camera that sways where a body stays before it, else None."""
+        if self.travels or not self.moves:
+            return self._unseen if self.travels else None
+        view = self.size, self.view.from_frame
+        if not self.filmed.noted("staying-1", lambda: {"stays": has_staying(self.filmed, *view)})["stays"]:
+            return None
+        made = lambda: iter([make_mosaic(self.filmed, *view)])
+        return self.filmed.cached(f"ground-{self._mark}", (1, *self.size, 4), made)[0]
 
     @functools.cached_property
     def _unseen(self) -> np.ndarray:

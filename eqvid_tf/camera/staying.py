@@ -71,6 +71,10 @@ class Occupied:
     mostly: np.ndarray
     shows: np.ndarray
 
+    def in_place_of(self, background: np.ndarray) -> np.ndarray:
+        """A background [h, w, 3] that was made without this knowledge, mended."""
+        return np.where(self.mostly[..., None], self.background, background)
+
 
 def measure_flow(frames: np.ndarray, view_from_frame: np.ndarray) -> Flow:
     """The optical flow between small frames.

@@ -236,7 +236,11 @@ def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
 
     Why: a median of frames laid on a mosaic has in it whom the camera goes along with.
     """
-    return fit(clip.mosaic, frames.shape[1:3]).astype(np.float32) if clip.travels else first_background(frames)
+    canvas = frames.shape[1], frames.shape[2]
+    if clip.travels:
+        return fit(clip.mosaic, canvas).astype(np.float32)
+    occupied = clip.occupied(canvas)
+    return occupied.in_place_of(first_background(frames)) if occupied else first_background(frames)
 
 
 def moving_pixels(

@@ -36,7 +36,7 @@ def first_hints(frames: np.ndarray, least_noise: float = 0.0, occupied: Occupied
     frames = level_switched(frames)
     background = first_background(frames)
     if occupied:
-        background = np.where(occupied.mostly[..., None], occupied.background, background)
+        background = occupied.in_place_of(background)
     noise = background_noise(frames, background, least=least_noise)
     return _with_shown(Hints(background=background, coverage=_character(frames, background, noise)), occupied)
 
