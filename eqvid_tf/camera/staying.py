@@ -178,7 +178,7 @@ def _cut(frame: np.ndarray, moved: np.ndarray, explained: np.ndarray, place: np.
 
 def _steady(masks: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Masks [N, h, w] without what flickers: each place of the mosaic is as in most of the frames around each."""
-    laid = np.stack([np.where(valid, mask, np.nan) for mask, valid in _laid(masks, view_from_frame, size)])
+    laid = np.stack([np.where(valid, mask, np.float32(np.nan)) for mask, valid in _laid(masks, view_from_frame, size)])
     steady = np.empty_like(masks)
     for index, matrix in enumerate(view_from_frame):
         first = int(np.clip(index - MOMENT // 2, 0, max(len(masks) - MOMENT, 0)))
