@@ -1,5 +1,7 @@
 """Masks along the colours of a frame: a shadow on relief goes, a coat as dark stays."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 
@@ -50,7 +52,9 @@ def test_a_mask_stays_as_it_is_where_nothing_is_known_to_move():
 
 
 def test_drawn_clips_are_not_cut_and_textures_of_long_ones_are_compared_in_bounded_memory():
-    assert not is_filmed(0.0) and is_filmed(np.full((4, 4), 3.0))
+    still, travelling = SimpleNamespace(travels=False, noise=0.0), SimpleNamespace(travels=True, noise=0.0)
+    assert not is_filmed(still, 0.0) and is_filmed(still, np.full((4, 4), 3.0))
+    assert not is_filmed(travelling, 3.0)
     assert working_size((480, 854), 50) == (240, 427)
     height, width = working_size((480, 854), 20_000)
     assert 20_000 * height * width <= 1.1 * (64 << 20) and abs(width / height - 854 / 480) < 0.05

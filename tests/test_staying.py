@@ -58,7 +58,8 @@ def test_a_body_that_goes_less_than_its_length_leaves_the_mosaic_and_is_found_in
     frames = np.stack([_laid(frame, picture, round(0.8 * k)) for k, frame in enumerate(film.frames)])
     shows = np.broadcast_to(always, film.masks.shape)
     occupied = Occupied(background=picture, mostly=share > ALWAYS // 2, shows=shows)
-    moving = moving_pixels(frames, picture, 6.0, occupied)
+    clip = SimpleNamespace(noise=6.0, travels=True, occupied=lambda canvas: occupied)
+    moving = moving_pixels(clip, frames, picture)
     assert np.mean([_overlap(*pair) for pair in zip(moving, film.masks)]) > 0.85
     hints = first_hints(frames, 6.0, occupied)  # whose own background would be the body
     assert np.mean([_overlap(*pair) for pair in zip(hints.coverage > 0.5, film.masks)]) > 0.85

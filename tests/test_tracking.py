@@ -101,7 +101,7 @@ def test_a_body_in_two_parts_that_travel_as_one_is_one():
 @pytest.mark.parametrize("most", [1, 2])
 def test_the_largest_are_taken_where_fewer_are_asked_for(most):
     frames, moving, owner = film((RED, CROSSING[0]), (texture(5, (8, 8)), line((60, 50), (4, 52))))
-    found = find_characters(frames, moving, most)
+    found = find_characters(frames, moving).largest(most)
     assert found.count == most
     assert (found.mask(0) & (owner == 1)).sum() > 0.95 * (owner == 1).sum()
 

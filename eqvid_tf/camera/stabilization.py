@@ -275,6 +275,13 @@ class StabilizedClip(Clip):
         whole = np.linalg.inv(self.view.from_frame[second]) @ homogeneous(motion) @ self.view.from_frame[first]
         return np.vstack([affine_near(whole, at), [0, 0, 1]])
 
+    def into_filmed(self, motion: np.ndarray, index: int, at: np.ndarray) -> np.ndarray:
+        """A motion within the view into frame `index`, as one into that frame as filmed: [2, 3], affine.
+
+        Shapes: motion [2, 3] of what is at [2], normalized.
+        """
+        return affine_near(np.linalg.inv(self.view.from_frame[index]) @ homogeneous(motion), at)
+
     @property
     def heights(self) -> float:
         """The height of the view in heights of the reference frame."""

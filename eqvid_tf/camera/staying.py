@@ -71,6 +71,11 @@ class Occupied:
     mostly: np.ndarray
     shows: np.ndarray
 
+    @property
+    def always(self) -> np.ndarray:
+        """What no frame shows without the character, bool [h, w]."""
+        return np.asarray(self.shows.any(0))
+
     def in_place_of(self, background: np.ndarray) -> np.ndarray:
         """A background [h, w, 3] that was made without this knowledge, mended."""
         return np.where(self.mostly[..., None], self.background, background)

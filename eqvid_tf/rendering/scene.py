@@ -458,7 +458,7 @@ class SceneStage:
             characters = self._characters(character.clip)
             number = characters.number(character.character)
             layers = characters.layers[number]
-            layers.prepare(as_filmed=True)
+            layers.prepare()
             if character.plays and character.template is None:
                 return lambda index: self._as_filmed(character, characters, number, index)
             performance = self.perform(character, layers)

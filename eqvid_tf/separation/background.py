@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.canvas import unfit_rows
 from eqvid_tf.pixels.colours import largest_difference
@@ -167,9 +168,12 @@ def background_noise(
     return np.maximum(place if np.mean(place > 2.5 * RESTLESS) > 0.3 else float(np.median(place)), least)
 
 
-def is_filmed(noise: float | np.ndarray) -> bool:
-    """Whether a background's noise, in grey levels, is that of a filmed clip, and not of a drawn one."""
-    return float(np.mean(noise)) >= FILMED
+def is_filmed(clip: StabilizedClip, noise: float | np.ndarray) -> bool:
+    """Whether a clip is filmed, and not drawn, by its background's noise in grey levels.
+
+    Where the camera travels that of the frames as filmed decides: to lay them on a mosaic makes noise of its own.
+    """
+    return float(np.mean(clip.noise if clip.travels else noise)) >= FILMED
 
 
 def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ class ClipCharacters:
             return work(index, alone, self._cut(list(alone.values()), index))
 
         for layers in self.layers.values():
-            layers.prepare(as_filmed=True)
+            layers.prepare()
         frames = zip(*(layers.filmed.native() for layers in self.layers.values()))
         return in_threads(cut, enumerate(self.progress(frames, "cutting it out", self.clip.count)))
 

@@ -175,19 +175,26 @@ class ClipLayers:
         """
         background = self.exposure.apply(self.background, index)
         layer = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
-        translucency = self.translucency.translucency
-        if translucency is not None:
-            levelled, motion = self.exposure.remove(frame, index), self.reference_motions.motions[index]
-            alpha = refine_coverage(translucency, layer[..., 3], levelled, self.background, motion)
-            layer = extract_layer(frame, background, alpha)
+        layer = self._refined(layer, frame, background, index)
         layer = _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
         return _painted(layer, frame, background, [stroke.carried(frame, index) for stroke in self._strokes])
+
+    def _refined(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
+        """A layer [H, W, 4] of a frame, in the clip's coordinates or as filmed, as translucent as the character is."""
+        translucency = self.translucency.translucency
+        if translucency is None:
+            return layer
+        known = self.reference_motions
+        compared = self.exposure.remove(frame, index), self.background, known.motions[index]
+        if self.clip.moves:
+            compared = frame, background, self.clip.into_filmed(compared[2], index, self.centres[known.index])
+        return extract_layer(frame, background, refine_coverage(translucency, layer[..., 3], *compared))
 
     @cached_property
     def seeds(self) -> Seeds | None:
         """Graph cut: what moves and what stands within the masks; None of a clip whose masks stay as they are."""
         background = self.visible_background
-        filmed = self.background_stored and not self.network_only and is_filmed(background.noise)
+        filmed = self.background_stored and not self.network_only and is_filmed(self.clip, background.noise)
         if not filmed or self.clip.count < FEWEST_FRAMES:
             return None
         size = working_size(self.clip.size, self.clip.count)
@@ -220,17 +227,12 @@ class ClipLayers:
         """Whether the networks see the clip pixel by pixel, and f's map can take a cut-out."""
         return self.clip.size == self.canvas == self.filmed.size and self.model.f.takes_layer
 
-    def prepare(self, *, as_filmed: bool = False) -> None:
+    def prepare(self) -> None:
         """Run all stages before the cut-out, which can then be called in threads.
 
         They show their own progress, so call it outside of a loop that does.
-
-        Args:
-            as_filmed: those before `layer_as_filmed` alone, which needs fewer where the camera moves.
         """
-        _ = self.background, self.casts_shadow, self.seeds
-        if not (as_filmed and self.clip.moves):
-            _ = self.translucency
+        _ = self.background, self.casts_shadow, self.seeds, self.translucency
 
     def frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Index, frame and layer of every frame in turn."""
@@ -243,7 +245,7 @@ class ClipLayers:
         if not self.clip.moves:
             return self.layer(index, frame)
         layer, background, seeds = self._parts_as_filmed(index, frame)
-        layer = _cut_by_colour(layer, frame, background, seeds)
+        layer = _cut_by_colour(self._refined(layer, frame, background, index), frame, background, seeds)
         carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
         return _painted(layer, frame, background, [self.clip.as_filmed(stroke, index) for stroke in carried])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +25,7 @@ from eqvid_tf.separation.motions import motion_from_canvas
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
 
+VERSION = 1  # of what is remembered of a clip; raise it whenever the same frames would give other characters
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
 CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim
@@ -206,13 +209,28 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     canvas = tracking_canvas(clip)
     frames = level_switched(clip.arrays(canvas))
     background = tracking_background(clip, frames)
-    moving = moving_pixels(frames, background, clip.noise, clip.occupied(canvas))
-    owners = find_characters(frames, moving, most)
+    moving = moving_pixels(clip, frames, background)
+    owners = kept_characters(clip, frames, moving).largest(most)
     tracked = TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
     if not tracked.hides:
         return tracked
     whole = clip.mosaic if clip.travels else _clip_background(clip, moving, canvas, background)
     return dataclasses.replace(tracked, background=whole)
+
+
+def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: np.ndarray) -> Owners:
+    """The characters of a clip, remembered as long as its decoded frames are: they may take minutes to find.
+
+    Shapes: see `find_characters`; frames and moving are of the clip, or of every step-th frame of it.
+    """
+    found = functools.cache(lambda: find_characters(frames, moving))
+    digest = hashlib.sha256(np.ascontiguousarray(frames).data)
+    digest.update(moving.data)
+    name = f"characters{VERSION}-{digest.hexdigest()[:16]}"
+    note = clip.noted(name, lambda: {"count": found().count, "motions": found().motions.tolist()})
+    owner = clip.filmed.cached(name, moving.shape, lambda: iter(found().owner))
+    motions = np.reshape(note["motions"], (note["count"], len(frames) - 1, 2, 3))
+    return Owners(owner=owner, count=note["count"], motions=motions)
 
 
 def _is_restless(moving: np.ndarray, owners: Owners) -> bool:
@@ -243,17 +261,18 @@ def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
     return occupied.in_place_of(first_background(frames)) if occupied else first_background(frames)
 
 
-def moving_pixels(
-    frames: np.ndarray, background: np.ndarray, least_noise: float = 0.0, occupied: Occupied | None = None
-) -> np.ndarray:
+def moving_pixels(clip: StabilizedClip, frames: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain.
 
     Where a body stays, what is usual is the body: all that differs counts, and what no frame shows without it does.
+
+    Shapes: frames uint8 [T, h, w, 3] of the clip, background [h, w, 3] in [0, 255].
     """
-    noise = background_noise(frames, background, least=least_noise)
-    shows = occupied.shows if occupied else np.zeros((len(frames), 1, 1), bool)
-    if not is_filmed(noise):
-        return (difference_coverage(frames, background, noise) > 0.5) | shows
+    noise = background_noise(frames, background, least=clip.noise)
+    occupied = clip.occupied((frames.shape[1], frames.shape[2]))
+    always = occupied.always if occupied else np.zeros(background.shape[:2], bool)
+    if not is_filmed(clip, noise):
+        return (difference_coverage(frames, background, noise) > 0.5) | always
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
     differs = np.stack([np.maximum(low - frame, frame - high).max(-1) for frame in frames])
     usual = np.minimum(np.percentile(differs, USUAL, axis=0), NOISIEST).astype(np.float32)
@@ -262,7 +281,7 @@ def moving_pixels(
         differs = np.where(occupied.mostly, largest_difference(frames, background), differs)
         usual, least = (np.where(occupied.mostly, 0, noise) for noise in (usual, least))
     seeds, masks = (np.stack([_solid(one, _threshold(noise)) for one in differs]) for noise in (usual, least))
-    return np.stack([_seeded(mask | sure, seed | sure) for mask, seed, sure in zip(masks, seeds, shows)])
+    return np.stack([_seeded(mask | always, seed | always) for mask, seed in zip(masks, seeds)])
 
 
 def _threshold(noise: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ class Artist:
         finder = self._finder(run)
         characters = finder.clip(self.places.clip(clip))
         for layers in characters.layers.values():
-            layers.prepare(as_filmed=True)
+            layers.prepare()
             if moved and layers.at_canvas_size and not layers.clip.moves:
                 finder.textures(layers).of(index % characters.clip.count)
         characters.cut_outs(index % characters.clip.count)

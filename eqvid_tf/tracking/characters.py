@@ -49,6 +49,13 @@ class Owners:
         """The numbers of the characters that own a pixel."""
         return [int(value) - 1 for value in np.unique(self.owner) if value]
 
+    def largest(self, most: int | None) -> Owners:
+        """The first characters, which cover most, and the pixels of the others nobody's; None: all."""
+        if most is None or most >= self.count:
+            return self
+        owner = np.where(self.owner > most, np.uint8(0), self.owner)
+        return Owners(owner=owner, count=most, motions=self.motions[:most])
+
     def arranged(self, merged: Mapping[int, int], dropped: Collection[int]) -> Owners:
         """The owners with some characters joined to others, by number, and the pixels of some nobody's."""
         table = np.arange(self.count + 1, dtype=np.uint8)
@@ -58,7 +65,7 @@ class Owners:
         return dataclasses.replace(self, owner=table[self.owner])
 
 
-def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = None) -> Owners:
+def find_characters(frames: np.ndarray, moving: np.ndarray) -> Owners:
     """Tell apart the characters of a clip.
 
     Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w]: what differs from the background.
@@ -66,14 +73,13 @@ def find_characters(frames: np.ndarray, moving: np.ndarray, most: int | None = N
     Args:
         frames: of the clip.
         moving: where something may be a character.
-        most: characters, those that cover most; None: as many as there are.
     """
     bodies = Identities(frames, moving, find_tracklets(frames, moving)).characters()
     owner = with_limbs(_Composition(frames, moving, bodies).owner())
     lasting = _lasting(owner)
     owner[np.isin(owner, list(restless_bodies(frames, owner, lasting)))] = -1
     owner = with_loose_parts(owner, moving)
-    numbers = _lasting(owner)[:most]
+    numbers = _lasting(owner)
     numbered = np.zeros(owner.shape, np.uint8)
     for number, body in enumerate(numbers):
         numbered[owner == body] = number + 1

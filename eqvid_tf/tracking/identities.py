@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from eqvid_tf.tracking.parts import Part, Tracklet
 from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
 
 TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
+AT_REST = 0.5  # pixels a frame, up to which a template is looked for only where it goes on to, not also where it was
 LOST = 0.25  # share of a template that shows; with less the motion goes on as it was
 LOST_FRAMES = 8  # after which nobody is followed any more
 COST_UNIT = 15.0  # grey levels of residual that count as one unit of mismatch
 SAME = 2.5  # mismatch up to which two tracklets show one character, through a meeting
 SAME_LATER = 1.9  # ... and where others lie between
+TURNS = (-0.5, 0.0, 0.5)  # radians, by which a character may have turned meanwhile
 SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
 FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
 TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
@@ -95,7 +97,7 @@ class Identities:
         self.frames, self.moving, self.tracklets = frames, moving, tracklets
         self.single = {k for k, found in enumerate(tracklets) if found.characters == 1 and found.significant}
         self.frame = lru_cache(8)(lambda index: smooth(frames[index]))
-        self.end = lru_cache(None)(self._end)
+        self.end = cache(self._end)
         self._followed: dict[tuple[int, bool], tuple[int, dict[int, Placement]]] = {}
 
     def characters(self) -> list[list[Character]]:
@@ -181,17 +183,22 @@ class Identities:
         far = np.hypot(*(followed.centre - part.centre)) / radius if followed else FARTHEST
         return self._unlike(number, part, ahead=ahead) + 0.4 * min(far, FARTHEST)
 
-    def _unlike(self, number: int, part: Part, *, ahead: bool, turns: Sequence[float] = (0.0,)) -> float:
-        """How little the templates at the end of a tracklet look like a part, when they are laid over it."""
+    def _unlike(
+        self, number: int, part: Part, *, ahead: bool, turns: Sequence[float] = (0.0,), most: float = np.inf
+    ) -> float:
+        """How little the templates at the end of a tracklet look like a part, when they are laid over it.
+
+        Those whose size alone differs by more than `most` are not tried.
+        """
         end = self.end(number, ahead)
         moving, frame = part.whole(self.moving.shape[1:]).astype(np.float32), self.frame(part.frame)
-        costs = []
+        least = np.inf
         for template, centre in zip(end.templates, end.centres):
-            for turn in turns:
+            other_size = abs(np.log(part.area / template.area)) / 2
+            for turn in turns if other_size < most else ():
                 start = _turned(turn, part.centre) @ template.placed(part.centre - centre)
-                cost = template.fit(frame, moving, start).cost / COST_UNIT
-                costs.append(cost + abs(np.log(part.area / template.area)) / 2)
-        return min(costs)
+                least = min(least, template.fit(frame, moving, start).cost / COST_UNIT + other_size)
+        return least
 
     # ---- following
 
@@ -220,8 +227,9 @@ class Identities:
         for index in range(end.frame + direction, until + direction, direction):
             frame, moving = self.frame(index), self.moving[index].astype(np.float32)
             tries = []
+            shifts = (pace, np.zeros(2)) if np.abs(pace).max() > AT_REST else (pace,)
             for k, template in enumerate(end.templates):
-                for shift in (pace, np.zeros(2)):
+                for shift in shifts:
                     tries.append((template.fit(frame, moving, _shifted(shift) @ matrices[k]), k))
             best, k = min(tries, key=lambda found: found[0].cost)
             former = (matrices[k] @ np.array([*end.templates[k].centre, 1]))[:2]
@@ -257,8 +265,9 @@ class Identities:
         self, characters: list[Character], mismatch: Callable[[Character, Character], float], most: float
     ) -> list[Character]:
         """Join characters that follow each other in time, the best match first, while one is below `most`."""
+        known = cache(mismatch)  # each two are compared once, however often others are joined
         costs = lambda: [
-            (mismatch(a, b), i, j)
+            (known(a, b), i, j)
             for i, a in enumerate(characters)
             for j, b in enumerate(characters)
             if i != j and max(a.parts) < min(b.parts)
@@ -270,16 +279,18 @@ class Identities:
         return characters
 
     def _mismatch_later(self, a: Character, b: Character) -> float:
-        """As through a meeting, where others lie between: their followed paths have to come near each other."""
+        """As through a meeting, where others lie between: their followed paths have to come near each other.
+
+        It is worked out only as far as it may be less than `SAME_LATER`.
+        """
         first, last = min(b.parts), max(a.parts)
         of_a, of_b = a.centres(), b.centres()
         placed = lambda found, k: found.placements[k].centre if k in found.placements else None
         pairs = [(placed(a, k), placed(b, k)) for k in range(last + 1, first)]
         pairs += [(placed(a, first), of_b[first]), (of_a[last], placed(b, last))]
         far = [np.hypot(*(x - y)) / a.radius for x, y in pairs if x is not None and y is not None]
-        turns = (-0.5, 0.0, 0.5)  # radians
-        unlike = self._unlike(a.tracklets[-1], b.parts[first], ahead=True, turns=turns)
-        return unlike + 0.4 * min([*far, FARTHEST])
+        apart = 0.4 * min([*far, FARTHEST])
+        return apart + self._unlike(a.tracklets[-1], b.parts[first], ahead=True, turns=TURNS, most=SAME_LATER - apart)
 
     def _mismatch_after_hiding(self, a: Character, b: Character) -> float:
         """How little b is where a would be after a constant motion, and how little it looks like a."""

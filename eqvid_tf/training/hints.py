@@ -100,7 +100,7 @@ def visible_background(
     """The median where some frame shows the background, elsewhere the former one."""
     visible = coverage.min(0) < 0.5
     if occupied:
-        visible &= ~occupied.shows.any(0)
+        visible &= ~occupied.always
     return np.where(visible[..., None], median_background(frames, coverage), former)
 
 
