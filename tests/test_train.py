@@ -106,8 +106,8 @@ def test_hints_made_anew_reach_the_next_step(learn, tmp_path, monkeypatch):
     """A dataset holds a copy of the hints, so training needs another one whenever they change."""
     seen, losses_of = [], EquivariantVideoModel.losses_of
 
-    def refresh(model, frames, former, hidden, noise):
-        assert hidden is None  # of a clip of one character
+    def refresh(model, frames, former, hidden, noise, occupied):
+        assert hidden is None and occupied is None  # of a clip of one character
         return Hints(background=former, coverage=np.ones(frames.shape[:3], np.float32))
 
     def spy(self, pair, training):

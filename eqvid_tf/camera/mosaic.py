@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from eqvid_tf.camera.staying import count_views, find_staying, measure_flow
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.medians import weighted_median
@@ -19,7 +20,7 @@ HEAT_SIDE = 120  # pixels: shorter side of the frames that are compared with it
 DIFFERS = 24  # grey levels by which they do
 HOT = 0.05  # share of the frames, beyond the usual: a place in the frame where as many more differ counts a quarter
 MOVES = 1.0  # pixels of these small frames: what moves by as much by itself counts a quarter
-SMALLEST_ISLAND, LARGEST_ISLAND = 0.003, 0.2  # frame areas of a body that stays in place
+ALWAYS = 255  # as the share of the frames in which a body hides a place: all of them
 CHANGE = 8.0  # grey levels: a value that changes by as much to the next frame counts a quarter
 ROWS = 32  # of a mosaic, whose median is taken at a time
 
@@ -30,7 +31,11 @@ def make_mosaic(
     view_from_frame: np.ndarray,
     levelled: Callable[[np.ndarray, int], np.ndarray] = lambda frame, index: frame,
 ) -> np.ndarray:
-    """All that the frames of a travelling camera see, uint8 [H, W, 3]: a median; its edge goes on where none saw.
+    """All that the frames of a travelling camera see, uint8 [H, W, 4]: a median; its edge goes on where none saw.
+
+    The fourth channel is the share of the frames in which a place is hidden by a body that stays about where it is
+    (`eqvid_tf.camera.staying`). These frames do not count there; where all are of them (`ALWAYS`), it is filled in from
+    around.
 
     It is made from frames spread over the clip, as many as `MOSAIC_MEMORY` holds. Some places are seen by few frames,
     and most of these may show a character there, above all if the camera goes along with it. So each value counts by
@@ -43,63 +48,57 @@ def make_mosaic(
         view_from_frame: [T, 3, 3], from the coordinates of each frame to those of the mosaic.
         levelled: gives a frame, by its index, in a light that all have.
     """
-    affordable = MOSAIC_MEMORY // (4 * size[0] * size[1])
-    count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
-    spread = np.linspace(0, clip.count - 1, count).round().astype(int)
-    matrices = view_from_frame[spread]
+    spread = _spread(clip, MOSAIC_MEMORY // (4 * size[0] * size[1]))
+    matrices, smaller = view_from_frame[spread], lambda size: _smaller(size, clip)
     frames = np.stack([levelled(frame, index) for index, frame in zip(spread, clip.native(spread))])
-    scale = min(1.0, HEAT_SIDE / min(clip.size))
-    smaller = lambda size: tuple(max(1, round(side * scale)) for side in size)
     small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])
-    moved = _moved(small, matrices)
-    still = 1 / np.sqrt(1 + (moved / MOVES) ** 2)
+    flow = measure_flow(small, matrices)
+    staying = find_staying(small, flow, matrices, smaller(size))
+    still = ~staying / np.sqrt(1 + (flow.farthest / MOVES) ** 2)
     trust = (255 * still).round().astype(np.uint8)
     for _ in range(REFINEMENTS):
         heat = _heat(_steady_median(small, trust, matrices, smaller(size))[0], small, matrices)
         trust = (255 * still / np.sqrt(1 + (heat / HOT) ** 2)).round().astype(np.uint8)
     trust = np.stack([resize(one, clip.size, "bilinear") for one in trust])
     picture, seen = _steady_median(frames, trust, matrices, size)
-    picture, island = _extend(picture, ~seen), _never_still(moved, matrices, smaller(size))
-    hole = resize(255 * island.astype(np.uint8), size, "bilinear") > 127
-    return inpaint(picture, hole).round().astype(np.uint8) if hole.any() else picture
+    picture, occupied = _extend(picture, ~seen), _occupied(staying, matrices, smaller(size), size)
+    hole = occupied == ALWAYS
+    picture = inpaint(picture, hole).round().astype(np.uint8) if hole.any() else picture
+    return np.dstack([picture, occupied])
 
 
-def _moved(frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
-    """By how many pixels what frames [N, h, w, 3] show moves by itself over an eighth of them: [N, h, w] float32.
+def has_staying(clip: Clip, size: tuple[int, int], view_from_frame: np.ndarray) -> bool:
+    """Whether a body stays about where it is before a moving camera, by small frames alone; as in `make_mosaic`."""
+    if clip.count < FEWEST_VIEWS:
+        return False
+    spread = _spread(clip, MOST_VIEWS)
+    matrices, frames = view_from_frame[spread], np.stack(list(clip.resized(_smaller(clip.size, clip), spread)))
+    return bool(find_staying(frames, measure_flow(frames, matrices), matrices, _smaller(size, clip)).any())
 
-    It is the optical flow to the frames before and after, the camera's motion taken out: the larger of the two.
+
+def _spread(clip: Clip, affordable: int) -> np.ndarray:
+    """Indices of the frames that a mosaic is made from, spread over a clip."""
+    count = min(clip.count, int(np.clip(affordable, FEWEST_VIEWS, MOST_VIEWS)))
+    return np.linspace(0, clip.count - 1, count).round().astype(int)
+
+
+def _smaller(size: tuple[int, int], clip: Clip) -> tuple[int, int]:
+    """A size by the factor that brings the frames of a clip to `HEAT_SIDE`."""
+    scale = min(1.0, HEAT_SIDE / min(clip.size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _occupied(
+    staying: np.ndarray, view_from_frame: np.ndarray, small: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """The share of the frames that see a place of a mosaic in which a body stays there: uint8 [*size] to `ALWAYS`.
+
+    Shapes: staying bool [N, h, w], the masks in small frames, of which a mosaic has the size `small`.
     """
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    flow, gap = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), max(1, round(len(frames) / 8))
-    moved, square = np.zeros(frames.shape[:3], np.float32), np.ones((5, 5), np.uint8)
-    for index, frame in enumerate(grey):
-        for other in (k for k in (index - gap, index + gap) if 0 <= k < len(grey)):
-            matrix = np.linalg.inv(view_from_frame[index]) @ view_from_frame[other]
-            seen, valid = move_with_validity(grey[other], matrix, frame.shape)
-            found = flow.calc(frame, np.where(valid, seen, frame), None)  # type: ignore[call-overload]
-            distance = np.hypot(found[..., 0], found[..., 1]) * cv2.erode(valid.astype(np.uint8), square)
-            moved[index] = np.maximum(moved[index], distance)
-    return moved
-
-
-def _never_still(moved: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Islands of a mosaic of a size that move in every frame that sees them, bool [*size]: bodies that stay in place.
-
-    The sea moves everywhere, too, but is none: an island has still ground all around, and is smaller.
-    """
-    least, views = np.full(size, np.inf, np.float32), np.zeros(size, np.int32)
-    for one, matrix in zip(moved, view_from_frame):
-        seen, valid = move_with_validity(one, matrix, size)
-        least, views = np.where(valid, np.minimum(least, seen), least), views + valid
-    moves = (least > MOVES) & (views > 0)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(moves.astype(np.uint8))
-    square, found = np.ones((5, 5), np.uint8), np.zeros(size, bool)
-    rim = np.unique(labels[cv2.erode((views > 0).astype(np.uint8), square) == 0])
-    for number in range(1, count):
-        area = boxes[number, cv2.CC_STAT_AREA] / moved[0].size
-        if SMALLEST_ISLAND < area < LARGEST_ISLAND and number not in rim:
-            found |= labels == number
-    return cv2.dilate(found.astype(np.uint8), square) > 0
+    covered, seen = count_views(staying, view_from_frame, small)
+    always = resize(255 * ((covered == seen) & (seen > 0)).astype(np.uint8), size, "bilinear") > 127
+    share = (ALWAYS * covered / np.maximum(seen, 1)).astype(np.uint8)
+    return np.where(always, ALWAYS, np.minimum(resize(share, size, "bilinear"), ALWAYS - 1)).astype(np.uint8)
 
 
 def _heat(picture: np.ndarray, frames: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:

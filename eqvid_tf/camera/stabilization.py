@@ -16,7 +16,8 @@ import numpy as np
 from eqvid_tf.camera.cuts import cut_reason
 from eqvid_tf.camera.light import Light, measure_light
 from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraTravels, camera_of
-from eqvid_tf.camera.mosaic import make_mosaic
+from eqvid_tf.camera.mosaic import ALWAYS, has_staying, make_mosaic
+from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import fit
@@ -31,7 +32,7 @@ MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd num
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
-LEVELLED = "e"  # of frames laid on a mosaic; changed whenever the same clip would give others
+LEVELLED = "f"  # of frames laid on a mosaic; changed whenever the same clip would give others
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 
 
@@ -323,7 +324,7 @@ class StabilizedClip(Clip):
         if self.size == self.filmed.size and np.array_equal(pose, np.eye(3)):
             return frame
         moved, seen = move_with_validity(self._in_its_light(frame, index), pose, self.size)
-        return np.where(seen[..., None], moved, self._unseen)
+        return np.where(seen[..., None], moved, self._unseen[..., :3])
 
     def _in_its_light(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame as filmed in the light of the view."""
@@ -332,11 +333,31 @@ class StabilizedClip(Clip):
     @property
     def mosaic(self) -> np.ndarray:
         """Of a camera that travels: all that the frames see, uint8 [H, W, 3]."""
-        return self._unseen
+        return self._unseen[..., :3]
+
+    def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
+        """Where a body that the camera goes along with hides the background, fitted on a canvas; None: nowhere."""
+        if self._ground is None or self._ground[..., 3].max() <= ALWAYS // 2:
+            return None
+        picture, share = self._ground[..., :3], self._ground[..., 3]
+        always = fit(255 * (share == ALWAYS).astype(np.uint8), canvas) > 127
+        mostly, shows = (fit(share, canvas) > ALWAYS // 2) | always, np.broadcast_to(always, (self.count, *canvas))
+        return Occupied(background=fit(picture, canvas).astype(np.float32), mostly=mostly, shows=shows)
+
+    @functools.cached_property
+    def _ground(self) -> np.ndarray | None:
+        """The mosaic, uint8 [H, W, 4]; of a camera that sways where a body stays before it, else None."""
+        if self.travels or not self.moves:
+            return self._unseen if self.travels else None
+        view = self.size, self.view.from_frame
+        if not self.filmed.noted("staying-1", lambda: {"stays": has_staying(self.filmed, *view)})["stays"]:
+            return None
+        made = lambda: iter([make_mosaic(self.filmed, *view)])
+        return self.filmed.cached(f"ground-{self._mark}", (1, *self.size, 4), made)[0]
 
     @functools.cached_property
     def _unseen(self) -> np.ndarray:
-        """What some frames did not see of the view, uint8 [H, W, 3]."""
+        """What some frames did not see of the view, uint8 [H, W, 3], or a mosaic [H, W, 4]."""
 
         def frames() -> Iterator[np.ndarray]:
             if self.travels:
@@ -344,7 +365,8 @@ class StabilizedClip(Clip):
             else:
                 yield fill_unseen(self.filmed, self.camera)
 
-        return self.filmed.cached(f"unseen-{self._mark}", (1, *self.size, 3), frames)[0]
+        shape = (1, *self.size, 4 if self.travels else 3)
+        return self.filmed.cached(f"unseen-{self._mark}", shape, frames)[0]
 
 
 def _change_coordinates(motion: np.ndarray, matrices: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -13,8 +13,10 @@ import numpy as np
 
 from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
+from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
+from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
 from eqvid_tf.separation.background import affordable_frames, background_noise, is_filmed, median_background
@@ -161,6 +163,14 @@ class SoloClip(StabilizedClip):
         masks = (255 * self.hidden(index).astype(np.uint8) for index in range(self.count))
         return np.stack([fit(np.repeat(mask[..., None], 3, -1), canvas)[..., 0] > 0 for mask in masks])
 
+    def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
+        """As of the tracked clip; this character is shown where its mask is."""
+        found = self.tracked.clip.occupied(canvas)
+        if found is None:
+            return None
+        masks = (255 * (self.tracked.mask(self.number, index) > 0.5).astype(np.uint8) for index in range(self.count))
+        return dataclasses.replace(found, shows=found.shows & np.stack([fit(mask, canvas) > 127 for mask in masks]))
+
     def alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame of the stabilized clip with the background where other characters are."""
         return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
@@ -263,23 +273,34 @@ def tracking_background(clip: StabilizedClip, frames: np.ndarray) -> np.ndarray:
 
     Why: a median of frames laid on a mosaic has in it whom the camera goes along with.
     """
-    return fit(clip.mosaic, frames.shape[1:3]).astype(np.float32) if clip.travels else first_background(frames)
+    canvas = frames.shape[1], frames.shape[2]
+    if clip.travels:
+        return fit(clip.mosaic, canvas).astype(np.float32)
+    occupied = clip.occupied(canvas)
+    return occupied.in_place_of(first_background(frames)) if occupied else first_background(frames)
 
 
 def moving_pixels(clip: StabilizedClip, frames: np.ndarray, background: np.ndarray) -> np.ndarray:
     """What differs from the background, bool [T, h, w]; of filmed clips by more than compression and tremor explain.
 
+    Where a body stays, what is usual is the body: all that differs counts, and what no frame shows without it does.
+
     Shapes: frames uint8 [T, h, w, 3] of the clip, background [h, w, 3] in [0, 255].
     """
     noise = background_noise(frames, background, least=clip.noise)
+    occupied = clip.occupied((frames.shape[1], frames.shape[2]))
+    always = occupied.always if occupied else np.zeros(background.shape[:2], bool)
     if not is_filmed(clip, noise):
-        return difference_coverage(frames, background, noise) > 0.5
+        return (difference_coverage(frames, background, noise) > 0.5) | always
     low, high = (cv2.morphologyEx(background, way, np.ones((3, 3))) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
     differs = np.stack([np.maximum(low - frame, frame - high).max(-1) for frame in frames])
     usual = np.minimum(np.percentile(differs, USUAL, axis=0), NOISIEST).astype(np.float32)
     least = np.minimum(usual, CALM_RATIO * cv2.medianBlur(np.percentile(differs, CALM, axis=0).astype(np.float32), 5))
+    if occupied:
+        differs = np.where(occupied.mostly, largest_difference(frames, background), differs)
+        usual, least = (np.where(occupied.mostly, 0, noise) for noise in (usual, least))
     seeds, masks = (np.stack([_solid(one, _threshold(noise)) for one in differs]) for noise in (usual, least))
-    return np.stack([_seeded(mask, seed) for mask, seed in zip(masks, seeds)])
+    return np.stack([_seeded(mask | always, seed | always) for mask, seed in zip(masks, seeds)])
 
 
 def _threshold(noise: np.ndarray) -> np.ndarray:

@@ -178,7 +178,7 @@ class Refresh(keras.callbacks.Callback):
     def refresh(self) -> None:
         """Compute the backgrounds and hints from the masks as they are now."""
         material, noise = self.material, [clip.noise for clip in self.material.clips]
-        clips = zip(material.frames, material.backgrounds, material.hidden, noise, strict=True)
+        clips = zip(material.frames, material.backgrounds, material.hidden, noise, material.occupied, strict=True)
         self.material = self.material.with_hints(refresh_hints(self.model, *clip) for clip in clips)
         if self.model.h.remembers:
             self.model.h.remember(self.clock.workers.agree(np.stack(self.material.backgrounds)) / 255, self.first)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.separation.background import background_noise, evenly_spaced, median_background
 from eqvid_tf.separation.levelling import level_switched
@@ -30,12 +31,21 @@ class Hints:
     coverage: np.ndarray
 
 
-def first_hints(frames: np.ndarray, least_noise: float = 0.0) -> Hints:
-    """The hints before any training, of frames [T, h, w, 3] uint8; for the noise see `Clip`."""
+def first_hints(frames: np.ndarray, least_noise: float = 0.0, occupied: Occupied | None = None) -> Hints:
+    """The hints before any training, of frames [T, h, w, 3] uint8; for noise and occupied see `StabilizedClip`."""
     frames = level_switched(frames)
     background = first_background(frames)
+    if occupied:
+        background = occupied.in_place_of(background)
     noise = background_noise(frames, background, least=least_noise)
-    return Hints(background=background, coverage=_character(frames, background, noise))
+    return _with_shown(Hints(background=background, coverage=_character(frames, background, noise)), occupied)
+
+
+def _with_shown(hints: Hints, occupied: Occupied | None) -> Hints:
+    """Hints that hold what frames show of the character for sure."""
+    if not occupied:
+        return hints
+    return dataclasses.replace(hints, coverage=np.maximum(hints.coverage, occupied.shows.astype(np.float32)))
 
 
 def refresh_hints(
@@ -44,6 +54,7 @@ def refresh_hints(
     former: np.ndarray,
     hidden: np.ndarray | None = None,
     least_noise: float = 0.0,
+    occupied: Occupied | None = None,
 ) -> Hints:
     """The hints from the networks' masks as they are now: the median is over the frames that do not hide a place.
 
@@ -51,20 +62,22 @@ def refresh_hints(
     a little too large would replace it by pixels of the character otherwise.
 
     Shapes: frames [T, h, w, 3] uint8, former background [h, w, 3] in [0, 255], hidden [T, h, w] bool, where frames do
-        not show what is there; for the noise see `Clip`.
+        not show what is there; for noise and occupied see `StabilizedClip`.
     """
     frames = level_switched(frames)
     chosen = evenly_spaced(len(frames))
     few = frames[chosen]
     coverage = network_coverage(model, few)
     if not model.T.learned:
-        return _hints_without_motions(frames, few, coverage, former, least_noise)
+        background = visible_background(few, coverage, former, occupied)
+        noise = background_noise(few, background, coverage, least_noise)
+        return _with_shown(Hints(background=background, coverage=_character(frames, background, noise)), occupied)
     weights = frame_weights(few)
     index = reference_frame(coverage, weights)
     motions, confidences = estimate_motions(model, frames, [(int(chosen[index]), k) for k in range(len(frames))])
     known = ReferenceMotions(index=index, motions=motions[chosen], weights=weights * confidences[chosen])
     coverage = without_static_parts(coverage, known.motions, known.weights)
-    background = visible_background(few, coverage, former)
+    background = visible_background(few, coverage, former, occupied)
     noise = background_noise(few, background, coverage, least_noise)
     alpha = difference_coverage(few[index][None], background, noise)[0]
     observations = lambda: _observations(few, known, None if hidden is None else hidden[chosen])
@@ -73,7 +86,7 @@ def refresh_hints(
     if fit.translucency:
         refined = zip(hints, frames, motions)
         hints = np.stack([refine_coverage(fit.translucency, hint, x, fit.background, T) for hint, x, T in refined])
-    return Hints(background=fit.background, coverage=hints)
+    return _with_shown(Hints(background=fit.background, coverage=hints), occupied)
 
 
 def _character(frames: np.ndarray, background: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
@@ -81,17 +94,13 @@ def _character(frames: np.ndarray, background: np.ndarray, noise: float | np.nda
     return without_shadows(frames, background, difference_coverage(frames, background, noise), noise)
 
 
-def _hints_without_motions(
-    frames: np.ndarray, few: np.ndarray, coverage: np.ndarray, former: np.ndarray, least_noise: float
-) -> Hints:
-    background = visible_background(few, coverage, former)
-    noise = background_noise(few, background, coverage, least_noise)
-    return Hints(background=background, coverage=_character(frames, background, noise))
-
-
-def visible_background(frames: np.ndarray, coverage: np.ndarray, former: np.ndarray) -> np.ndarray:
+def visible_background(
+    frames: np.ndarray, coverage: np.ndarray, former: np.ndarray, occupied: Occupied | None = None
+) -> np.ndarray:
     """The median where some frame shows the background, elsewhere the former one."""
     visible = coverage.min(0) < 0.5
+    if occupied:
+        visible &= ~occupied.always
     return np.where(visible[..., None], median_background(frames, coverage), former)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.config import Config
 from eqvid_tf.data.cache import joined
 from eqvid_tf.data.clips import Clip, open_clip
@@ -35,6 +36,7 @@ class TrainingClips:
         hints: a first guess at the character's coverage, float32 [T, h, w] in [0, 1].
         backgrounds: a first guess, float32 [h, w, 3] in [0, 255].
         hidden: where frames do not show what is there, bool [T, h, w]; None: nowhere.
+        occupied: where bodies that stay hide the background.
         clip_of: the number of the clip that each shows a character of.
         whole: of each number whose clip has several characters, that clip.
         first: the place in h's memory of the first; None: they have the last places.
@@ -45,6 +47,7 @@ class TrainingClips:
     hints: Sequence[np.ndarray] = ()
     backgrounds: Sequence[np.ndarray] = ()
     hidden: Sequence[np.ndarray | None] = ()
+    occupied: Sequence[Occupied | None] = ()
     clip_of: Sequence[int] = ()
     whole: dict[int, Clip] = dataclasses.field(default_factory=dict)
     first: int | None = None

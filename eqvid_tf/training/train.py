@@ -202,10 +202,12 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
         clips=alone,
         frames=frames,
         hidden=[clip.hidden_arrays(canvas) for clip in alone],
+        occupied=[clip.occupied(canvas) for clip in alone],
         clip_of=[number for number, group in enumerate(solos) for _ in group],
         whole={number: stable[number] for number, group in enumerate(solos) if len(group) > 1},
     )
-    return material.with_hints(first_hints(array, clip.noise) for array, clip in zip(frames, alone))
+    known = zip(frames, [clip.noise for clip in alone], material.occupied)
+    return material.with_hints(first_hints(*of_clip) for of_clip in known)
 
 
 def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
