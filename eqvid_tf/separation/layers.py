@@ -19,7 +19,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
-from eqvid_tf.pixels.canvas import canvas_from_clip, fit, unfit
+from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
@@ -50,6 +50,7 @@ from eqvid_tf.separation.motions import (
     refine_motions,
 )
 from eqvid_tf.separation.shadow import darkening, ground_darkening, has_shadow, is_usual
+from eqvid_tf.separation.smoothing import smooth_motions
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
@@ -367,10 +368,22 @@ class ClipLayers:
     def motion(self) -> np.ndarray:
         """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'.
 
-        The estimates, in meetings those of the tracker, are aligned at the clip's own size.
+        The estimates, in meetings those of the tracker, are aligned at the clip's own size, and smoothed over time.
         """
         if not self.model.T.learned:
             return self.clip.motion()
+        shown = self.coverage.max((1, 2)) > 0.5
+        return smooth_motions(self._step_motions(), self.centres, self._radius, shown, self.clip.size)
+
+    @property
+    def _radius(self) -> float:
+        """Of a disc as large as the character usually is, in half heights of the frame."""
+        areas = np.count_nonzero(self.coverage > 0.5, axis=(1, 2))
+        usual = np.median(areas[areas > 0]) if areas.any() else 1.0
+        return float(np.sqrt(usual / np.pi) * 2 / fit_box(self.clip.size, self.canvas)[2])
+
+    def _step_motions(self) -> np.ndarray:
+        """The motion of each step as its two frames alone tell it, [T - 1, 2, 3]."""
         estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)], once=True).motions
         tracked = self.clip.tracked_motion
         if self.network_only or not self.background_stored:

@@ -1,0 +1,71 @@
+"""A character's motion over time: what one step does and its neighbours do not is an error of its estimate.
+
+Where a walker's drawing changes from one pose to the next, an alignment takes the change of the pose for a motion. Over
+a few steps a motion changes evenly, but where it begins, ends or bounces.
+
+Source: A. Savitzky and M. J. E. Golay, Smoothing and differentiation of data by simplified least squares procedures,
+1964; for the windows beside, M. Kuwahara et al., Processing of RI-angiocardiographic images, 1976.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eqvid_tf.pixels.coordinates import homogeneous, square_from_frame
+
+WINDOW = 7  # steps; in it the poses of a walk that changes every second frame cancel out
+EVENLY = 2  # degree of the polynomial that a motion follows within a window
+BESIDE = 0.5  # of the residual of the window around a step, below which one before or after it is taken
+MISFIT = 0.05  # of the change in a window: what the polynomial misses of a curve; a smaller residual is no error
+
+
+def smooth_motions(
+    motions: np.ndarray, centres: np.ndarray, radius: float, shown: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Motions of every step, smoothed over the steps in which the character is shown throughout.
+
+    Shapes: motions [T - 1, 2, 3] forward, centres [T, 2] of the character, shown [T] bool -> [T - 1, 2, 3].
+
+    Args:
+        motions: in normalized coordinates of a clip.
+        centres: about which it turns and grows.
+        radius: of the character, in half heights of the frame: what a turn moves.
+        shown: the frames that show it.
+        size: of the clip, (height, width).
+    """
+    square, at = square_from_frame(size), np.concatenate([centres, np.ones((len(centres), 1))], -1)[:-1, :, None]
+    whole = square @ homogeneous(motions) @ np.linalg.inv(square)
+    place = square @ at
+    shift, linear = (whole @ place - place)[:, :2, 0], whole[:, :2, :2]
+    steps = np.concatenate([shift, radius * linear.reshape(-1, 4)], -1)
+    for first, end in _runs(shown[:-1] & shown[1:]):
+        steps[first:end] = _smooth(steps[first:end])
+    linear = steps[:, 2:].reshape(-1, 2, 2) / radius
+    offset = place[:, :2] + steps[:, :2, None] - linear @ place[:, :2]
+    return (np.linalg.inv(square) @ homogeneous(np.concatenate([linear, offset], -1)) @ square)[:, :2]
+
+
+def _runs(shown: np.ndarray) -> list[tuple[int, int]]:
+    """The runs of true values [N]: the first of each and the end."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], shown.astype(int), [0]])))
+    return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+def _smooth(steps: np.ndarray) -> np.ndarray:
+    """Values of successive steps [N, 6], each as the polynomial of the window that says most about it."""
+    if len(steps) < WINDOW:
+        return steps
+    basis = np.vander(np.arange(WINDOW), EVENLY + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(steps, WINDOW, 0).swapaxes(1, 2)  # [windows, WINDOW, 6]
+    fits = basis @ np.linalg.pinv(basis) @ windows
+    residual = np.sqrt(np.square(windows - fits).sum(-1).mean(-1))
+    noisy = residual > MISFIT * np.linalg.norm(np.ptp(fits, axis=1), axis=-1)
+    out, last = steps.copy(), len(fits) - 1
+    for index in range(len(steps)):
+        around = min(max(index - WINDOW // 2, 0), last)
+        among = np.arange(max(index - WINDOW + 1, 0), min(index, last) + 1)
+        best = int(among[residual[among].argmin()])
+        best = best if residual[best] < BESIDE * residual[around] else around
+        if noisy[best]:
+            out[index] = fits[best][index - best]
+    return out
