@@ -1,0 +1,189 @@
+"""The page of `question.py`: its figures from the runs, its tables and pictures from its figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from measured import ROOT, number_text, rounded, save
+from record import write
+
+from eqvid_tf.pixels.sheets import text_table
+
+FIGURES = ROOT / "benchmarks/results/question.json"
+PAGE = ROOT / "docs/does_it_disentangle.md"
+PICTURES = {  # of the page: name -> (scenes, cells)
+    "question_losses": (
+        ("textured", "rests"),
+        {
+            "L_s": ("alone", "known, L_s"),
+            "L_s + L_b": ("alone", "known, L_s + L_b"),
+            "L_s + L_c": ("alone", "known, L_s + L_c"),
+            "all three": ("alone", "known, all three"),
+        },
+    )
+}
+COLUMNS = {
+    "iou": 2,
+    "bg_psnr": 1,
+    "h_has_character": 2,
+    "f_on_background": 2,
+    "equivariance": 2,
+    "corner_px": 2,
+    "move_char": 1,
+    "swap_char": 1,
+}
+
+
+def collected(work: Path) -> dict:
+    """The figures of all runs there are, with the exact ones."""
+    import question
+    import trivial_solutions
+
+    scenes = {name: functools.partial(question.scene_of, name) for name in ("textured", "plain", "rests")}
+    cells = []
+    for block, named in question.CELLS.items():
+        for name, cell in named.items():
+            paths = sorted((work / block).glob(f"{name.replace(' ', '-')}-[0-9].json"))
+            runs = [json.loads(path.read_text()) for path in paths]
+            settings = {key: value for key, value in dataclasses.asdict(cell).items() if key != "predicted"}
+            short = [
+                {key: run[key] for key in ("seed", "scenes", "processor_s")} | {"losses": run["curve"][-1]}
+                for run in runs
+            ]
+            if runs:
+                cells.append(
+                    {"block": block, "cell": name, "predicted": cell.predicted, "settings": settings, "runs": short}
+                )
+    trivial = trivial_solutions.table_of(scenes, {"close": 1, "far": 8}, question.WEIGHTS)
+    return {
+        "scenes": question.SCENES,
+        "size": question.SIZE,
+        "frames": question.FRAMES,
+        "weights": question.WEIGHTS,
+        "ceiling": question.ceiling(),
+        "trivial": _rounded(trivial),
+        "cells": cells,
+    }
+
+
+def _rounded(table: dict) -> dict:
+    return {key: _rounded(value) if isinstance(value, dict) else rounded(value) for key, value in table.items()}
+
+
+def run_mean(run: dict, key: str) -> float | None:
+    """The mean over the scenes that have a figure."""
+    values = [scene[key] for scene in run["scenes"].values() if scene.get(key) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def spread_text(values: list, digits: int) -> str:
+    """Mean over the seeds, and half of the way from the least to the largest where there are several."""
+    if not values or None in values:
+        return "-"
+    text = number_text(float(np.mean(values)), digits)
+    return text if len(values) == 1 else f"{text} ± {number_text(np.ptp(values) / 2, digits)}"
+
+
+def block_table(figures: dict, block: str) -> str:
+    """The cells of a block: means over scenes and seeds, and what was predicted."""
+    learned = block == "learned"
+    columns = {key: digits for key, digits in COLUMNS.items() if learned or key != "corner_px"}
+    rows = [["the true layers", "", *(_of_ceiling(figures, key, digits) for key, digits in columns.items()), ""]]
+    for cell in (cell for cell in figures["cells"] if cell["block"] == block):
+        values = {key: [run_mean(run, key) for run in cell["runs"]] for key in columns}
+        texts = [spread_text(values[key], digits) for key, digits in columns.items()]
+        rows.append([cell["cell"], len(cell["runs"]), *texts, cell["predicted"]])
+    return text_table(rows, ["cell", "seeds", *columns, "predicted"]) + "\n"
+
+
+def _of_ceiling(figures: dict, key: str, digits: int) -> str:
+    values = [scene[key] for scene in figures["ceiling"].values() if key in scene]
+    return number_text(float(np.mean(values)), digits) if values else ""
+
+
+def trivial_table(figures: dict) -> str:
+    """The solutions; an asterisk where the objective prefers one to the right answer, by more than a hundredth."""
+    table, rows = figures["trivial"], []
+    close = table["textured"]["close"]
+    for name, terms in close.items():
+        cells = [number_text(terms[key]) for key in ("scene", "character", "background")]
+        for scene, distance, key in (
+            ("textured", "close", "total"),
+            ("textured", "far", "total"),
+            ("plain", "close", "total"),
+            ("rests", "close", "total"),
+            ("textured", "close", "shrunk"),
+            ("plain", "close", "shrunk"),
+        ):
+            found = table[scene][distance]
+            value, right = found.get(name, {}).get(key), found["the right answer"][key]
+            cells.append(number_text(value, 1) + (" *" if value is not None and value < 0.99 * right else ""))
+        rows.append([name, *cells])
+    header = ["", "L_s", "L_c", "L_b", "L", "L, far", "L, plain", "L, rests", "L, shrunk", "L, plain, shrunk"]
+    return text_table(rows, header) + "\n"
+
+
+def sections(figures: dict) -> dict[str, str]:
+    """What stands between the page's marks."""
+    blocks = dict.fromkeys(cell["block"] for cell in figures["cells"])
+    return {"trivial": trivial_table(figures), **{block: block_table(figures, block) for block in blocks}}
+
+
+def page_of(figures: dict, text: str) -> str:
+    """The page with its tables; each must have its marks."""
+    for name, made in sections(figures).items():
+        text, count = re.subn(
+            rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", lambda _, made=made: made, text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise SystemExit(f"the page must hold <!-- {name} --> and <!-- /{name} -->, each in a line of its own")
+    return text
+
+
+def draw_pictures(work: Path) -> None:
+    """One picture for each claim: of a frame, what h is drawn as, what f and h are, and what f adds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    for name, (scenes, cells) in PICTURES.items():
+        figure, axes = plt.subplots(
+            len(scenes),
+            1 + len(cells),
+            figsize=(1.1 + 3.2 * len(cells), 1.2 * len(scenes)),
+            squeeze=False,
+            width_ratios=[1, *[3] * len(cells)],
+            layout="constrained",
+        )
+        for row, scene in zip(axes, scenes):
+            for axis, (label, (block, cell)) in zip(row[1:], cells.items()):
+                drawn = np.load(work / block / f"{cell.replace(' ', '-')}-0.npz")[scene][:, 1]
+                row[0].imshow(drawn[0])
+                axis.imshow(np.concatenate(list(drawn[1:]), 1))
+                if row is axes[0]:
+                    axis.set_title(label, fontsize=9)
+            row[0].set_ylabel(scene, fontsize=9)
+            for axis in row:
+                axis.set(xticks=[], yticks=[])
+        save(figure, ROOT / f"docs/{name}.png")
+        plt.close(figure)
+
+
+def make(work: Path) -> None:
+    """Write the figures, the page and its pictures."""
+    figures = collected(work)
+    write(FIGURES, figures)
+    PAGE.write_text(page_of(figures, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_pictures(work)
+
+
+def check() -> int:
+    """1 where the page does not hold what the figures say."""
+    text = PAGE.read_text(encoding="utf-8")
+    return int(page_of(json.loads(FIGURES.read_text(encoding="utf-8")), text) != text)
