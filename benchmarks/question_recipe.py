@@ -36,7 +36,7 @@ PREDICTED = {
 
 
 def draw(folder: Path) -> list[Path]:
-    """The three scenes, written once."""
+    """The three scenes."""
     from eqvid_tf.synthetic.backgrounds import draw_background
     from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -67,7 +67,7 @@ def _write(folder: Path, index: int, frame: np.ndarray, mask: np.ndarray) -> Non
 
 
 def trained(off: dict, scenes: list[Path], run: Path, seed: int) -> dict:
-    """One training and its figures: with cut-outs from the frames, and of the networks alone."""
+    """One training and its figures."""
     import contextlib
 
     import keras
@@ -89,22 +89,21 @@ def trained(off: dict, scenes: list[Path], run: Path, seed: int) -> dict:
     with contextlib.suppress(Collapsed):  # it is written all the same
         train(configure(config, clips), clips, run)
     model, cast = load(run), Cast.read(run)
-    found = {scene.name: measured(model, clip, cast, scene, run) for scene, clip in zip(scenes, clips)}
+    found = {
+        scene.name: measured(model, clip, cast, scene, run / "layers" / scene.name)
+        for scene, clip in zip(scenes, clips)
+    }
     return {"seed": seed, "steps": STEPS, "scenes": found, "verdict": read_metrics(run)["verdict"]}
 
 
-def measured(model, clip, cast, scene: Path, run: Path) -> dict:
-    """IoU of all masks together and dB of the background, both ways."""
+def measured(model, clip, cast, scene: Path, place: Path) -> dict:
+    """What the networks alone say: IoU of all masks together, and dB of the background where it is known."""
     from eqvid_tf.evaluation.scorecard import background_figure, mask_figure
     from eqvid_tf.separation.characters import ClipCharacters
     from eqvid_tf.separation.folder import write_layers
 
-    found = {}
-    for kind, alone in (("cut out", False), ("networks", True)):
-        place = run / kind / scene.name
-        write_layers(ClipCharacters(model, clip, cast=cast, network_only=alone), place)
-        found[kind] = rounded({**mask_figure(scene, place), **background_figure(scene, place)})
-    return found
+    write_layers(ClipCharacters(model, clip, cast=cast, network_only=True), place)
+    return rounded({**mask_figure(scene, place), **background_figure(scene, place)})
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 GREY = 255  # losses are said in grey levels
 NOTHING = 0.0
+OUT = 4.0  # a shift by two frames
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,14 +40,14 @@ class Layers:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solution:
-    """What f and h write of each frame, [T, H, W, 7]; `still` where T is the identity.
+    """What f and h write of each frame, [T, H, W, 7]; `shift` where T is one to the right, 0 the identity.
 
     `ahead` says that h has learned by heart which frame follows, which it can where each frame has one partner.
     """
 
     f: np.ndarray
     h: np.ndarray
-    still: bool = False
+    shift: float | None = None
     ahead: bool = False
 
 
@@ -85,7 +86,8 @@ def solutions(layers: Layers) -> dict[str, Solution]:
         "f is empty": Solution(make(), make(NOTHING, b)),
         "h carries the character": Solution(make(), make(NOTHING, x)),
         "f carries the background": Solution(make(_opaque(x)), make()),
-        "they trade places, T is the identity": Solution(make(NOTHING, b), make(layer), still=True),
+        "they trade places, T is the identity": Solution(make(NOTHING, b), make(layer), shift=0.0),
+        "T carries f out of the frame": Solution(make(layer), make(NOTHING, b), shift=OUT),
         "half of the character in each": Solution(make(layer / 2), make(layer / 2, b)),
         "h has a ghost: the mean of the clip": Solution(make(layer), make(NOTHING, x.mean(0))),
         "the character is in h while it rests": Solution(make((1 - rest) * layer), make(rest * layer, b)),
@@ -109,8 +111,10 @@ def values(layers: Layers, solution: Solution, gap: int) -> dict[str, float]:
     ahead = gap if solution.ahead else 0
     first = np.arange(len(layers.layers) - gap - ahead)
     second = first + gap
-    motion = np.broadcast_to(np.eye(2, 3, dtype=np.float32), (len(first), 2, 3))
-    theta = affine.invert(motion if solution.still else layers.motions[first, second])
+    motion = layers.motions[first, second]
+    if solution.shift is not None:
+        motion = np.tile(np.float32([[1, 0, solution.shift], [0, 1, 0]]), (len(first), 1, 1))
+    theta = affine.invert(motion)
     moved, inside = warp(solution.f[first], theta, cubic=True), validity(theta, solution.f.shape[1:3])
     behind, next_behind = solution.h[first + ahead], solution.h[second + ahead]
     terms = {

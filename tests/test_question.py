@@ -54,4 +54,6 @@ def test_the_terms_are_those_of_the_solution(table):
     assert close["f is empty"]["character"] == close["f is empty"]["background"] == 0
     assert close["h carries the character"]["scene"] == pytest.approx(moved, rel=1e-4)
     assert close["h carries the character"]["background"] == pytest.approx(moved * 3 / 7, rel=1e-4)  # of 7 channels
+    out = close["T carries f out of the frame"]
+    assert out["character"] == 0 and out["scene"] == pytest.approx(close["f is empty"]["scene"], rel=1e-4)
     assert close["the right answer"]["background"] == 0 < close["the right answer"]["character"]
