@@ -94,6 +94,8 @@ def block_table(figures: dict, block: str) -> str:
     learned = block == "learned"
     columns = {key: digits for key, digits in COLUMNS.items() if learned or key != "corner_px"}
     rows = [["the true layers", "", *(_of_ceiling(figures, key, digits) for key, digits in columns.items()), ""]]
+    if learned:
+        rows[0][2 + [*columns].index("corner_px")] = f"no motion: {_of_ceiling(figures, 'no_motion_px', 2)}"
     for cell in (cell for cell in figures["cells"] if cell["block"] == block):
         values = {key: [run_mean(run, key) for run in cell["runs"]] for key in columns}
         texts = [spread_text(values[key], digits) for key, digits in columns.items()]
