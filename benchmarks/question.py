@@ -182,6 +182,18 @@ CELLS: dict[str, dict[str, Cell]] = {
             predicted="iou 0.6: T cannot throw f out of the frame, as it did when f began as noise on a good "
             "background, and f has nothing to take but the character",
         ),
+        "features, L_s + L_b, background first, closer, label, taught, from zero": Cell(
+            estimator="features",
+            losses=("scene", "background"),
+            gap=16,
+            first=0.35,
+            closer=True,
+            added=("label",),
+            taught=True,
+            from_zero=True,
+            predicted="iou 0.4: the last cell showed T noise at a fixed size, which punished f for whatever it drew; of a "
+            "faint map T is the identity, and f can begin between close frames",
+        ),
         "features, all three, partition, closer, label": Cell(
             estimator="features",
             structure="partition",
@@ -587,7 +599,7 @@ def run(args: argparse.Namespace) -> None:
     named = [job for job in named if not args.cell or job[1] in args.cell]
     jobs = [(seed, *job) for seed in range(args.seeds) for job in named]
     for seed, block, name, cell in jobs[part::parts]:
-        path = args.work / block / f"{name.replace(' ', '-')}-{seed}.json"
+        path = args.work / block / f"{question_page.file_of(name)}-{seed}.json"
         if not path.is_file():
             train_cell(cell, seed, path)
             print(

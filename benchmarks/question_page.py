@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 
 import numpy as np
-from measured import ROOT, number_text, rounded, save
+from measured import ROOT, number_text, rounded
 from record import write
 
-from eqvid_tf.pixels.sheets import text_table
+from eqvid_tf.data.writers import write_png
+from eqvid_tf.pixels.sheets import contact_sheet, text_table
 
 FIGURES = ROOT / "benchmarks/results/question.json"
 PAGE = ROOT / "docs/does_it_disentangle.md"
@@ -25,7 +26,24 @@ PICTURES = {  # of the page: name -> (scenes, cells)
             "L_s + L_c": ("alone", "known, L_s + L_c"),
             "all three": ("alone", "known, all three"),
         },
-    )
+    ),
+    "question_known": (
+        ("room", "walker", "rests"),
+        {
+            "all three, far": ("far", "known, all three, far"),
+            "L_c late": ("far", "known, all three, far, L_c late"),
+            "2,000 steps": ("far", "known, all three, far, L_c late, Muon, 2,000 steps"),
+        },
+    ),
+    "question_learned": (
+        ("textured", "plain"),
+        {
+            "T learned": ("learned", "features, L_s + L_b, unit"),
+            "background first": ("learned", "features, L_s + L_b, unit, background first, closer"),
+            "and labels": ("learned", "features, L_s + L_b, unit, background first, closer, label"),
+            "partition": ("learned", "features, all three, partition, closer, label"),
+        },
+    ),
 }
 COLUMNS = {
     "iou": 2,
@@ -39,6 +57,11 @@ COLUMNS = {
 }
 
 
+def file_of(name: str) -> str:
+    """What the file of a cell, or of a variant, begins with."""
+    return name.replace(" ", "-")
+
+
 def collected(work: Path) -> dict:
     """The figures of all runs there are, with the exact ones."""
     import question
@@ -48,7 +71,7 @@ def collected(work: Path) -> dict:
     cells = []
     for block, named in question.CELLS.items():
         for name, cell in named.items():
-            paths = sorted((work / block).glob(f"{name.replace(' ', '-')}-[0-9].json"))
+            paths = sorted((work / block).glob(f"{file_of(name)}-[0-9].json"))
             runs = [json.loads(path.read_text()) for path in paths]
             settings = {key: value for key, value in dataclasses.asdict(cell).items() if key != "predicted"}
             short = [
@@ -68,7 +91,19 @@ def collected(work: Path) -> dict:
         "ceiling": question.ceiling(),
         "trivial": _rounded(trivial),
         "cells": cells,
+        "recipe": recipe_runs(work.with_name("question_recipe")),
     }
+
+
+def recipe_runs(work: Path) -> dict:
+    """By what is off, what was predicted and the runs there are."""
+    import question_recipe
+
+    found = {}
+    for name, predicted in question_recipe.PREDICTED.items():
+        paths = sorted(work.glob(f"{file_of(name)}-[0-9].json"))
+        found[name] = {"predicted": predicted, "runs": [json.loads(path.read_text()) for path in paths]}
+    return found
 
 
 def _rounded(table: dict) -> dict:
@@ -130,10 +165,26 @@ def trivial_table(figures: dict) -> str:
     return text_table(rows, header) + "\n"
 
 
+def recipe_table(figures: dict) -> str:
+    """The recipe with one loss off: the networks alone."""
+    rows = []
+    for name, found in figures["recipe"].items():
+        of = lambda scene, key, digits, runs=found["runs"]: spread_text(
+            [run["scenes"][scene].get(key) for run in runs], digits
+        )
+        verdicts = sorted({word for run in found["runs"] for word in run["verdict"]})
+        figure = [of(scene, "iou", 2) for scene in ("ghost", "two", "pans")]
+        figure += [of(scene, "bg_psnr", 1) for scene in ("ghost", "two")]
+        rows.append([name, len(found["runs"]), *figure, "; ".join(verdicts) or "-", found["predicted"]])
+    header = ["", "seeds", "iou, ghost", "iou, two", "iou, pans", "bg_psnr, ghost", "bg_psnr, two", "diagnosis"]
+    return text_table(rows, [*header, "predicted"]) + "\n"
+
+
 def sections(figures: dict) -> dict[str, str]:
     """What stands between the page's marks."""
     blocks = dict.fromkeys(cell["block"] for cell in figures["cells"])
-    return {"trivial": trivial_table(figures), **{block: block_table(figures, block) for block in blocks}}
+    tables = {"trivial": trivial_table(figures), "recipe": recipe_table(figures)}
+    return tables | {block: block_table(figures, block) for block in blocks}
 
 
 def page_of(figures: dict, text: str) -> str:
@@ -148,33 +199,14 @@ def page_of(figures: dict, text: str) -> str:
 
 
 def draw_pictures(work: Path) -> None:
-    """One picture for each claim: of a frame, what h is drawn as, what f and h are, and what f adds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    """One picture for each claim: of a frame, what h is drawn as, what f and h are, and what f adds, cell by cell."""
     for name, (scenes, cells) in PICTURES.items():
-        figure, axes = plt.subplots(
-            len(scenes),
-            1 + len(cells),
-            figsize=(1.1 + 3.2 * len(cells), 1.2 * len(scenes)),
-            squeeze=False,
-            width_ratios=[1, *[3] * len(cells)],
-            layout="constrained",
-        )
-        for row, scene in zip(axes, scenes):
-            for axis, (label, (block, cell)) in zip(row[1:], cells.items()):
-                drawn = np.load(work / block / f"{cell.replace(' ', '-')}-0.npz")[scene][:, 1]
-                row[0].imshow(drawn[0])
-                axis.imshow(np.concatenate(list(drawn[1:]), 1))
-                if row is axes[0]:
-                    axis.set_title(label, fontsize=9)
-            row[0].set_ylabel(scene, fontsize=9)
-            for axis in row:
-                axis.set(xticks=[], yticks=[])
-        save(figure, ROOT / f"docs/{name}.png")
-        plt.close(figure)
+        rows = []
+        for scene in scenes:
+            drawn = [np.load(work / block / f"{file_of(cell)}-0.npz")[scene][:, 1] for block, cell in cells.values()]
+            rows.append([drawn[0][0], *(np.concatenate(list(one[1:]), 1) for one in drawn)])
+        titles = ["frame", *(f"{label}: h, f + h, f" for label in cells)]
+        write_png(ROOT / f"docs/{name}.png", contact_sheet(rows, column_titles=titles, row_titles=scenes, scale=3))
 
 
 def make(work: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from measured import rounded
+from question_page import file_of
 
 from eqvid_tf.data.output import write_text
 from eqvid_tf.data.writers import write_png
@@ -121,7 +122,7 @@ def main() -> None:
     scenes = draw(args.work / "scenes")
     for seed in range(args.seeds):
         for name, off in VARIANTS.items():
-            path = args.work / f"{name.replace(' ', '-')}-{seed}.json"
+            path = args.work / f"{file_of(name)}-{seed}.json"
             if not path.is_file():
                 write_text(path, json.dumps(trained(off, scenes, path.with_suffix(""), seed)))
                 print(path.stem, path.read_text(), flush=True)

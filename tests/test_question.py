@@ -13,10 +13,11 @@ from eqvid_tf.synthetic.scenes import draw_scene
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "benchmarks"))  # as for `python benchmarks/NAME.py`
 
+import question_page  # noqa: E402
 import trivial_solutions  # noqa: E402
 
 WEIGHTS = {name: getattr(LossConfig(), name) for name in ("scene", "character", "background")}
-TEXTURED = draw_scene(26, size=(32, 32), frames=12, cells=1)
+TEXTURED = draw_scene(26, size=(32, 32), frames=12, cells=1, resolution=64)
 PLAIN = dataclasses.replace(TEXTURED, background=np.full_like(TEXTURED.background, 90))
 
 
@@ -57,3 +58,11 @@ def test_the_terms_are_those_of_the_solution(table):
     out = close["T carries f out of the frame"]
     assert out["character"] == 0 and out["scene"] == pytest.approx(close["f is empty"]["scene"], rel=1e-4)
     assert close["the right answer"]["background"] == 0 < close["the right answer"]["character"]
+
+
+def test_the_page_has_the_figures_and_another_has_not(monkeypatch, tmp_path):
+    assert question_page.check() == 0
+    page = tmp_path / "page.md"
+    page.write_text(question_page.PAGE.read_text(encoding="utf-8").replace("| 0.", "| 1."), encoding="utf-8")
+    monkeypatch.setattr(question_page, "PAGE", page)
+    assert question_page.check() == 1
