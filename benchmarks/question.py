@@ -191,7 +191,7 @@ CELLS: dict[str, dict[str, Cell]] = {
             added=("label",),
             taught=True,
             from_zero=True,
-            predicted="iou 0.4: the last cell showed T noise at a fixed size, which punished f for all that it drew; of a "
+            predicted="iou 0.4: the last cell showed T noise at a fixed size, which punished all that f drew; of a "
             "faint map T is the identity, and f can begin between close frames",
         ),
         "features, all three, partition, closer, label": Cell(
