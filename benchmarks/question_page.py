@@ -45,6 +45,7 @@ PICTURES = {  # of the page: name -> (scenes, cells)
         },
     ),
 }
+EMPTY = 0.1  # iou below which a character is lost
 COLUMNS = {
     "iou": 2,
     "bg_psnr": 1,
@@ -128,14 +129,15 @@ def block_table(figures: dict, block: str) -> str:
     """The cells of a block: means over scenes and seeds, and what was predicted."""
     learned = block == "learned"
     columns = {key: digits for key, digits in COLUMNS.items() if learned or key != "corner_px"}
-    rows = [["the true layers", "", *(_of_ceiling(figures, key, digits) for key, digits in columns.items()), ""]]
+    rows = [["the true layers", "", "", *(_of_ceiling(figures, key, digits) for key, digits in columns.items()), ""]]
     if learned:
-        rows[0][2 + [*columns].index("corner_px")] = f"no motion: {_of_ceiling(figures, 'no_motion_px', 2)}"
+        rows[0][3 + [*columns].index("corner_px")] = f"no motion: {_of_ceiling(figures, 'no_motion_px', 2)}"
     for cell in (cell for cell in figures["cells"] if cell["block"] == block):
         values = {key: [run_mean(run, key) for run in cell["runs"]] for key in columns}
         texts = [spread_text(values[key], digits) for key, digits in columns.items()]
-        rows.append([cell["cell"], len(cell["runs"]), *texts, cell["predicted"]])
-    return text_table(rows, ["cell", "seeds", *columns, "predicted"]) + "\n"
+        found = [scene["iou"] < EMPTY for run in cell["runs"] for scene in run["scenes"].values()]
+        rows.append([cell["cell"], len(cell["runs"]), f"{sum(found)} of {len(found)}", *texts, cell["predicted"]])
+    return text_table(rows, ["cell", "seeds", "lost", *columns, "predicted"]) + "\n"
 
 
 def _of_ceiling(figures: dict, key: str, digits: int) -> str:
