@@ -1,13 +1,13 @@
 """Does equivariance disentangle a video? The hypothesis alone, and what has to be added: docs/does_it_disentangle.md.
 
-    PYTHONPATH=. python benchmarks/question.py run [--block NAME...] [--seeds 3]   trains cells, a JSON each in --work
+    PYTHONPATH=. python benchmarks/question.py run [--block NAME...] [--seeds 3]   trains, a JSON for each in --work
     PYTHONPATH=. python benchmarks/question.py page       writes the figures, and tables and pictures of the page
     PYTHONPATH=. python benchmarks/question.py check      exits with 1 if the page does not have these figures
 
-A cell is one choice of the losses, the motion's domain and what is added to them; each seed of it is a training of a
+A variant is one choice of the losses, the motion's domain and what is added to them; each seed of it is a training of a
 bare loop, made of the package's own layers, with nothing else of the recipe: no masks, no medians, no pairs made anew
-unless the cell says so. Budgets are steps, so a training that is paused is the same. What was predicted of a cell was
-written here before it ran.
+unless the variant says so. Budgets are steps, so a training that is paused is the same. What was predicted of a variant
+was written here before it ran.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ALL = ("scene", "character", "background")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
+class Variant:
     """One training: what is given, which losses, what is added."""
 
     predicted: str
@@ -71,68 +71,68 @@ class Cell:
 
 # Block by block, in the order in which they ran. Two pilots of one seed came before "alone": known motion and all three
 # losses left f empty within 1,200 steps, of close frames and of frames up to 16 apart.
-CELLS: dict[str, dict[str, Cell]] = {
+VARIANTS: dict[str, dict[str, Variant]] = {
     "alone": {
-        "known, L_s": Cell(
+        "known, L_s": Variant(
             losses=("scene",),
             predicted="iou 0.2 to 0.5: between close frames most of a character lies where it lay, so h may draw it",
         ),
-        "known, L_s + L_c": Cell(
+        "known, L_s + L_c": Variant(
             losses=("scene", "character"),
             predicted="f is empty, iou below 0.1: L_c is least where f is 0, and f has no use yet when it acts",
         ),
-        "known, L_s + L_b": Cell(
+        "known, L_s + L_b": Variant(
             losses=("scene", "background"),
             predicted="the best of the four, iou 0.4 to 0.6: L_b forbids that h draws what moves, so f must",
         ),
-        "known, all three": Cell(predicted="f is empty, iou below 0.1, as in the pilot"),
-        "frames, all three": Cell(
+        "known, all three": Variant(predicted="f is empty, iou below 0.1, as in the pilot"),
+        "frames, all three": Variant(
             estimator="frames", predicted="f is empty; the motion stays the identity (corner_px as without any motion)"
         ),
-        "features, all three": Cell(
+        "features, all three": Variant(
             estimator="features", predicted="f is empty, so that there is nothing to estimate a motion from"
         ),
-        "features, L_s + L_b": Cell(
+        "features, L_s + L_b": Variant(
             estimator="features",
             losses=("scene", "background"),
             predicted="T is the identity, f and h share the frame: iou below 0.3, f_on_background above 0.5",
         ),
-        "known, all three, a quarter": Cell(
+        "known, all three, a quarter": Variant(
             stride=2, predicted="f is empty; a map of a quarter of the cells changes nothing in why"
         ),
-        "known, all three, over": Cell(
+        "known, all three, over": Variant(
             over=True, predicted="f is empty: its alpha starts low, and L_c pulls it lower; iou below 0.1"
         ),
     },
     "far": {
-        "known, L_s, far": Cell(
+        "known, L_s, far": Variant(
             gap=16,
             losses=("scene",),
             predicted="iou 0.7, as in a pilot: h cannot know where among sixteen places the character will be",
         ),
-        "known, L_s + L_b, far": Cell(
+        "known, L_s + L_b, far": Variant(
             gap=16, losses=("scene", "background"), predicted="a little above L_s alone: iou 0.75, bg_frame 1 dB better"
         ),
-        "known, all three, far, L_c late": Cell(
+        "known, all three, far, L_c late": Variant(
             gap=16, late=0.4, predicted="iou 0.75: f has a use by the time that L_c acts, and keeps it"
         ),
-        "known, L_s, far, over": Cell(
+        "known, L_s, far, over": Variant(
             gap=16,
             over=True,
             losses=("scene",),
             predicted="iou as with the sum, swap_char 3 dB higher: alpha hides any h",
         ),
-        "known, all three, far, over, L_c late": Cell(
+        "known, all three, far, over, L_c late": Variant(
             gap=16, over=True, late=0.4, predicted="the best so far: iou 0.8, swap_char 23 dB"
         ),
-        "known, all three, far, over, L_c late, Muon": Cell(
+        "known, all three, far, over, L_c late, Muon": Variant(
             gap=16,
             over=True,
             late=0.4,
             muon=True,
             predicted="iou 0.05 and swap_char 2 dB above the same with Adam: it learns more in as many steps",
         ),
-        "known, all three, far, L_c late, Muon, 2,000 steps": Cell(
+        "known, all three, far, L_c late, Muon, 2,000 steps": Variant(
             gap=16,
             late=0.4,
             muon=True,
@@ -140,26 +140,26 @@ CELLS: dict[str, dict[str, Cell]] = {
             steps=2000,
             predicted="iou 0.77, swap_char 22 dB: what is missing in 700 steps is sharpness, which time brings",
         ),
-        "known, all three, far": Cell(gap=16, predicted="f is empty, as in the pilot"),
+        "known, all three, far": Variant(gap=16, predicted="f is empty, as in the pilot"),
     },
     "learned": {
-        "features, L_s + L_b, unit": Cell(
+        "features, L_s + L_b, unit": Variant(
             estimator="features",
             losses=("scene", "background"),
             unit=True,
             predicted="iou 0.3 to 0.5: L_b leaves f the character, blurred, at its old place; its centre then moves T",
         ),
-        "features, L_s + L_b, unit, background first, closer": Cell(
+        "features, L_s + L_b, unit, background first, closer": Variant(
             estimator="features",
             losses=("scene", "background"),
             unit=True,
             gap=16,
             first=0.35,
             closer=True,
-            predicted="iou 0.5 to 0.65: the last cell's pictures have texture in f, where it holds T still; here h "
+            predicted="iou 0.5 to 0.65: the last variant's pictures have texture in f, where it holds T still; here h "
             "has it by the time that f begins",
         ),
-        "features, L_s + L_b, unit, background first, closer, label": Cell(
+        "features, L_s + L_b, unit, background first, closer, label": Variant(
             estimator="features",
             losses=("scene", "background"),
             unit=True,
@@ -169,7 +169,7 @@ CELLS: dict[str, dict[str, Cell]] = {
             added=("label",),
             predicted="corner_px half of that without labels, iou 0.05 better: turns and zooms are learned, too",
         ),
-        "features, L_s + L_b, unit, background first, closer, label, taught, from zero": Cell(
+        "features, L_s + L_b, unit, background first, closer, label, taught, from zero": Variant(
             estimator="features",
             losses=("scene", "background"),
             unit=True,
@@ -182,7 +182,7 @@ CELLS: dict[str, dict[str, Cell]] = {
             predicted="iou 0.6: T cannot throw f out of the frame, as it did when f began as noise on a good "
             "background, and f has nothing to take but the character",
         ),
-        "features, L_s + L_b, background first, closer, label, taught, from zero": Cell(
+        "features, L_s + L_b, background first, closer, label, taught, from zero": Variant(
             estimator="features",
             losses=("scene", "background"),
             gap=16,
@@ -191,10 +191,10 @@ CELLS: dict[str, dict[str, Cell]] = {
             added=("label",),
             taught=True,
             from_zero=True,
-            predicted="iou 0.4: the last cell showed T noise at a fixed size, which punished all that f drew; of a "
+            predicted="iou 0.4: the last variant showed T noise at a fixed size, which punished all that f drew; of a "
             "faint map T is the identity, and f can begin between close frames",
         ),
-        "features, all three, partition, closer, label": Cell(
+        "features, all three, partition, closer, label": Variant(
             estimator="features",
             structure="partition",
             gap=16,
@@ -236,9 +236,9 @@ def clips() -> Clips:
 
 
 class Trial:
-    """The networks of a cell and one step of their training."""
+    """The networks of a variant and one step of their training."""
 
-    def __init__(self, cell: Cell, seed: int):
+    def __init__(self, variant: Variant, seed: int):
         import keras
 
         from eqvid_tf.config import ModelConfig
@@ -248,37 +248,37 @@ class Trial:
 
         keras.utils.set_random_seed(seed)
         config = ModelConfig(
-            estimator=cell.estimator,
-            structure=cell.structure,
-            stride=cell.stride,
-            width=cell.width,
-            channels=cell.channels,
+            estimator=variant.estimator,
+            structure=variant.structure,
+            stride=variant.stride,
+            width=variant.width,
+            channels=variant.channels,
             canvas=SIZE,
             memory=len(SCENES),
         )
-        self.cell, self.random = cell, keras.random.SeedGenerator(seed)
+        self.variant, self.random = variant, keras.random.SeedGenerator(seed)
         self._f, self.h, self.g = build_networks(config)
         self.T = build_estimator(config)
         self.h.build((None, None, None, 3))
-        if cell.from_zero:
+        if variant.from_zero:
             self._f.build((None, None, None, 3))
             self._f.head.kernel.assign(0 * self._f.head.kernel)
-        rate = keras.optimizers.schedules.CosineDecay(0.0, cell.steps, warmup_target=RATE, warmup_steps=50)
-        self.optimizer = (Muon if cell.muon else keras.optimizers.Adam)(rate, global_clipnorm=1.0)
+        rate = keras.optimizers.schedules.CosineDecay(0.0, variant.steps, warmup_target=RATE, warmup_steps=50)
+        self.optimizer = (Muon if variant.muon else keras.optimizers.Adam)(rate, global_clipnorm=1.0)
 
     def f(self, frame, training: bool = False):
         """What f says of a frame; of "over" its colours are within an alpha of its own."""
         import tensorflow as tf
 
         seen = self._f(frame, training=training)
-        if not self.cell.over:
+        if not self.variant.over:
             return seen
         alpha = tf.sigmoid(seen[..., 3:4] - 2)
         return tf.concat([alpha * seen[..., :3], alpha, alpha * seen[..., 4:]], -1)
 
     def composed(self, character, background):
         """T f(x) + h(x), or one over the other."""
-        return character + (1 - character[..., 3:4] * self.cell.over) * background
+        return character + (1 - character[..., 3:4] * self.variant.over) * background
 
     def motion(self, pair: dict, fx, fx2):
         return self.T({**pair, "features": self.for_motion(fx), "next_features": self.for_motion(fx2)})
@@ -287,7 +287,7 @@ class Trial:
         """The map that T sees: of `unit` its mean square over a batch is 0.1, whatever its size."""
         import tensorflow as tf
 
-        if not self.cell.unit:
+        if not self.variant.unit:
             return features
         return features * tf.math.rsqrt(10 * tf.reduce_mean(tf.reduce_sum(features**2, -1)) + 1e-8)
 
@@ -303,9 +303,9 @@ class Trial:
         fx, fx2, hx, hx2 = (tf.gather(z, at) for z, at in ((f, first), (f, second), (h, first), (h, second)))
         x, x2 = tf.gather(seen, first), tf.gather(seen, second)
         motion = self.motion({"frame": x, "next_frame": x2, "motion": group["motion"]}, fx, fx2)
-        theta = affine.invert(tf.stop_gradient(motion) if self.cell.taught else motion)
+        theta = affine.invert(tf.stop_gradient(motion) if self.variant.taught else motion)
         moved, inside = warp(fx, theta, cubic=True), validity(theta, fx.shape[1:3])
-        behind = tf.gather(h, third) if self.cell.other else hx
+        behind = tf.gather(h, third) if self.variant.other else hx
         rendered = self.g(self.composed(moved, behind))
         return locals()
 
@@ -315,19 +315,19 @@ class Trial:
 
         z = self.layers(group, alone)
         terms = {"scene": losses.scene_loss(z["rendered"], z["x2"])}
-        if self.cell.pixels:  # the same two statements, said of what g makes of the maps
+        if self.variant.pixels:  # the same two statements, said of what g makes of the maps
             now, then = (self.g(self.composed(z["fx2"], z[key])) for key in ("behind", "hx2"))
             terms["character"] = losses.scene_loss(z["rendered"], now)
             terms["background"] = losses.scene_loss(now, then)
             return terms | self.helpers(z)
-        sizes = [self.spread(z["f"]), self.spread(z["h"])] if self.cell.relative else [1, 1]
+        sizes = [self.spread(z["f"]), self.spread(z["h"])] if self.variant.relative else [1, 1]
         terms["character"] = losses.character_loss(z["moved"], z["fx2"], z["inside"]) / sizes[0]
         terms["background"] = losses.background_loss(z["hx"], z["hx2"]) / sizes[1]
         return terms | self.helpers(z)
 
     def helpers(self, z: dict) -> dict:
         """What is added to the three losses."""
-        return {name: getattr(self, name)(z) for name in self.cell.added}
+        return {name: getattr(self, name)(z) for name in self.variant.added}
 
     def label(self, z: dict):
         """T against the motion by which f's own map was moved."""
@@ -394,12 +394,12 @@ class Trial:
         """Three frames of each of four clips, within `gap` of each other, and the pairs that they make."""
         import tensorflow as tf
 
-        data, cell = clips(), self.cell
-        reach = cell.gap
-        if cell.closer:  # far for h alone, then from two frames on
-            part = (step / cell.steps - cell.first) / (1 - cell.first)
+        data, variant = clips(), self.variant
+        reach = variant.gap
+        if variant.closer:  # far for h alone, then from two frames on
+            part = (step / variant.steps - variant.first) / (1 - variant.first)
             part = tf.where(part < 0, 1.0, tf.minimum(2 * part, 1.0))
-            reach = 2 + tf.cast((cell.gap - 2) * part, tf.int32)
+            reach = 2 + tf.cast((variant.gap - 2) * part, tf.int32)
         scene = tf.random.uniform((GROUPS,), 0, len(SCENES), tf.int32)
         start = tf.random.uniform((GROUPS, 1), 0, FRAMES - reach, tf.int32)
         at = start + tf.argsort(tf.random.uniform((GROUPS, reach + 1)))[:, : len(ORDER)]
@@ -418,38 +418,38 @@ class Trial:
         import tensorflow as tf
 
         share = tf.cast(step, tf.float32)
-        alone = tf.cast(share < self.cell.first * self.cell.steps, tf.float32)
+        alone = tf.cast(share < self.variant.first * self.variant.steps, tf.float32)
         group = self.group(share)
         with tf.GradientTape() as tape:
             terms = self.terms(group, alone)
             counts = dict.fromkeys(
-                ("character", "swap"), tf.cast(share >= self.cell.late * self.cell.steps, tf.float32)
+                ("character", "swap"), tf.cast(share >= self.variant.late * self.variant.steps, tf.float32)
             )
-            used = (*self.cell.losses, *self.cell.added)
+            used = (*self.variant.losses, *self.variant.added)
             loss = sum(WEIGHTS[name] * counts.get(name, 1.0) * terms[name] for name in used)
         gradients = tape.gradient(loss, self.weights, unconnected_gradients="zero")
         self.optimizer.apply(gradients, self.weights)
         return terms
 
 
-def trained(cell: Cell, seed: int, chunk: int = 50) -> tuple[Trial, list]:
-    """The networks of a cell after its steps, and the losses on the way."""
+def trained(variant: Variant, seed: int, chunk: int = 50) -> tuple[Trial, list]:
+    """The networks of a variant after its steps, and the losses on the way."""
     import tensorflow as tf
 
     tf.random.set_seed(seed)
-    trial = Trial(cell, seed)
+    trial = Trial(variant, seed)
     trial.terms(trial.group(tf.constant(0.0)), 0.0)  # builds the layers
     trial.optimizer.build(trial.weights)
 
     @tf.function(autograph=False)
     def several(first):
         """A chunk of steps in one call: on a busy machine each call waits for its turn."""
-        zero = {name: tf.zeros(()) for name in (*ALL, *cell.added)}
+        zero = {name: tf.zeros(()) for name in (*ALL, *variant.added)}
         more = lambda step, _: step < first + chunk
         return tf.while_loop(more, lambda step, _: (step + 1, trial.step(step)), (first, zero))[1]
 
     curve = []
-    for first in range(0, cell.steps, chunk):
+    for first in range(0, variant.steps, chunk):
         terms = several(tf.constant(first))
         curve.append({name: round(float(value), 5) for name, value in terms.items()})
     return trial, curve
@@ -496,7 +496,7 @@ def layers_measured(trial: Trial, index: int) -> dict:
     given = data.motions[index, np.arange(FRAMES), (np.arange(FRAMES) + 8) % FRAMES]
     moved = warp(fx, affine.invert(given), cubic=True)
     then = np.asarray(fx)[(np.arange(FRAMES) + 8) % FRAMES]
-    alone = {"iou_alpha": mask_iou(true, np.asarray(fx)[..., 3:4])} if trial.cell.over else {}
+    alone = {"iou_alpha": mask_iou(true, np.asarray(fx)[..., 3:4])} if trial.variant.over else {}
     return {
         **alone,
         "bg_psnr": psnr(background, np.median(still, 0)),
@@ -543,7 +543,7 @@ def shots_measured(trial: Trial, folder: Path) -> dict:
 
 
 class Perfect:
-    """What the true layers of a scene would get by the same measures: the ceiling of a cell."""
+    """What the true layers of a scene would get by the same measures: the ceiling of a variant."""
 
     def __init__(self, name: str):
         from trivial_solutions import Layers
@@ -595,26 +595,26 @@ def run(args: argparse.Namespace) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     part, parts = map(int, args.share.split("/"))
-    named = [(block, name, cell) for block in args.block or CELLS for name, cell in CELLS[block].items()]
-    named = [job for job in named if not args.cell or job[1] in args.cell]
+    named = [(block, name, variant) for block in args.block or VARIANTS for name, variant in VARIANTS[block].items()]
+    named = [job for job in named if not args.variant or job[1] in args.variant]
     jobs = [(seed, *job) for seed in range(args.seeds) for job in named]
-    for seed, block, name, cell in jobs[part::parts]:
+    for seed, block, name, variant in jobs[part::parts]:
         path = args.work / block / f"{question_page.file_of(name)}-{seed}.json"
         if not path.is_file():
-            train_cell(cell, seed, path)
+            train_variant(variant, seed, path)
             print(
                 path.stem, {key: mean_of(json.loads(path.read_text()), key) for key in ("iou", "swap_char")}, flush=True
             )
 
 
-def train_cell(cell: Cell, seed: int, path: Path) -> None:
+def train_variant(variant: Variant, seed: int, path: Path) -> None:
     """One training and its figures, and what f, h and g make of a few frames."""
     import keras
 
     keras.backend.clear_session()
     began = time.process_time()
-    trial, curve = trained(cell, seed)
-    found = {"cell": dataclasses.asdict(cell), "seed": seed, "scenes": measure(trial), "curve": curve}
+    trial, curve = trained(variant, seed)
+    found = {"variant": dataclasses.asdict(variant), "seed": seed, "scenes": measure(trial), "curve": curve}
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path.with_suffix(".npz"), **pictures_of(trial))
     write_text(path, json.dumps({**found, "processor_s": round(time.process_time() - began)}))
@@ -641,8 +641,8 @@ def mean_of(result: dict, key: str) -> float | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "page", "check"))
-    parser.add_argument("--block", nargs="*", choices=CELLS, help="of cells (default: all)")
-    parser.add_argument("--cell", nargs="*", metavar="NAME", help="of the blocks (default: all)")
+    parser.add_argument("--block", nargs="*", choices=VARIANTS, help="of variants (default: all)")
+    parser.add_argument("--variant", nargs="*", metavar="NAME", help="of the blocks (default: all)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", default="0/1", metavar="K/N", help="every N-th training from the K-th on")
     parser.add_argument("--work", type=Path, default=ROOT / "build/question")

@@ -17,7 +17,7 @@ from eqvid_tf.pixels.sheets import contact_sheet, text_table
 
 FIGURES = ROOT / "benchmarks/results/question.json"
 PAGE = ROOT / "docs/does_it_disentangle.md"
-PICTURES = {  # of the page: name -> (scenes, cells)
+PICTURES = {  # of the page: name -> (scenes, variants)
     "question_losses": (
         ("textured", "rests"),
         {
@@ -59,7 +59,7 @@ COLUMNS = {
 
 
 def file_of(name: str) -> str:
-    """What the file of a cell, or of a variant, begins with."""
+    """What the file of a variant, or of a variant, begins with."""
     return name.replace(" ", "-")
 
 
@@ -69,19 +69,25 @@ def collected(work: Path) -> dict:
     import trivial_solutions
 
     scenes = {name: functools.partial(question.scene_of, name) for name in ("textured", "plain", "rests")}
-    cells = []
-    for block, named in question.CELLS.items():
-        for name, cell in named.items():
+    variants = []
+    for block, named in question.VARIANTS.items():
+        for name, variant in named.items():
             paths = sorted((work / block).glob(f"{file_of(name)}-[0-9].json"))
             runs = [json.loads(path.read_text()) for path in paths]
-            settings = {key: value for key, value in dataclasses.asdict(cell).items() if key != "predicted"}
+            settings = {key: value for key, value in dataclasses.asdict(variant).items() if key != "predicted"}
             short = [
                 {key: run[key] for key in ("seed", "scenes", "processor_s")} | {"losses": run["curve"][-1]}
                 for run in runs
             ]
             if runs:
-                cells.append(
-                    {"block": block, "cell": name, "predicted": cell.predicted, "settings": settings, "runs": short}
+                variants.append(
+                    {
+                        "block": block,
+                        "variant": name,
+                        "predicted": variant.predicted,
+                        "settings": settings,
+                        "runs": short,
+                    }
                 )
     trivial = trivial_solutions.table_of(scenes, {"close": 1, "far": 8}, question.WEIGHTS)
     return {
@@ -91,7 +97,7 @@ def collected(work: Path) -> dict:
         "weights": question.WEIGHTS,
         "ceiling": question.ceiling(),
         "trivial": _rounded(trivial),
-        "cells": cells,
+        "variants": variants,
         "recipe": recipe_runs(work.with_name("question_recipe")),
     }
 
@@ -126,18 +132,20 @@ def spread_text(values: list, digits: int) -> str:
 
 
 def block_table(figures: dict, block: str) -> str:
-    """The cells of a block: means over scenes and seeds, and what was predicted."""
+    """The variants of a block: means over scenes and seeds, and what was predicted."""
     learned = block == "learned"
     columns = {key: digits for key, digits in COLUMNS.items() if learned or key != "corner_px"}
     rows = [["the true layers", "", "", *(_of_ceiling(figures, key, digits) for key, digits in columns.items()), ""]]
     if learned:
         rows[0][3 + [*columns].index("corner_px")] = f"no motion: {_of_ceiling(figures, 'no_motion_px', 2)}"
-    for cell in (cell for cell in figures["cells"] if cell["block"] == block):
-        values = {key: [run_mean(run, key) for run in cell["runs"]] for key in columns}
+    for variant in (variant for variant in figures["variants"] if variant["block"] == block):
+        values = {key: [run_mean(run, key) for run in variant["runs"]] for key in columns}
         texts = [spread_text(values[key], digits) for key, digits in columns.items()]
-        found = [scene["iou"] < EMPTY for run in cell["runs"] for scene in run["scenes"].values()]
-        rows.append([cell["cell"], len(cell["runs"]), f"{sum(found)} of {len(found)}", *texts, cell["predicted"]])
-    return text_table(rows, ["cell", "seeds", "lost", *columns, "predicted"]) + "\n"
+        found = [scene["iou"] < EMPTY for run in variant["runs"] for scene in run["scenes"].values()]
+        rows.append(
+            [variant["variant"], len(variant["runs"]), f"{sum(found)} of {len(found)}", *texts, variant["predicted"]]
+        )
+    return text_table(rows, ["variant", "seeds", "lost", *columns, "predicted"]) + "\n"
 
 
 def _of_ceiling(figures: dict, key: str, digits: int) -> str:
@@ -150,7 +158,7 @@ def trivial_table(figures: dict) -> str:
     table, rows = figures["trivial"], []
     close = table["textured"]["close"]
     for name, terms in close.items():
-        cells = [number_text(terms[key]) for key in ("scene", "character", "background")]
+        variants = [number_text(terms[key]) for key in ("scene", "character", "background")]
         for scene, distance, key in (
             ("textured", "close", "total"),
             ("textured", "far", "total"),
@@ -161,8 +169,8 @@ def trivial_table(figures: dict) -> str:
         ):
             found = table[scene][distance]
             value, right = found.get(name, {}).get(key), found["the right answer"][key]
-            cells.append(number_text(value, 1) + (" *" if value is not None and value < 0.99 * right else ""))
-        rows.append([name, *cells])
+            variants.append(number_text(value, 1) + (" *" if value is not None and value < 0.99 * right else ""))
+        rows.append([name, *variants])
     header = ["", "L_s", "L_c", "L_b", "L", "L, far", "L, plain", "L, rests", "L, shrunk", "L, plain, shrunk"]
     return text_table(rows, header) + "\n"
 
@@ -184,7 +192,7 @@ def recipe_table(figures: dict) -> str:
 
 def sections(figures: dict) -> dict[str, str]:
     """What stands between the page's marks."""
-    blocks = dict.fromkeys(cell["block"] for cell in figures["cells"])
+    blocks = dict.fromkeys(variant["block"] for variant in figures["variants"])
     tables = {"trivial": trivial_table(figures), "recipe": recipe_table(figures)}
     return tables | {block: block_table(figures, block) for block in blocks}
 
@@ -201,13 +209,15 @@ def page_of(figures: dict, text: str) -> str:
 
 
 def draw_pictures(work: Path) -> None:
-    """One picture for each claim: of a frame, what h is drawn as, what f and h are, and what f adds, cell by cell."""
-    for name, (scenes, cells) in PICTURES.items():
+    """One picture for each claim: of a frame, what h is drawn as, what f and h are, and what f adds."""
+    for name, (scenes, variants) in PICTURES.items():
         rows = []
         for scene in scenes:
-            drawn = [np.load(work / block / f"{file_of(cell)}-0.npz")[scene][:, 1] for block, cell in cells.values()]
+            drawn = [
+                np.load(work / block / f"{file_of(variant)}-0.npz")[scene][:, 1] for block, variant in variants.values()
+            ]
             rows.append([drawn[0][0], *(np.concatenate(list(one[1:]), 1) for one in drawn)])
-        titles = ["frame", *(f"{label}: h, f + h, f" for label in cells)]
+        titles = ["frame", *(f"{label}: h, f + h, f" for label in variants)]
         write_png(ROOT / f"docs/{name}.png", contact_sheet(rows, column_titles=titles, row_titles=scenes, scale=3))
 
 
