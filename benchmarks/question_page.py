@@ -193,7 +193,9 @@ def recipe_table(figures: dict) -> str:
 def sections(figures: dict) -> dict[str, str]:
     """What stands between the page's marks."""
     blocks = dict.fromkeys(variant["block"] for variant in figures["variants"])
-    tables = {"trivial": trivial_table(figures), "recipe": recipe_table(figures)}
+    tables = {"trivial": trivial_table(figures)}
+    if all(found["runs"] for found in figures["recipe"].values()):
+        tables["recipe"] = recipe_table(figures)
     return tables | {block: block_table(figures, block) for block in blocks}
 
 
