@@ -203,6 +203,37 @@ VARIANTS: dict[str, dict[str, Variant]] = {
             predicted="iou 0.7: the partition gives f a coverage, and L_c cannot shrink it without losing the picture",
         ),
     },
+    "more": {  # the first three were pilots of one seed; none has been run for the page
+        "known, L_s, far, other": Variant(
+            gap=16, losses=("scene",), other=True, predicted="no difference: far pairs say what another frame would say"
+        ),
+        "known, all three, far, relative": Variant(
+            gap=16, relative=True, predicted="worse: f and h grow, and say which clip a frame is of"
+        ),
+        "known, all three, far, pixels": Variant(
+            gap=16, pixels=True, predicted="f is empty: in the picture, too, saying nothing costs nothing"
+        ),
+        "known, all three, far, L_c late, swap": Variant(
+            gap=16,
+            late=0.4,
+            added=("swap",),
+            predicted="swap_char 2 dB better: g sees characters before other backgrounds",
+        ),
+        "features, L_s + L_b, whole": Variant(
+            estimator="features",
+            losses=("scene", "background"),
+            added=("whole",),
+            predicted="no better: the texture of a background can be equivariant as well as a character",
+        ),
+        "features, L_s + L_b, closer, label, hint": Variant(
+            estimator="features",
+            losses=("scene", "background"),
+            gap=16,
+            closer=True,
+            added=("label", "hint"),
+            predicted="iou 0.6: hints tell f from h, and T has something to follow",
+        ),
+    },
 }
 
 
