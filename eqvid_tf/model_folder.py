@@ -26,6 +26,7 @@ import keras
 model = keras.saving.load_model("model.keras")
 ```
 """
+_NOT_JUDGED = "- Trust: not judged; `eqvid evaluate` says of its clips how far the split can be trusted."
 CHECKOUT = Path(__file__).parents[1] / "saved_models"  # in a clone of the repository; not in an installed package
 
 
@@ -192,7 +193,7 @@ def _model_card(config: Config, metrics: dict) -> str:
         f"  canvas {model.canvas[1]} x {model.canvas[0]}, the size of the frames that they saw.",
         f"- Last losses: {last}.",
         f"- Verdict: {verdict_in_words(metrics['verdict'])}.",
-        *(f"- Trust, {clip}: {line}" for clip, line in metrics.get("trust", {}).items()),
+        *([f"- Trust, {clip}: {line}" for clip, line in metrics.get("trust", {}).items()] or [_NOT_JUDGED]),
         "- Meant for: the characters and backgrounds of the clips it saw; others are cut out badly or not at all.",
         f"- Files: `1/` SavedModel (the folder is a TensorFlow Serving base path), {files}.",
         "- Licence: that of the clips it was trained on; the code is Apache-2.0.",

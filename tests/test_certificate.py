@@ -42,13 +42,15 @@ def test_a_background_that_the_model_never_saw_is_not_trusted(trained, scene):
 def test_the_command_says_it_and_the_model_card_keeps_it(run, trained, clip, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)
     folder = shutil.copytree(run, tmp_path / "run")
+    assert "- Trust: not judged" in (folder / "README.md").read_text()  # as training wrote it
     words = ["evaluate", str(folder), str(clip.path), "--cache", "none", "--json", str(tmp_path / "trust.json")]
     assert main(words) == 0
     out, (found,) = capsys.readouterr().out, json.loads((tmp_path / "trust.json").read_text())
     assert found["verdict"] in out and found["clip"] == "first" and found["held_out"] == 0  # 24 frames are too few
     assert {"drawn", "follows", "steady", "explained"} <= set(found["characters"][0])
     assert (folder / "evaluation.png").is_file()
-    assert f"- Trust, first: {found['trust']:.2f}, {found['verdict']}" in (folder / "README.md").read_text()
+    assert f"- Trust, first: {found['trust']:.2f}, {found['verdict']}" in (card := (folder / "README.md").read_text())
+    assert "not judged" not in card
     assert read_metrics(folder)["trust"]["first"].startswith(f"{found['trust']:.2f}")
     assert main([*words, "--overwrite", "--network-only"]) == 2
 

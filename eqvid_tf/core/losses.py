@@ -20,6 +20,10 @@ def scene_loss(rendered: tf.Tensor, next_frame: tf.Tensor) -> tf.Tensor:
 def character_loss(moved: tf.Tensor, next_character: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
     """L_c = | T^z f(x) - f(x') |, where the warp did not bring in the outside; the sum over the characters.
 
+    It finds residuals of the character in the background, which do not move with T. It does not split a frame: an empty
+    f has none of it, and bare networks tend to end there where it counts from the first step
+    (docs/does_it_disentangle.md). In the recipe hints keep f.
+
     Shapes: moved, next_character [B, K, h', w', c'] (or of one character [B, h', w', c']); inside the same with one
     channel, 1 where the moved map is known -> scalar.
     """
@@ -30,6 +34,8 @@ def character_loss(moved: tf.Tensor, next_character: tf.Tensor, inside: tf.Tenso
 
 def background_loss(background: tf.Tensor, next_background: tf.Tensor) -> tf.Tensor:
     """L_b = | h(x') - h(x) |: the background does not depend on where the character is.
+
+    It takes what moves out of h, so that f has to take it. Where h recalls a stored picture, little is left to do.
 
     Shapes: both [B, h', w', c'] -> scalar.
     """
