@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.pixels.canvas import bounded_size
 from eqvid_tf.pixels.coordinates import carry, pixel_centres
 from eqvid_tf.pixels.resampling import resize
 
@@ -106,9 +107,8 @@ def measure_light(clip: Clip, view_from_frame: np.ndarray) -> Light:
         view_from_frame: [T, 3, 3], from the coordinates of each frame to common ones.
     """
     spread = np.unique(np.linspace(0, clip.count - 1, min(clip.count, MOST_FRAMES)).round().astype(int))
-    scale = min(1.0, SHORTER_SIDE / min(clip.size))
-    height, width = (max(1, round(side * scale)) for side in clip.size)
-    frames = [resize(frame, (height, width)) for frame in clip.native(spread)]
+    size = bounded_size(clip.size, SHORTER_SIDE)
+    frames = [resize(frame, size) for frame in clip.native(spread)]
     exposure, vignetting, slope = _solve(_compare(frames, view_from_frame[spread]), len(frames))
     every = np.arange(clip.count)
     between = np.stack([np.interp(every, spread, values - values.mean()) for values in exposure], -1)

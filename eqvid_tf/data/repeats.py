@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from eqvid_tf.data.clips import Clip
+from eqvid_tf.pixels.canvas import bounded_size
 
 SIDE = 96  # pixels: the shorter side of the frames that are compared
 SAME = 2.0  # grey levels by which equal frames may differ anywhere: they were compressed
@@ -55,7 +56,5 @@ def find_repeats(clip: Clip, first: int = 0, last: int | None = None) -> Repeats
 
 def _changes(clip: Clip, first: int, last: int) -> np.ndarray:
     """Grey levels by which each frame differs from the one before where it differs most, [last - first - 1]."""
-    scale = min(1.0, SIDE / min(clip.size))
-    height, width = (max(1, round(side * scale)) for side in clip.size)
-    frames = clip.resized((height, width), range(first, last))
+    frames = clip.resized(bounded_size(clip.size, SIDE), range(first, last))
     return np.array([np.abs(b.astype(np.int16) - a).max() for a, b in itertools.pairwise(frames)], np.float64)

@@ -18,6 +18,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_uns
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.repeats import find_repeats
+from eqvid_tf.pixels.canvas import bounded_size
 from eqvid_tf.pixels.morphology import close, dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
@@ -149,8 +150,7 @@ def _frame_noise(clip: Clip) -> float:
 def _small_frames(clip: Clip, step: int, camera: Camera, progress: Callable[..., Any]) -> np.ndarray:
     """Every step-th frame, small and stabilized, uint8 [T, h, w, 3]; where the camera sways, cut to what all show."""
     clip = StabilizedClip(clip, camera) if camera.kind == "travels" else clip
-    scale = min(1.0, MOVER_SIDE / min(clip.size))
-    height, width = (max(1, round(side * scale)) for side in clip.size)
+    height, width = bounded_size(clip.size, MOVER_SIDE)
     sways = camera.kind == "sways"
     enlargement = 3 if sways else 1  # stabilized before it is made small: a second resampling blurs less so
     size = (min(clip.size[0], enlargement * height), min(clip.size[1], enlargement * width))

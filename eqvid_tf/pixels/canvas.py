@@ -26,6 +26,17 @@ def canvas_for(size: tuple[int, int], image_size: int, multiple: int = 8) -> tup
     return (short, long) if size[0] <= size[1] else (long, short)
 
 
+def bounded_size(size: tuple[int, int], most: float) -> tuple[int, int]:
+    """A size (height, width) with a shorter side of at most so many pixels, its aspect kept.
+
+    Example:
+        >>> bounded_size((720, 1280), 480), bounded_size((64, 96), 480)
+        ((480, 853), (64, 96))
+    """
+    scale = min(1.0, most / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def fit_box(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int, int, int]:
     """The box (top, left, height, width) that a clip of `size` fills on `canvas`: centred, its aspect kept.
 

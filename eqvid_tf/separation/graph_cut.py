@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.canvas import bounded_size
 from eqvid_tf.pixels.colours import largest_channel, largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import SQUARE, dilate
@@ -67,8 +68,7 @@ class Seeds:
 def working_size(size: tuple[int, int], count: int) -> tuple[int, int]:
     """The size (height, width) at which the textures of `count` frames of a size are compared; bounds the memory."""
     most = min(SHORTEST, (MEMORY / count * min(size) / max(size)) ** 0.5)
-    scale = min(1.0, most / min(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return bounded_size(size, most)
 
 
 def find_seeds(
@@ -120,13 +120,13 @@ def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:
         return alpha
     part = box_slices(box)
     size = tuple(max(1, round(side * scale)) for side in alpha[part].shape)
-    shrunk = lambda a: cv2.resize(a.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    mask = shrunk(alpha[part]) > COVERED
+    bounded_size = lambda a: cv2.resize(a.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    mask = bounded_size(alpha[part]) > COVERED
     seeds = seeds.at_size(alpha.shape)
-    moving, standing = (shrunk(known[part]) > 0.5 for known in (seeds.moving, seeds.standing))
+    moving, standing = (bounded_size(known[part]) > 0.5 for known in (seeds.moving, seeds.standing))
     if (moving & mask).sum() < FEWEST * mask.sum():
         return alpha
-    kept = _graph_cut(shrunk(frame[part]).round().astype(np.uint8), mask, moving & mask, standing & mask)
+    kept = _graph_cut(bounded_size(frame[part]).round().astype(np.uint8), mask, moving & mask, standing & mask)
     kept = cv2.resize(kept.astype(np.float32), alpha[part].shape[::-1], interpolation=cv2.INTER_LINEAR)
     result = np.zeros_like(alpha)
     result[part] = np.where(kept > 0.5, np.maximum(alpha[part], kept), np.minimum(alpha[part], kept))

@@ -19,7 +19,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
-from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
+from eqvid_tf.pixels.canvas import bounded_size, canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
@@ -55,6 +55,7 @@ from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_t
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
 LEAST_GAIN = 0.2  # share of the cost of an estimated motion, see `refine_motions`
+ALIGNED_SIDE = 480  # pixels: shorter side of larger frames on which the motion of each step is aligned
 PROBES = 8  # frames that decide whether the model knows the background
 
 
@@ -389,14 +390,15 @@ class ClipLayers:
         if self.network_only or not self.background_stored:
             return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
-        frames = self.progress(self.clip.native(), "aligning its motion", self.clip.count)
+        size = bounded_size(self.clip.size, ALIGNED_SIDE)
+        frames = self.progress(self.clip.resized(size), "aligning its motion", self.clip.count)
         return self._aligned(start, frames, self.coverage)
 
     def _aligned(self, motions: np.ndarray, frames: Iterable[np.ndarray], coverage: Iterable[np.ndarray]) -> np.ndarray:
         """Motions between frames in turn, aligned; those on the canvas's own size are mostly exact already."""
         least_gain = LEAST_GAIN if self.clip.size == self.canvas else 0.0
-        seen = made_ahead(zip(frames, map(self.to_clip_size, coverage)))
-        return refine_motions(seen, motions, least_gain)
+        with_mask = lambda frame, mask: (frame, unfit(mask, frame.shape[:2], self.canvas))
+        return refine_motions(made_ahead(map(with_mask, frames, coverage)), motions, least_gain)
 
     def align_motions(self, indices: Sequence[int]) -> np.ndarray:
         """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""
