@@ -25,7 +25,8 @@ def _error(found: np.ndarray, true: np.ndarray, centres: np.ndarray) -> float:
 
 
 def _smooth(motions: np.ndarray, centres: np.ndarray, shown: np.ndarray | None = None) -> np.ndarray:
-    return smooth_motions(motions, centres, RADIUS, np.ones(COUNT, bool) if shown is None else shown, SIZE)
+    shown = np.ones(COUNT, bool) if shown is None else shown
+    return smooth_motions(motions, centres, RADIUS, shown, SIZE).motions
 
 
 def test_a_change_of_pose_every_second_frame_is_no_motion():

@@ -258,6 +258,17 @@ class StabilizedClip(Clip):
         at = carry(self.view.from_frame[:-1], CENTRE)[:, 0] if at is None else at
         return _change_coordinates(motion, np.linalg.inv(self.view.from_frame), at)
 
+    def motion_in_view(self, motion: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Motions of every step between frames as filmed as motions in the view's coordinates.
+
+        Shapes: [count - 1, 2, 3], at [count - 1, 2], where in the frames each is meant -> [count - 1, 2, 3].
+        """
+        return _change_coordinates(motion, self.view.from_frame, at)
+
+    def places_as_filmed(self, places: np.ndarray) -> np.ndarray:
+        """Places [count, 2] of the view, one for each frame, as that frame has them."""
+        return carry(np.linalg.inv(self.view.from_frame), places[:, None])[:, 0]
+
     def between_as_filmed(self, motion: np.ndarray, first: int, second: int, at: np.ndarray) -> np.ndarray:
         """A motion from one frame to another, in the view's coordinates, as one between these frames as filmed.
 

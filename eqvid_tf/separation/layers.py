@@ -369,12 +369,21 @@ class ClipLayers:
     def motion(self) -> np.ndarray:
         """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'.
 
-        The estimates, in meetings those of the tracker, are aligned at the clip's own size, and smoothed over time.
+        The estimates, in meetings those of the tracker, are aligned at the clip's own size, and smoothed over time: on
+        the ground, or on screen where that is smoother, as one does whom the camera goes along with.
         """
         if not self.model.T.learned:
             return self.clip.motion()
-        shown = self.coverage.max((1, 2)) > 0.5
-        return smooth_motions(self._step_motions(), self.centres, self._radius, shown, self.clip.size)
+        motions, shown = self._step_motions(), self.coverage.max((1, 2)) > 0.5
+        smooth = smooth_motions(motions, self.centres, self._radius, shown, self.clip.size)
+        if not self.clip.moves:
+            return smooth.motions
+        heights, at = self.clip.heights, self.clip.places_as_filmed(self.centres)
+        motions = self.clip.motion_as_filmed(motions, self.centres[:-1])
+        on_screen = smooth_motions(motions, at, self._radius * heights, shown, self.filmed.size)
+        if smooth.roughness * heights <= on_screen.roughness:
+            return smooth.motions
+        return self.clip.motion_in_view(on_screen.motions, at[:-1])
 
     @property
     def _radius(self) -> float:

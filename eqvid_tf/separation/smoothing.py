@@ -9,6 +9,8 @@ Source: A. Savitzky and M. J. E. Golay, Smoothing and differentiation of data by
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from eqvid_tf.pixels.coordinates import homogeneous, square_from_frame
@@ -19,12 +21,19 @@ BESIDE = 0.5  # of the residual of the window around a step, below which one bef
 MISFIT = 0.05  # of the change in a window: what the polynomial misses of a curve; a smaller residual is no error
 
 
+class SmoothMotions(NamedTuple):
+    """Motions [T - 1, 2, 3] of every step, and how rough they were: half heights of the frame, of a usual window."""
+
+    motions: np.ndarray
+    roughness: float
+
+
 def smooth_motions(
     motions: np.ndarray, centres: np.ndarray, radius: float, shown: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
+) -> SmoothMotions:
     """Motions of every step, smoothed over the steps in which the character is shown throughout.
 
-    Shapes: motions [T - 1, 2, 3] forward, centres [T, 2] of the character, shown [T] bool -> [T - 1, 2, 3].
+    Shapes: motions [T - 1, 2, 3] forward, centres [T, 2] of the character, shown [T] bool.
 
     Args:
         motions: in normalized coordinates of a clip.
@@ -38,11 +47,15 @@ def smooth_motions(
     place = square @ at
     shift, linear = (whole @ place - place)[:, :2, 0], whole[:, :2, :2]
     steps = np.concatenate([shift, radius * linear.reshape(-1, 4)], -1)
+    rough: list[float] = []
     for first, end in _runs(shown[:-1] & shown[1:]):
-        steps[first:end] = _smooth(steps[first:end])
+        if end - first >= WINDOW:
+            steps[first:end], residual = _smooth(steps[first:end])
+            rough += residual.tolist()
     linear = steps[:, 2:].reshape(-1, 2, 2) / radius
     offset = place[:, :2] + steps[:, :2, None] - linear @ place[:, :2]
-    return (np.linalg.inv(square) @ homogeneous(np.concatenate([linear, offset], -1)) @ square)[:, :2]
+    smooth = np.linalg.inv(square) @ homogeneous(np.concatenate([linear, offset], -1)) @ square
+    return SmoothMotions(motions=smooth[:, :2], roughness=float(np.median(rough or [0.0])))
 
 
 def _runs(shown: np.ndarray) -> list[tuple[int, int]]:
@@ -51,10 +64,8 @@ def _runs(shown: np.ndarray) -> list[tuple[int, int]]:
     return [(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
 
 
-def _smooth(steps: np.ndarray) -> np.ndarray:
-    """Values of successive steps [N, 6], each as the polynomial of the window that says most about it."""
-    if len(steps) < WINDOW:
-        return steps
+def _smooth(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of successive steps [N, 6], each by the window that says most about it, and the windows' residuals."""
     basis = np.vander(np.arange(WINDOW), EVENLY + 1)
     windows = np.lib.stride_tricks.sliding_window_view(steps, WINDOW, 0).swapaxes(1, 2)  # [windows, WINDOW, 6]
     fits = basis @ np.linalg.pinv(basis) @ windows
@@ -68,4 +79,4 @@ def _smooth(steps: np.ndarray) -> np.ndarray:
         best = best if residual[best] < BESIDE * residual[around] else around
         if noisy[best]:
             out[index] = fits[best][index - best]
-    return out
+    return out, residual
