@@ -42,6 +42,7 @@ def test_a_change_of_pose_every_second_frame_is_no_motion():
     "x",
     [
         0.02 * np.maximum(TIME - 12, 0),  # begins to move
+        0.02 * np.minimum(TIME, 26),  # ends, shortly before the end
         0.02 * np.abs(TIME - 15),  # bounces
         0.5 * np.sin(TIME / 4),  # turns round, fast
     ],

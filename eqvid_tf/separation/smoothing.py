@@ -18,7 +18,8 @@ from eqvid_tf.pixels.coordinates import homogeneous, square_from_frame
 WINDOW = 7  # steps; in it the poses of a walk that changes every second frame cancel out
 EVENLY = 2  # degree of the polynomial that a motion follows within a window
 BESIDE = 0.5  # of the residual of the window around a step, below which one before or after it is taken
-MISFIT = 0.05  # of the change in a window: what the polynomial misses of a curve; a smaller residual is no error
+AT_REST = 0.02  # radii: a character that moves by less rests, and its motion begins or ends there
+MISFIT = 0.2  # of the change in a window: a smaller residual may be what the polynomial misses of a curve, or of a stop
 
 
 class SmoothMotions(NamedTuple):
@@ -31,7 +32,7 @@ class SmoothMotions(NamedTuple):
 def smooth_motions(
     motions: np.ndarray, centres: np.ndarray, radius: float, shown: np.ndarray, size: tuple[int, int]
 ) -> SmoothMotions:
-    """Motions of every step, smoothed over the steps in which the character is shown throughout.
+    """Motions of every step, smoothed over the steps in which the character is shown and moves.
 
     Shapes: motions [T - 1, 2, 3] forward, centres [T, 2] of the character, shown [T] bool.
 
@@ -47,8 +48,9 @@ def smooth_motions(
     place = square @ at
     shift, linear = (whole @ place - place)[:, :2, 0], whole[:, :2, :2]
     steps = np.concatenate([shift, radius * linear.reshape(-1, 4)], -1)
+    moves = np.linalg.norm(steps - radius * np.array([0, 0, 1, 0, 0, 1]), axis=-1) > AT_REST * radius
     rough: list[float] = []
-    for first, end in _runs(shown[:-1] & shown[1:]):
+    for first, end in _runs(shown[:-1] & shown[1:] & moves):
         if end - first >= WINDOW:
             steps[first:end], residual = _smooth(steps[first:end])
             rough += residual.tolist()
