@@ -14,7 +14,7 @@ from eqvid_tf.evaluation.clip_check import Box, box_of
 from eqvid_tf.pixels.canvas import unfit
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.sightings import Sightings
-from eqvid_tf.separation.solo import kept_characters, moving_pixels, tracking_background, tracking_canvas
+from eqvid_tf.separation.solo import find_moving, kept_characters, tracking_canvas
 
 MOST_FRAMES = 256  # of a clip in which characters are told apart, evenly spread: a quarter of a second each
 FEWEST_FRAMES = 3  # in which characters can be told apart
@@ -66,9 +66,9 @@ def find_movers(clip: StabilizedClip) -> Movers:
         return Movers()
     canvas = tracking_canvas(clip)
     frames = level_switched(clip.arrays(canvas)[::step])
-    moving = moving_pixels(clip, frames, tracking_background(clip, frames))
+    moving = find_moving(clip, frames)
     owners = kept_characters(clip, frames, moving)
-    unowned = unfit(np.asarray((moving & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
+    unowned = unfit(np.asarray((moving.mask & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
     characters, pictures = [], []
     for number in owners.numbers:
         seen = Sightings.of(owners.mask(number), clip.size)

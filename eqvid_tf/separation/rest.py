@@ -15,6 +15,7 @@ import numpy as np
 
 from eqvid_tf.pixels.morphology import close, dilate
 from eqvid_tf.separation.background import evenly_spaced, median_background, novelty, resting_coverage
+from eqvid_tf.separation.plain import without_bodies
 
 MOST_FRAMES = 48  # that colours are chosen from: each is compared with each
 CHOICES = 4  # colours that a place may have
@@ -49,7 +50,7 @@ def first_background(frames: np.ndarray) -> np.ndarray:
     edges, other = _edges(chosen), _edges(median)
     for place in _places(close(~believed)):
         believed |= dilate(place, 1) & _has_edge(place, edges, other, most=0.8, least=0.05)
-    return np.where(believed[..., None], median, chosen).astype(np.float32)
+    return without_bodies(frames, np.where(believed[..., None], median, chosen).astype(np.float32))
 
 
 def _choices(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from eqvid_tf.separation.background import affordable_frames, background_noise, 
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
+from eqvid_tf.separation.plain import body_hues
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
 
@@ -48,6 +49,7 @@ class TrackedClip:
         moving: what differs from the background, bool [T, h, w] on `canvas`.
         canvas: (height, width).
         background: float32 [H, W, 3] in [0, 255], at the clip's own size; on `canvas` where there is nothing to hide.
+        plain: whether the ground is plain, and what is no character's is a shadow.
     """
 
     clip: StabilizedClip
@@ -55,6 +57,7 @@ class TrackedClip:
     moving: np.ndarray
     canvas: tuple[int, int]
     background: np.ndarray
+    plain: bool = False
 
     def mask(self, number: int, index: int) -> np.ndarray:
         """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
@@ -69,19 +72,20 @@ class TrackedClip:
     @property
     def hides(self) -> bool:
         """Whether there is anything to hide from a character: another, restless background, or parallax."""
-        travels = self.owners.count > 0 and self.clip.travels
-        return travels or self.owners.count > 1 or _is_restless(self.moving, self.owners)
+        alone = self.owners.count > 0 and (self.clip.travels or self.plain)
+        return alone or self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
     def others(self, number: int, index: int) -> np.ndarray:
         """Where a frame shows what is not this character's, bool [H, W] at the clip's own size.
 
         Where the camera travels that is all but the character and its fringe: parallax differs from the mosaic, too.
+        On plain ground it is all but the character and a pixel: its shadow.
         """
         owner = self.owners.owner[index]
         own = owner == number + 1
         hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
-        other = ~own if self.clip.travels else self.moving[index] & (owner == 0)
-        return self.to_clip_size(hidden | (other & ~dilate(own, FRINGE))) > 0.5
+        other = ~own if self.clip.travels or self.plain else self.moving[index] & (owner == 0)
+        return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE))) > 0.5
 
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
@@ -99,6 +103,21 @@ class TrackedClip:
         if not mask.any():
             return np.zeros(self.clip.size, np.float32)
         return unfit(mask.astype(np.float32), self.clip.size, self.canvas)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Moving:
+    """What moves in a clip, on the canvas.
+
+    Attributes:
+        background: float32 [h, w, 3] in [0, 255].
+        mask: bool [T, h, w].
+        hues: of it, uint8 [T, h, w], see `eqvid_tf.separation.plain`; None where the ground is not plain.
+    """
+
+    background: np.ndarray
+    mask: np.ndarray
+    hues: np.ndarray | None
 
 
 class SoloClip(StabilizedClip):
@@ -217,27 +236,44 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     """
     canvas = tracking_canvas(clip)
     frames = level_switched(clip.arrays(canvas))
-    background = tracking_background(clip, frames)
-    moving = moving_pixels(clip, frames, background)
-    owners = kept_characters(clip, frames, moving).largest(most)
-    tracked = TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
+    found = find_moving(clip, frames)
+    owners = kept_characters(clip, frames, found).largest(most)
+    tracked = TrackedClip(
+        clip=clip,
+        owners=owners,
+        moving=found.mask,
+        canvas=canvas,
+        background=found.background,
+        plain=found.hues is not None,
+    )
     if not tracked.hides:
         return tracked
-    whole = clip.mosaic if clip.travels else _clip_background(clip, moving, canvas, background)
+    whole = clip.mosaic if clip.travels else _clip_background(clip, found.mask, canvas, found.background)
     return dataclasses.replace(tracked, background=whole)
 
 
-def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: np.ndarray) -> Owners:
+def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
+    """What moves in a clip: what differs from its background, on plain ground what is no shadow, by hue.
+
+    Shapes: frames uint8 [T, h, w, 3], of the clip or of every step-th frame of it.
+    """
+    background = tracking_background(clip, frames)
+    hues = None if clip.travels else body_hues(frames, background)
+    mask = moving_pixels(clip, frames, background) if hues is None else hues > 0
+    return Moving(background=background, mask=mask, hues=hues)
+
+
+def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: Moving) -> Owners:
     """The characters of a clip, remembered as long as its decoded frames are: they may take minutes to find.
 
-    Shapes: see `find_characters`; frames and moving are of the clip, or of every step-th frame of it.
+    Shapes: frames as in `find_moving`.
     """
-    found = functools.cache(lambda: find_characters(frames, moving))
+    found = functools.cache(lambda: find_characters(frames, moving.mask, moving.hues))
     digest = hashlib.sha256(np.ascontiguousarray(frames).data)
-    digest.update(moving.data)
+    digest.update((moving.mask if moving.hues is None else moving.hues).data)
     name = f"characters{VERSION}-{digest.hexdigest()[:16]}"
     note = clip.noted(name, lambda: {"count": found().count, "motions": found().motions.tolist()})
-    owner = clip.filmed.cached(name, moving.shape, lambda: iter(found().owner))
+    owner = clip.filmed.cached(name, moving.mask.shape, lambda: iter(found().owner))
     motions = np.reshape(note["motions"], (note["count"], len(frames) - 1, 2, 3))
     return Owners(owner=owner, count=note["count"], motions=motions)
 

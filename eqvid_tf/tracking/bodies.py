@@ -25,6 +25,7 @@ FLAT = 10.0  # grey levels by which colours differ at least
 PAIRS = 16  # of frames, about, in which that is looked at
 OFTEN = 0.2  # share of the frames in which a place moves and is no character's, from which it is restless
 NEAR = 1.0  # radii of a body: a part that is nearer, at a place that is not restless, is a part of it ...
+COMPANIONS = 0.95  # share of the frames that show either of two in which they touch: they are one body
 PART = 0.4  # ... if it is smaller than so much of the body in that frame
 
 
@@ -57,6 +58,39 @@ def _find_limb(owner: np.ndarray) -> tuple[int, int] | None:
                 if both.sum() >= TOGETHER * seen.sum() and touches >= ATTACHED * both.sum():
                     return int(numbers[j]), int(numbers[i])
     return None
+
+
+def with_companions(owner: np.ndarray) -> np.ndarray:
+    """Join bodies that touch in nearly all frames that show either: the parts of one that has several hues.
+
+    Why: two bodies that meet have been, or will be, apart.
+
+    Shapes: owner int16 [T, h, w]: -1 nobody's -> the same.
+    """
+    owner = owner.copy()
+    for body in np.unique(owner[owner >= 0])[::-1]:
+        near, seen = dilate(owner == body, 2), (owner == body).any((1, 2))
+        for other in np.unique(owner[near & (owner >= 0) & (owner != body)]):
+            mask = owner == other
+            either = seen | mask.any((1, 2))
+            if (mask & near).any((1, 2)).sum() >= COMPANIONS * either.sum():
+                owner[owner == body] = other
+                break
+    return owner
+
+
+def with_rest_of(owner: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Give what moves and is nobody's to the nearest body of its frame.
+
+    Shapes: as in `with_loose_parts`.
+    """
+    out = owner.copy()
+    for own, free in zip(out, moving & (owner < 0)):
+        bodies = np.unique(own[own >= 0])
+        if len(bodies) and free.any():
+            nearest = bodies[np.argmin([_distance(own == body) for body in bodies], 0)]
+            own[free] = nearest[free]
+    return out
 
 
 def restless_bodies(frames: np.ndarray, owner: np.ndarray, bodies: Sequence[int]) -> set[int]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import cv2
 import numpy as np
 
-from eqvid_tf.tracking.bodies import restless_bodies, with_limbs, with_loose_parts
+from eqvid_tf.tracking.bodies import restless_bodies, with_companions, with_limbs, with_loose_parts, with_rest_of
 from eqvid_tf.tracking.identities import Character, Identities
 from eqvid_tf.tracking.parts import find_tracklets
 from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
@@ -22,6 +22,7 @@ WORST = 60.0  # grey levels of residual: more says no more about who is in front
 REACH = 4.0  # pixels from a template within which the rest of a part is the character's
 FEWEST_FRAMES = 5  # that a character shows in, or a sixth of a shorter clip
 LEAST_SHARE = 0.02  # of the largest character's pixels
+FINEST = 0.3  # share of the usual area of a body, on plain ground, where nothing else has a hue
 SHOWN = 0.05  # share of a template that fits: with less it is not drawn
 
 
@@ -65,28 +66,53 @@ class Owners:
         return dataclasses.replace(self, owner=table[self.owner])
 
 
-def find_characters(frames: np.ndarray, moving: np.ndarray) -> Owners:
+def find_characters(frames: np.ndarray, moving: np.ndarray, hues: np.ndarray | None = None) -> Owners:
     """Tell apart the characters of a clip.
 
-    Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w]: what differs from the background.
+    Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w]: what differs from the background; hues uint8 [T, h, w].
 
     Args:
         frames: of the clip.
         moving: where something may be a character.
+        hues: of what moves, from 1, where each body has one (see `eqvid_tf.separation.plain`): what has one hue is
+            tracked by itself, and nothing is restless.
     """
-    bodies = Identities(frames, moving, find_tracklets(frames, moving)).characters()
-    owner = with_limbs(_Composition(frames, moving, bodies).owner())
-    lasting = _lasting(owner)
-    owner[np.isin(owner, list(restless_bodies(frames, owner, lasting)))] = -1
-    owner = with_loose_parts(owner, moving)
+    if hues is None:
+        bodies, owner = _find_bodies(frames, moving)
+        owner = with_limbs(owner)
+        owner[np.isin(owner, list(restless_bodies(frames, owner, _lasting(owner))))] = -1
+        owner = with_loose_parts(owner, moving)
+    else:
+        bodies, owner = _find_hued_bodies(frames, hues)
+        owner = with_companions(owner)
     numbers = _lasting(owner)
     numbered = np.zeros(owner.shape, np.uint8)
     for number, body in enumerate(numbers):
         numbered[owner == body] = number + 1
-    motions = [_meeting_motions(frames, moving, bodies[body]) for body in numbers]
+    shown = lambda body: moving if hues is None else moving & (hues == hues[owner == body][0])
+    motions = [_meeting_motions(frames, shown(body), bodies[body]) for body in numbers]
     return Owners(
         owner=numbered, count=len(numbers), motions=np.reshape(motions, (len(numbers), len(frames) - 1, 2, 3))
     )
+
+
+def _find_bodies(
+    frames: np.ndarray, moving: np.ndarray, finest: float = 1.0
+) -> tuple[list[list[Character]], np.ndarray]:
+    """The bodies of what moves, each as its members, and whose each pixel is: int16 [T, h, w], -1 nobody's."""
+    bodies = Identities(frames, moving, find_tracklets(frames, moving, finest)).characters()
+    return bodies, _Composition(frames, moving, bodies).owner()
+
+
+def _find_hued_bodies(frames: np.ndarray, hues: np.ndarray) -> tuple[list[list[Character]], np.ndarray]:
+    """As `_find_bodies`, of each hue by itself; all that has a hue is the nearest body's of that hue."""
+    bodies, owner = list[list[Character]](), np.full(hues.shape, -1, np.int16)
+    for hue in np.unique(hues[hues > 0]):
+        found, of_hue = _find_bodies(frames, hues == hue, FINEST)
+        of_hue = with_rest_of(of_hue, hues == hue)
+        owner[of_hue >= 0] = of_hue[of_hue >= 0] + len(bodies)
+        bodies += found
+    return bodies, owner
 
 
 class _Composition:

@@ -94,29 +94,34 @@ class Tracklet:
         return self.parts[-1]
 
 
-def find_tracklets(frames: np.ndarray, moving: np.ndarray) -> list[Tracklet]:
+def find_tracklets(frames: np.ndarray, moving: np.ndarray, finest: float = 1.0) -> list[Tracklet]:
     """Find the parts of what moves and link them to tracklets.
 
     Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w].
+
+    Args:
+        frames: of the clip.
+        moving: what differs from its background.
+        finest: share of the usual area from which a part is no noise, and a tracklet counts as a body.
     """
-    parts = [_find_parts(mask, index) for index, mask in enumerate(moving)]
+    parts = [_find_parts(mask, index, finest * SMALLEST) for index, mask in enumerate(moving)]
     tracklets = _chain(parts, _link(frames, parts))
     size = moving[0].size
     for tracklet in tracklets:
         tracklet.area = float(np.median([part.area for part in tracklet.parts]))
-        large, lasting = (share * size for share in SIGNIFICANT)
+        large, lasting = (finest * share * size for share in SIGNIFICANT)
         long = len(tracklet.parts) >= LASTS
         tracklet.significant = tracklet.area >= large or (long and tracklet.area >= lasting)
     _count_characters(tracklets)
     return tracklets
 
 
-def _find_parts(mask: np.ndarray, frame: int) -> list[Part]:
+def _find_parts(mask: np.ndarray, frame: int, smallest: float) -> list[Part]:
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     found = []
     for number in range(1, count):
         left, top, width, height, area = boxes[number]
-        if area >= max(FEWEST_PIXELS, SMALLEST * mask.size):
+        if area >= max(FEWEST_PIXELS, smallest * mask.size):
             crop = labels[top : top + height, left : left + width] == number
             found.append(Part(frame=frame, top=int(top), left=int(left), mask=crop))
     return found
