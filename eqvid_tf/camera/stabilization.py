@@ -308,8 +308,17 @@ class StabilizedClip(Clip):
         return shown > 0
 
     @property
+    def plain(self) -> bool:
+        """Whether its character was tracked on plain ground with shadows on it."""
+        return False
+
+    @property
     def tracked_motion(self) -> np.ndarray | None:
         """Motions [count - 1, 2, 3] of its character that are known better than from two frames, else nan."""
+        return None
+
+    def tracked_coverage(self, canvas: tuple[int, int]) -> np.ndarray | None:
+        """Masks of its character as it was tracked, fitted on a canvas: float32 [count, *canvas]; None: it was not."""
         return None
 
     def hidden(self, index: int) -> np.ndarray | None:

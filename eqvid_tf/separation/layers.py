@@ -101,8 +101,14 @@ class ClipLayers:
 
     @cached_property
     def coverage(self) -> np.ndarray:
-        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted."""
+        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted.
+
+        One that the networks find nowhere, too small for them or trained too briefly, is where it was tracked.
+        """
         found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        if not self.network_only and not (found > 0.5).any() and self.background_stored:
+            tracked = self.clip.tracked_coverage(self.canvas)
+            found = found if tracked is None else tracked
         if not self.corrections:
             return found
         carry = lambda k: [stroke.carried(self.canvas_frames[k], k) for stroke in self._canvas_strokes]
@@ -160,9 +166,14 @@ class ClipLayers:
 
     @cached_property
     def translucency(self) -> TranslucencyFit:
-        """The character's translucency, and the background as it is also seen through the character."""
+        """The character's translucency, and the background as it is also seen through the character.
+
+        On plain ground it is not asked for: a background that is the same everywhere cannot tell glass from shading.
+        """
         background = self.visible_background
-        several = self.model.T.learned and self.background_stored and self.clip.count >= FEWEST_FRAMES
+        several = (
+            self.model.T.learned and self.background_stored and self.clip.count >= FEWEST_FRAMES and not self.clip.plain
+        )
         if self.network_only or not several:
             return TranslucencyFit(translucency=None, background=background.picture)
         index = self.reference_motions.index

@@ -111,6 +111,20 @@ def body_hues(frames: np.ndarray, background: np.ndarray) -> np.ndarray | None:
     return hues if np.count_nonzero(hues) > 2 * np.count_nonzero(hues > len(peaks)) else None
 
 
+def nearest_hues(hues: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The hue of each pixel of a mask [T, h, w], where it has none of its own the nearest one: uint8 [T, h, w]."""
+    filled = np.zeros_like(hues)
+    for known, within, out in zip(hues, mask, filled):
+        if (known > 0).any():
+            _, place = cv2.distanceTransformWithLabels(
+                (known == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+            )
+            table = np.zeros(place.max() + 1, np.uint8)
+            table[place[known > 0]] = known[known > 0]
+            out[within] = table[place[within]]
+    return filled
+
+
 def _peaks(hue: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The hues, in degrees, about which those of pixels [N] with a weight [N] gather."""
     counts = np.bincount(hue.astype(int) % 360, weight, 360)

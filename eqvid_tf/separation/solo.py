@@ -23,7 +23,7 @@ from eqvid_tf.separation.background import affordable_frames, background_noise, 
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
-from eqvid_tf.separation.plain import body_hues
+from eqvid_tf.separation.plain import body_hues, nearest_hues
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
 
@@ -36,6 +36,7 @@ NOISIEST, BESIDES = 40, 8  # ... at most so many grey levels; twice it and so ma
 CALM, CALM_RATIO = 10, 6  # percentile, and how much larger the usual one is of noise: a body that stays has more
 SEEDED = 0.25  # share of a region that moves by the usual difference; the rest moves by the calm one
 RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
+SHADED = 0.2  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -49,7 +50,7 @@ class TrackedClip:
         moving: what differs from the background, bool [T, h, w] on `canvas`.
         canvas: (height, width).
         background: float32 [H, W, 3] in [0, 255], at the clip's own size; on `canvas` where there is nothing to hide.
-        plain: whether the ground is plain, and what is no character's is a shadow.
+        plain: whether the ground is plain and has shadows on it: what is no character's is one.
     """
 
     clip: StabilizedClip
@@ -113,11 +114,13 @@ class Moving:
         background: float32 [h, w, 3] in [0, 255].
         mask: bool [T, h, w].
         hues: of it, uint8 [T, h, w], see `eqvid_tf.separation.plain`; None where the ground is not plain.
+        shaded: whether shadows differ from the background, too; else all that differs moves.
     """
 
     background: np.ndarray
     mask: np.ndarray
     hues: np.ndarray | None
+    shaded: bool
 
 
 class SoloClip(StabilizedClip):
@@ -148,6 +151,11 @@ class SoloClip(StabilizedClip):
         """All frames fitted on `canvas`, uint8 [count, *canvas, 3]."""
         background = fit(self.tracked.picture, canvas)
         return np.where(self.hidden_arrays(canvas)[..., None], background, self.tracked.clip.arrays(canvas))
+
+    @property
+    def plain(self) -> bool:
+        """That of the tracked clip."""
+        return self.tracked.plain
 
     @property
     def tracked_motion(self) -> np.ndarray:
@@ -187,8 +195,12 @@ class SoloClip(StabilizedClip):
         found = self.tracked.clip.occupied(canvas)
         if found is None:
             return None
+        return dataclasses.replace(found, shows=found.shows & (self.tracked_coverage(canvas) > 0.5))
+
+    def tracked_coverage(self, canvas: tuple[int, int]) -> np.ndarray:
+        """Masks of the character as it was tracked, fitted on a canvas: float32 [count, *canvas], 0 or 1."""
         masks = (255 * (self.tracked.mask(self.number, index) > 0.5).astype(np.uint8) for index in range(self.count))
-        return dataclasses.replace(found, shows=found.shows & np.stack([fit(mask, canvas) > 127 for mask in masks]))
+        return np.stack([fit(mask, canvas) > 127 for mask in masks]).astype(np.float32)
 
     def alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame of the stabilized clip with the background where other characters are."""
@@ -239,12 +251,7 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     found = find_moving(clip, frames)
     owners = kept_characters(clip, frames, found).largest(most)
     tracked = TrackedClip(
-        clip=clip,
-        owners=owners,
-        moving=found.mask,
-        canvas=canvas,
-        background=found.background,
-        plain=found.hues is not None,
+        clip=clip, owners=owners, moving=found.mask, canvas=canvas, background=found.background, plain=found.shaded
     )
     if not tracked.hides:
         return tracked
@@ -258,9 +265,12 @@ def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
     Shapes: frames uint8 [T, h, w, 3], of the clip or of every step-th frame of it.
     """
     background = tracking_background(clip, frames)
-    hues = None if clip.travels else body_hues(frames, background)
-    mask = moving_pixels(clip, frames, background) if hues is None else hues > 0
-    return Moving(background=background, mask=mask, hues=hues)
+    hues, differs = None if clip.travels else body_hues(frames, background), moving_pixels(clip, frames, background)
+    if hues is None:
+        return Moving(background=background, mask=differs, hues=None, shaded=False)
+    shaded = bool(np.count_nonzero(differs & (hues == 0)) > SHADED * np.count_nonzero(differs))
+    hues = hues if shaded else nearest_hues(hues, differs)
+    return Moving(background=background, mask=hues > 0, hues=hues, shaded=shaded)
 
 
 def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: Moving) -> Owners:
