@@ -47,7 +47,7 @@ NEAR = 4  # times that limit: up to there, a pose that the votes leave open is b
 PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 3  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 4  # of what is measured; raised whenever the same clip would give another answer
 CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
@@ -270,11 +270,12 @@ def _judge(registrations: Sequence[Registration], size: tuple[int, int], plain: 
     """The camera of frames that are registered on one reference.
 
     On plain ground most edges are those of characters. A camera that moves carries all edges of the background with it,
-    in most frames; where they do not agree, it is taken to stand still.
+    in most frames; where they do not agree, or more frames agree with standing still than have moved (two characters
+    that go the same way look like a camera), it is taken to stand still.
     """
     moved = np.array([_has_moved(each) for each in registrations])
-    agree = np.mean([_agrees(each, it_moved) for each, it_moved in zip(registrations, moved)])
-    if plain and agree < AGREE:
+    agree = np.array([_agrees(each, it_moved) for each, it_moved in zip(registrations, moved)])
+    if plain and (agree.mean() < AGREE or (agree & ~moved).sum() > moved.sum()):
         return dataclasses.replace(Camera.still(len(registrations)), sure=False)
     reference = _nearest_to_median([each.pose for each in registrations], size)
     from_reference = [each.pose @ registrations[reference].pose.inverse() for each in registrations]
