@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import question_page
@@ -68,6 +69,15 @@ class Variant:
     muon: bool = False  # the recipe's optimizer instead of Adam
     steps: int = 700
 
+
+# What variants of a learned motion share: the background first, then pairs whose frames move apart.
+LED: dict[str, Any] = {
+    "estimator": "features",
+    "losses": ("scene", "background"),
+    "gap": 16,
+    "first": 0.35,
+    "closer": True,
+}
 
 # Block by block, in the order in which they ran. Two pilots of one seed came before "alone": known motion and all three
 # losses left f empty within 1,200 steps, of close frames and of frames up to 16 apart.
@@ -150,32 +160,20 @@ VARIANTS: dict[str, dict[str, Variant]] = {
             predicted="iou 0.3 to 0.5: L_b leaves f the character, blurred, at its old place; its centre then moves T",
         ),
         "features, L_s + L_b, unit, background first, closer": Variant(
-            estimator="features",
-            losses=("scene", "background"),
+            **LED,
             unit=True,
-            gap=16,
-            first=0.35,
-            closer=True,
             predicted="iou 0.5 to 0.65: the last variant's pictures have texture in f, where it holds T still; here h "
             "has it by the time that f begins",
         ),
         "features, L_s + L_b, unit, background first, closer, label": Variant(
-            estimator="features",
-            losses=("scene", "background"),
+            **LED,
             unit=True,
-            gap=16,
-            first=0.35,
-            closer=True,
             added=("label",),
             predicted="corner_px half of that without labels, iou 0.05 better: turns and zooms are learned, too",
         ),
         "features, L_s + L_b, unit, background first, closer, label, taught, from zero": Variant(
-            estimator="features",
-            losses=("scene", "background"),
+            **LED,
             unit=True,
-            gap=16,
-            first=0.35,
-            closer=True,
             added=("label",),
             taught=True,
             from_zero=True,
@@ -183,11 +181,7 @@ VARIANTS: dict[str, dict[str, Variant]] = {
             "background, and f has nothing to take but the character",
         ),
         "features, L_s + L_b, background first, closer, label, taught, from zero": Variant(
-            estimator="features",
-            losses=("scene", "background"),
-            gap=16,
-            first=0.35,
-            closer=True,
+            **LED,
             added=("label",),
             taught=True,
             from_zero=True,

@@ -59,7 +59,7 @@ COLUMNS = {
 
 
 def file_of(name: str) -> str:
-    """What the file of a variant, or of a variant, begins with."""
+    """What the files of a variant, or of a recipe without a loss, begin with."""
     return name.replace(" ", "-")
 
 

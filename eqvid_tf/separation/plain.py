@@ -113,16 +113,20 @@ def body_hues(frames: np.ndarray, background: np.ndarray) -> np.ndarray | None:
 
 def nearest_hues(hues: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The hue of each pixel of a mask [T, h, w], where it has none of its own the nearest one: uint8 [T, h, w]."""
-    filled = np.zeros_like(hues)
-    for known, within, out in zip(hues, mask, filled):
-        if (known > 0).any():
-            _, place = cv2.distanceTransformWithLabels(
-                (known == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-            )
-            table = np.zeros(place.max() + 1, np.uint8)
-            table[place[known > 0]] = known[known > 0]
-            out[within] = table[place[within]]
-    return filled
+    return np.where(mask, np.stack([_nearest(own) for own in hues]), np.uint8(0))
+
+
+def _nearest(hues: np.ndarray) -> np.ndarray:
+    """The hue nearest to each pixel, uint8 [h, w]; 0 everywhere where there is none."""
+    known = hues > 0
+    if not known.any():
+        return hues
+    _, place = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    table = np.zeros(place.max() + 1, np.uint8)
+    table[place[known]] = hues[known]
+    return table[place]
 
 
 def _peaks(hue: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -141,13 +145,8 @@ def _one_hue_each(nearest: np.ndarray, votes: np.ndarray, count: int) -> np.ndar
     if not solid.any():
         return np.zeros(solid.shape, np.uint8)
     total = np.stack([cv2.blur(votes * (nearest == k), (3, 3)) for k in range(1, count + 1)])
-    known = total.max(0) > 0
-    _, place = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    table = np.zeros(place.max() + 1, np.uint8)
-    table[place[known]] = total.argmax(0)[known] + 1
-    return _without_spots(np.where(solid, table[place], 0).astype(np.uint8), count)
+    own = np.where(total.max(0) > 0, total.argmax(0) + 1, 0).astype(np.uint8)
+    return _without_spots(np.where(solid, _nearest(own), np.uint8(0)), count)
 
 
 def _without_spots(hues: np.ndarray, count: int) -> np.ndarray:
