@@ -193,6 +193,25 @@ def test_a_sway_is_measured_on_plain_ground_with_a_few_marks(tmp_path):
     assert error.mean() < 0.15 and error.max() < 0.4
 
 
+def test_a_pan_before_a_plain_sky_is_followed_though_the_character_has_most_of_the_edges(tmp_path):
+    y, x = np.mgrid[:192, :192].astype(np.float32)
+    hills, clouds = 122 + 4 * np.sin(x / 9), 84 + 3 * np.abs(np.sin(x / 7))
+    world = np.where((y > clouds)[..., None], np.array([226, 248, 252]), np.array([208, 240, 247])).astype(np.float32)
+    world[(y > hills) | ((y > 105) & ((x * 7) // 20 % 9 == 0))] = (195, 228, 236)  # and trees
+    world = world.astype(np.uint8)
+    poses = [Pose(1 + 0j, (k - 10) * (0.03 + 0.006j)) for k in range(20)]
+    frames = []
+    for k, pose in enumerate(poses):
+        view = _seen(world, pose, 96).astype(np.float32)
+        _stamp(view, (48 + 24 * np.sin(k / 3), 40 + 8 * np.cos(k / 2)), 12, 0.1 * k, np.array([200, 60, 30]))
+        frames.append(view.clip(0, 255).astype(np.uint8))
+    found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
+    truth = np.stack([homogeneous(pose.inverse().motion((96, 96))) for pose in poses])
+    error = np.abs(carry(found.poses, BOX[:2].T) - carry(np.linalg.inv(truth[10]) @ truth, BOX[:2].T)).max() * 48
+    assert found.kind == "travels" and found.sure
+    assert error < 0.3
+
+
 def test_a_frame_far_from_the_reference_is_found_by_its_features():
     world = draw_background(5, (256, 256), "pebbles")
     grey = lambda pose: _seen(world, pose, 128).astype(np.float32) @ measure.LUMA
@@ -207,13 +226,13 @@ def panned(place, step, count=16):
     return folder(place, [wide[:, step * k : step * k + 64] for k in range(count)])
 
 
-@pytest.mark.parametrize("projective", [False, True])
-def test_a_key_frame_finds_the_pose_of_another(projective):
+@pytest.mark.parametrize("poses", ["similar", "sparse", "projective"])
+def test_a_key_frame_finds_the_pose_of_another(poses):
     wide, middle = draw_background(3, (192, 192), "pebbles"), np.diag([1.5, 1.5, 1.0])
     grey = lambda matrix: move(wide, matrix @ middle, (128, 128)).mean(-1)
-    bent = np.array([[1, 0, 0], [0, 1, 0], [0.03, 0.02, 1]]) if projective else np.eye(3)
+    bent = np.array([[1, 0, 0], [0, 1, 0], [0.03, 0.02, 1]]) if poses == "projective" else np.eye(3)
     true = homogeneous(Pose(1.05 + 0.03j, 0.06 - 0.04j).motion((128, 128))) @ bent
-    pose, unlike, residual = KeyFrame(grey(np.eye(3)), projective).register(grey(true), [Homography(np.eye(3))])
+    pose, unlike, residual = KeyFrame(grey(np.eye(3)), poses).register(grey(true), [Homography(np.eye(3))])
     corners = 0.6 * BOX[:2].T
     assert np.abs(carry(pose.motion((128, 128)), corners) - carry(true, corners)).max() * 64 < 0.1
     assert unlike < 0.4 and residual < 0.3

@@ -46,25 +46,27 @@ class Followed:
     projective: bool
 
 
-def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progress) -> Followed:
-    """Follow the camera over frames of grey levels [h, w], all of one shape."""
-    similar, projective = (_follow(frames, kind, progress) for kind in (False, True))
+def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progress, sparse: bool = False) -> Followed:
+    """Follow the camera over frames of grey levels [h, w], all of one shape; `sparse` where they have few edges."""
+    if sparse:
+        return _follow(frames, "sparse", progress)
+    similar, projective = (_follow(frames, poses, progress) for poses in ("similar", "projective"))
     better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
     return projective if better and not projective.lost.sum() > similar.lost.sum() else similar
 
 
 def _mean_residual(frames: Sequence[np.ndarray], poses: list[Homography]) -> float:
     """How little the middle frame explains those that show the same place, at their poses: in [0, 1]."""
-    middle = KeyFrame(frames[len(frames) // 2], True)
+    middle = KeyFrame(frames[len(frames) // 2], "projective")
     near = [k for k, pose in enumerate(poses) if _share(pose, frames[0].shape) > COMPARED]
     return float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
 
 
-def _follow(frames: Sequence[np.ndarray], projective: bool, progress: Callable[..., Any]) -> Followed:
+def _follow(frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any]) -> Followed:
     """Chain the frames, and register each on a key that is far away."""
     count, middle = len(frames), len(frames) // 2
-    chained, lost = _chain(frames, projective, progress)
-    keys = {middle: KeyFrame(frames[middle], projective)}
+    chained, lost = _chain(frames, kind, progress)
+    keys = {middle: KeyFrame(frames[middle], kind)}
     found = {middle: (middle, IDENTITY)}  # of each frame: its key, and its pose from there
     for outwards in (range(middle + 1, count), range(middle - 1, -1, -1)):
         key = middle
@@ -72,14 +74,14 @@ def _follow(frames: Sequence[np.ndarray], projective: bool, progress: Callable[.
             start = chained[index] @ chained[key].inverse()
             found[index] = (key, keys[key].refine(frames[index], start))
             if _share(found[index][1], frames[0].shape) < SHARED:
-                key, keys[index] = index, KeyFrame(frames[index], projective)
+                key, keys[index] = index, KeyFrame(frames[index], kind)
     of_keys = _tied(keys, {k: found[k] for k in keys}, frames)
     poses = [found[k][1] @ of_keys[found[k][0]] for k in range(count)]
-    return Followed(poses=poses, lost=lost, projective=projective)
+    return Followed(poses=poses, lost=lost, projective=kind == "projective")
 
 
 def _chain(
-    frames: Sequence[np.ndarray], projective: bool, progress: Callable[..., Any]
+    frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any]
 ) -> tuple[list[Homography], np.ndarray]:
     """Poses from the middle frame, registered each on a frame not far before it; and which show another place."""
     count, middle = len(frames), len(frames) // 2
@@ -87,13 +89,13 @@ def _chain(
     outwards = [*range(middle + 1, count), *range(middle - 1, -1, -1)]
     for index in progress(outwards, "following the camera", count - 1):
         if abs(index - middle) == 1:
-            key, there, pose, before = middle, KeyFrame(frames[middle], projective), IDENTITY, IDENTITY
+            key, there, pose, before = middle, KeyFrame(frames[middle], kind), IDENTITY, IDENTITY
         start, before = pose @ before.inverse() @ pose, pose
         pose, unlike, residual = there.register(frames[index], [start, before])
         poses[index], lost[index] = pose @ poses[key], unlike > ASTRAY
         worn = residual > WORN and abs(index - key) >= LEAST_STRIDE
         if worn or _share(pose, frames[0].shape) < SHARED:
-            before, key, there, pose = before @ pose.inverse(), index, KeyFrame(frames[index], projective), IDENTITY
+            before, key, there, pose = before @ pose.inverse(), index, KeyFrame(frames[index], kind), IDENTITY
     return [poses[k] for k in range(count)], lost
 
 

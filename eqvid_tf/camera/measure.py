@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from eqvid_tf.camera.following import follow
+from eqvid_tf.camera.following import IDENTITY, Followed, follow
 from eqvid_tf.camera.registration import (
     SAME_PLACE,
     STILL,
     TILES,
+    Homography,
+    KeyFrame,
     Pose,
     Reference,
     Registration,
@@ -35,7 +37,9 @@ SPAN = 0.7  # of the frame's width or height that the tiles which vote for a mot
 BETTER = 0.8  # a tile votes for the residual that is below this share of the other one
 MAJORITY = 0.75  # of the votes
 LOST = 0.25  # of the tiles: where fewer show the same place, the frame shows another
-AGREE = 0.5  # of the tiles must fit for a frame to agree with a pose, and of the frames for a plain background to move
+MOST_MOVE = 0.5  # of the frames: before plain ground, a camera moves where scenery moves in more
+LATER, CLEAR_OF = 12, 3  # frames later at the most, and times the limit of standing still, that its motion is clear
+BORDERS = 2  # of the four that tiles must reach which move with the camera
 STAY = 0.9  # of the frames: a tile that has edges in as many has those of the background
 PLAIN = 0.6  # of the tiles that ever have edges: where fewer keep them, they are those of characters on plain ground
 SELDOM = 0.1  # of the frames: a camera that is lost in fewer was followed well
@@ -47,7 +51,7 @@ NEAR = 4  # times that limit: up to there, a pose that the votes leave open is b
 PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 4  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 5  # of what is measured; raised whenever the same clip would give another answer
 CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
@@ -114,25 +118,74 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
     chosen = _key_indices(count)
     keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
     registered = _register_keys(keys)
-    plain = _is_plain(list(keys.values()))
-    by_keys = _judge([registered[k] for k in chosen], clip.size, plain)
+    if _is_plain(list(keys.values())):
+        return _before_plain_ground(in_memory or _small_frames(clip, step), clip.size, progress)
+    by_keys = _judge([registered[k] for k in chosen], clip.size)
     followed = _follow(clip, step, in_memory, progress) if by_keys.kind == "travels" else None
     if followed and (by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size)):
         return followed
-    stands = plain and by_keys.kind == "still"
-    poses = dict.fromkeys(keys, STILL) if stands else _key_poses(registered, clip.size)
+    poses = _key_poses(registered, clip.size)
     reference, start, registrations = _median_reference(keys, poses, clip.size), STILL, []
     for frame in progress(in_memory or _grey_frames(clip, step), "watching the camera", count):
         registrations.append(reference.register(frame, [start, STILL]))
         start = registrations[-1].pose
-    camera = _judge(registrations, clip.size, plain)
-    if not (camera.sure or by_keys.lost <= MOST_LOST or plain):
+    camera = _judge(registrations, clip.size)
+    if not (camera.sure or by_keys.lost <= MOST_LOST):
         camera = by_keys  # the keys have nothing in common: their median is plain, but they are not
     if camera.kind == "travels":
         return followed or _follow(clip, step, in_memory, progress)
     if camera.kind == "sways" and camera.pixels > PERSPECTIVE * max(clip.size):
         return _follow(clip, step, in_memory, progress, camera)
     return camera
+
+
+def _before_plain_ground(frames: list[np.ndarray], size: tuple[int, int], progress: Callable[..., Any]) -> Camera:
+    """The camera of frames with few edges, where most may be those of characters.
+
+    It is followed, and believed where scenery moves as it does; else it is taken to stand still.
+    """
+    followed = follow(frames, progress, sparse=True)
+    if not _scenery_moves(frames, followed.poses, size):
+        return dataclasses.replace(Camera.still(len(frames)), sure=False)
+    camera = _camera_of_followed(followed, size)
+    return camera if camera.pixels > TRAVEL * max(size) else dataclasses.replace(camera, kind="sways")
+
+
+def _scenery_moves(frames: list[np.ndarray], poses: list[Homography], size: tuple[int, int]) -> bool:
+    """Whether in most frames tiles all over them, up to their borders, fit better at the poses than without.
+
+    Why up to the borders: scenery goes on beyond a frame, characters are mostly within it. Two that go the same way
+    look like a camera but for that.
+
+    Args:
+        frames: grey levels [h, w].
+        poses: from one of them to each.
+        size: of the clip.
+    """
+    votes = [False] * len(frames)
+    for k, frame in enumerate(frames):
+        away = [pose @ poses[k].inverse() for pose in poses[k : k + LATER + 1]]
+        beyond = [n for n, pose in enumerate(away) if pose.travel(size) > CLEAR_OF * _still_limit(size)]
+        if beyond:
+            key, later = KeyFrame(frame, "sparse"), frames[k + beyond[0]]
+            votes[k] = _moves_all_over(key.residuals(later, away[beyond[0]]), key.residuals(later, IDENTITY))
+    return float(np.mean(votes)) > MOST_MOVE
+
+
+def _moves_all_over(residual: np.ndarray, residual_still: np.ndarray) -> bool:
+    """Whether more tiles fit better at a pose than without it, and those span the frame and reach its borders."""
+    with np.errstate(invalid="ignore"):
+        moved, still = residual < BETTER * residual_still, residual_still < BETTER * residual
+        grid = (moved & (residual < SAME_PLACE)).reshape(TILES)
+    if not grid.any() or moved.sum() <= still.sum():
+        return False
+    borders = sum(bool(side.any()) for side in (grid[0], grid[-1], grid[:, 0], grid[:, -1]))
+    return borders >= BORDERS and _spans(grid)
+
+
+def _spans(grid: np.ndarray) -> bool:
+    """Whether some tiles, bool [rows, columns], lie all over a frame."""
+    return any(np.ptp(lines) + 1 >= SPAN * cells for lines, cells in zip(np.nonzero(grid), TILES))
 
 
 def _is_sure_to_travel(followed: Camera, size: tuple[int, int]) -> bool:
@@ -147,21 +200,25 @@ def _follow(
 
     Where it was found to sway, that stays unless perspective explains clearly more.
     """
-    frames = in_memory or [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
-    followed = follow(frames, progress)
+    followed = follow(in_memory or _small_frames(clip, step), progress)
     if sway and not (followed.projective and not followed.lost.any()):
         return sway
-    poses = np.stack([pose.inverse().motion(clip.size) for pose in followed.poses])
+    camera = _camera_of_followed(followed, clip.size)
+    return dataclasses.replace(camera, kind="sways") if sway else camera
+
+
+def _camera_of_followed(followed: Followed, size: tuple[int, int]) -> Camera:
+    """The travelling camera of poses, with those between that are lost."""
+    poses = np.stack([pose.inverse().motion(size) for pose in followed.poses])
     poses /= poses[:, 2:, 2:]
     good, every = np.flatnonzero(~followed.lost), np.arange(len(poses))
     lost = 1 - len(good) / len(poses)
     if len(good):
         between = [np.interp(every, good, poses[good].reshape(len(good), 9)[:, k]) for k in range(9)]
         poses = np.stack(between, -1).reshape(-1, 3, 3)
-    moved = (carry(poses, CORNERS) - CORNERS) * np.array(clip.size[::-1]) / 2
+    moved = (carry(poses, CORNERS) - CORNERS) * np.array(size[::-1]) / 2
     pixels = float(np.hypot(*np.moveaxis(moved, -1, 0)).max())
-    kind = "sways" if sway else "travels"
-    return Camera(kind=kind, poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
+    return Camera(kind="travels", poses=poses, reference=len(poses) // 2, pixels=pixels, lost=lost, sure=True)
 
 
 def _key_indices(count: int) -> list[int]:
@@ -178,6 +235,11 @@ def _grey_frames(clip: Clip, step: int) -> Iterator[np.ndarray]:
     height, width = (max(1, round(side * scale)) for side in clip.size)
     for frame in clip.resized((height, width), range(0, clip.count, step)):
         yield frame.astype(np.float32) @ LUMA
+
+
+def _small_frames(clip: Clip, step: int) -> list[np.ndarray]:
+    """The frames of a clip in grey, uint8 [h, w], small: a tenth of a megabyte each."""
+    return [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
 
 
 def _register_keys(keys: dict[int, np.ndarray]) -> dict[int, Registration]:
@@ -234,8 +296,7 @@ def _has_moved(registration: Registration) -> bool:
         return False
     if votes.moved.sum() < max(known / 2, MAJORITY * (votes.moved | votes.still).sum()):
         return False
-    spans = [np.ptp(lines) + 1 for lines in np.nonzero(votes.moved.reshape(TILES))]
-    return any(span >= SPAN * cells for span, cells in zip(spans, TILES))
+    return _spans(votes.moved.reshape(TILES))
 
 
 class _Votes:
@@ -259,30 +320,15 @@ def _shows_another_place(registration: Registration, moved: bool, size: tuple[in
     return bool(fits[known].mean() < LOST or (against and registration.pose.travel(size) > _still_limit(size)))
 
 
-def _agrees(registration: Registration, moved: bool) -> bool:
-    """Whether the frame shows the same place as the reference, moved or not."""
-    with np.errstate(invalid="ignore"):
-        fits = registration.fits if moved else registration.residual_still < SAME_PLACE
-    return bool(fits[registration.known].sum() >= AGREE * registration.known.sum())
-
-
-def _judge(registrations: Sequence[Registration], size: tuple[int, int], plain: bool) -> Camera:
-    """The camera of frames that are registered on one reference.
-
-    On plain ground most edges are those of characters. A camera that moves carries all edges of the background with it,
-    in most frames; where they do not agree, or more frames agree with standing still than have moved (two characters
-    that go the same way look like a camera), it is taken to stand still.
-    """
+def _judge(registrations: Sequence[Registration], size: tuple[int, int]) -> Camera:
+    """The camera of frames that are registered on one reference."""
     moved = np.array([_has_moved(each) for each in registrations])
-    agree = np.array([_agrees(each, it_moved) for each, it_moved in zip(registrations, moved)])
-    if plain and (agree.mean() < AGREE or (agree & ~moved).sum() > moved.sum()):
-        return dataclasses.replace(Camera.still(len(registrations)), sure=False)
     reference = _nearest_to_median([each.pose for each in registrations], size)
     from_reference = [each.pose @ registrations[reference].pose.inverse() for each in registrations]
     from_reference[reference] = STILL  # without rounding
     distance = np.array([pose.travel(size) for pose in from_reference])
     elsewhere = [_shows_another_place(each, it_moved, size) for each, it_moved in zip(registrations, moved)]
-    lost = 0.0 if plain else float(np.mean(elsewhere))
+    lost = float(np.mean(elsewhere))
     kind = _kind(distance[moved], len(registrations), lost, size)
     if kind == "travels":
         pixels = float(distance[moved].max(initial=0))

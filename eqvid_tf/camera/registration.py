@@ -40,6 +40,11 @@ FEWEST_MATCHES = 12  # that agree; by chance fewer do
 EVERY = 4  # pixels: the step at which all of a frame is compared, its plain places too
 ELSEWHERE = 0.6  # of a frame that differs from its key at the best pose: with more, features are matched
 UNLIKE = 6.0  # grey levels of difference at which a place counts half as another
+CONTRAST = 10.0  # grey levels: the deviation of each tile of a frame with few edges
+STEADY_SCALE, STEADY_SHIFT = 0.001, 1.3  # and pixels: uncertainty of where a camera is that went on as before
+LIKELY = 5  # shifts from which a search in a frame with few edges starts
+UNSEEN = 0.7  # residual that stands for that of a tile that left the frame
+FAR = 1.5  # residual that stands for a distance of half a frame's height from the start
 MATCHING = 8.0  # grey levels of noise, by which the candidates of the coarsest level are compared
 
 
@@ -83,9 +88,7 @@ class Pose:
 
     def travel(self, size: tuple[int, int]) -> float:
         """The largest distance in pixels that it moves a corner of a frame of `size` (height, width)."""
-        aspect = size[1] / size[0]
-        corners = np.array([aspect + 1j, aspect - 1j, -aspect + 1j, -aspect - 1j])
-        return float(np.abs(self.apply(corners) - corners).max() * size[0] / 2)
+        return _travel(self, size)
 
 
 STILL = Pose()
@@ -133,6 +136,16 @@ class Homography:
         """The same as a matrix [3, 3] in normalized coordinates of a frame of `size` (height, width)."""
         square = np.diag([size[1] / size[0], 1.0, 1.0])
         return np.linalg.inv(square) @ self.matrix @ square
+
+    def travel(self, size: tuple[int, int]) -> float:
+        """The largest distance in pixels that it moves a corner of a frame of `size` (height, width)."""
+        return _travel(self, size)
+
+
+def _travel(pose: Pose | Homography, size: tuple[int, int]) -> float:
+    aspect = size[1] / size[0]
+    corners = np.array([aspect + 1j, aspect - 1j, -aspect + 1j, -aspect - 1j])
+    return float(np.abs(pose.apply(corners) - corners).max() * size[0] / 2)
 
 
 def square_coordinates(shape: tuple[int, int]) -> np.ndarray:
@@ -214,7 +227,7 @@ class Reference:
         finest = self._levels[0]
         if len(finest.points) < FEWEST_POINTS:
             return self._registration(smooth, STILL)
-        first = finest.step(smooth, starts[0], finest.residual(smooth, starts[0]).values)
+        first = finest.step(smooth, starts[0], finest.residual(smooth, starts[0]).values, starts[0])
         pose = first.pose if first.pixels <= NEARBY else self._coarse_to_fine(frame, smooth, starts)
         found = self._registration(smooth, finest.search(smooth, pose, STEPS))
         return found if found.misfit < SAME_PLACE else self._by_features(smooth, found)
@@ -237,7 +250,7 @@ class Reference:
         pictures = _pyramid(frame)
         blurred = [smooth, *map(_blur, pictures[1:])]
         coarsest = self._levels[-1]
-        candidates = [*starts, Pose(shift=_correlation_shift(self._pictures[-1], pictures[-1]))]
+        candidates = [*starts, Pose(shift=_correlation_shifts(self._pictures[-1], pictures[-1])[0])]
         found = [coarsest.search(blurred[-1], start, COARSE_STEPS) for start in candidates]
         pose = min(found, key=lambda candidate: coarsest.mismatch(blurred[-1], candidate))
         for level, picture in reversed(list(zip(self._levels[1:-1], blurred[1:-1]))):
@@ -264,16 +277,17 @@ class Reference:
 
 
 class KeyFrame:
-    """A frame that those near it are registered on, by similarities or homographies.
+    """A frame that those near it are registered on.
 
     Args:
         picture: grey levels [h, w].
-        projective: whether a pose is any homography.
+        poses: "similar", "projective" (any homography) or, of frames with few edges, "sparse": similarities too, for
+            which each tile counts the same, however faint its edges are, and what no edge tells stays as it was.
     """
 
-    def __init__(self, picture: np.ndarray, projective: bool):
+    def __init__(self, picture: np.ndarray, poses: str):
         picture = np.asarray(picture, np.float32)
-        kind, ones = _ProjectiveLevel if projective else _SimilarLevel, np.ones(picture.shape, np.float32)
+        kind, ones = LEVELS[poses], np.ones(picture.shape, np.float32)
         pictures, self._picture = _pyramid(picture), picture
         self._coarsest = pictures[-1]
         self._levels = [
@@ -291,15 +305,16 @@ class KeyFrame:
         if len(finest.points) < FEWEST_POINTS:
             return starts[0], 0.0, 1.0
         near = finest.search(smooth, starts[0], KEY_STEPS)
-        if (misfit := finest.misfit(smooth, near)) < SAME_PLACE:
+        if (misfit := finest.misfit(smooth, near)) < finest.clear:
             return near, self._reference.unlike(smooth, near), misfit
-        shifted = Homography.of(Pose(shift=_correlation_shift(self._coarsest, pictures[-1])))
-        found = [near, *(self._coarse_to_fine(pictures, smooth, start) for start in (*starts, shifted))]
-        best = min(found, key=lambda each: finest.mismatch(smooth, each))
+        shifts = finest.likely_shifts(self._coarsest, pictures[-1])
+        candidates = [*starts, *(Homography.of(Pose(shift=shift)) for shift in shifts)]
+        found = [near, *(self._coarse_to_fine(pictures, smooth, start) for start in candidates)]
+        best = min(found, key=lambda each: finest.cost(smooth, each, starts[0]))
         if self._reference.unlike(smooth, best) > ELSEWHERE:
             by_features = Homography.of(self._reference.register(frame, [STILL]).pose)
             found = [best, finest.search(smooth, by_features, KEY_STEPS)]
-            best = min(found, key=lambda each: finest.mismatch(smooth, each))
+            best = min(found, key=lambda each: finest.cost(smooth, each, starts[0]))
         return best, self._reference.unlike(smooth, best), finest.misfit(smooth, best)
 
     @functools.cached_property
@@ -312,7 +327,12 @@ class KeyFrame:
         smooth, finest = _blur(np.asarray(frame, np.float32)), self._levels[0]
         if len(finest.points) < FEWEST_POINTS:
             return start
-        return min(start, finest.search(smooth, start, KEY_STEPS), key=lambda each: finest.mismatch(smooth, each))
+        found = finest.search(smooth, start, KEY_STEPS)
+        return min(start, found, key=lambda each: finest.cost(smooth, each, start))
+
+    def residuals(self, frame: np.ndarray, pose: Homography) -> np.ndarray:
+        """The residual of each tile of a frame [h, w] at a pose, see `Registration`."""
+        return self._levels[0].tile_residuals(_blur(np.asarray(frame, np.float32)), pose)
 
     def misfit(self, frame: np.ndarray, pose: Homography) -> float:
         """The mean residual of a frame at a pose, see `Registration`."""
@@ -347,7 +367,12 @@ class _Level:
     A pose is a `Pose`, or of levels that say so a `Homography`.
 
     Columns of `slopes` [N, 6]: of the exposure gain and offset, then the pose: scale (real, imaginary), shift (x, y).
+
+    Attributes:
+        clear: residual of the tiles below which the pose that is nearest to the start is the one.
     """
+
+    clear = SAME_PLACE
 
     def __init__(self, picture: np.ndarray, weight: np.ndarray, most: int):
         smooth = _blur(picture)
@@ -360,6 +385,24 @@ class _Level:
         self.slopes = np.stack([gain, np.ones_like(gain), *self._pose_slopes(right, down)], 1)
         rows, columns = (np.arange(n) * cells // n for n, cells in zip(smooth.shape, TILES))
         self.tile = (rows[:, None] * TILES[1] + columns).ravel()[chosen]
+        self.units = self._units()
+        self.slopes *= self.units[:, None]
+
+    def _units(self) -> np.ndarray:
+        """By what the residual at each point is multiplied, [N]."""
+        return np.ones(len(self.points))
+
+    def _prior(self, pose: Any, start: Any, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is known of a step beside the picture: more rows of slopes [M, 6], values [M] and weights [M]."""
+        return np.zeros((0, self.slopes.shape[1])), np.zeros(0), np.zeros(0)
+
+    def likely_shifts(self, reference: np.ndarray, frame: np.ndarray) -> list[complex]:
+        """Shifts between two small pictures [h, w] from which a search may start."""
+        return [_correlation_shifts(reference, frame)[0]]
+
+    def cost(self, smooth: np.ndarray, pose: Any, start: Any) -> float:
+        """How bad a pose is that was found from a start."""
+        return self.mismatch(smooth, pose)
 
     def _pose_slopes(self, right: np.ndarray, down: np.ndarray) -> list[np.ndarray]:
         """How the values change as the pose does, from their gradients [N]."""
@@ -375,27 +418,29 @@ class _Level:
     def residual(self, smooth: np.ndarray, pose: Any) -> _Residual:
         """The residual of a frame at a pose."""
         value, within = read_at(smooth, pose.apply(self.points))
-        difference, weight = value - self.values, self.weight * within
+        difference, weight = (value - self.values) * self.units, self.weight * within
         exposure, left = self.slopes[:, :2], difference
         for _ in range(3):
             counts = weight * _geman_mcclure(left, _noise(left[within]))
             left = difference - exposure @ least_squares(exposure, difference, counts)
         return _Residual(left, weight)
 
-    def step(self, smooth: np.ndarray, pose: Any, residual: np.ndarray) -> _Step:
+    def step(self, smooth: np.ndarray, pose: Any, residual: np.ndarray, start: Any) -> _Step:
         """One step of Gauss-Newton from a pose, weighted by the residual of the step before."""
         value, within = read_at(smooth, pose.apply(self.points))
-        difference = value - self.values
-        weight = self.weight * within * _geman_mcclure(residual, _noise(residual[within]))
-        found = least_squares(self.slopes, difference, weight)
+        difference, noise = (value - self.values) * self.units, _noise(residual[within])
+        weight = self.weight * within * _geman_mcclure(residual, noise)
+        rows, known, certainty = self._prior(pose, start, noise)
+        equations = np.concatenate([self.slopes, rows]), np.concatenate([difference, known])
+        found = least_squares(*equations, np.concatenate([weight, certainty]))
         pose, pixels = self._moved(pose, found[2:])
         return _Step(pose, difference - self.slopes[:, :2] @ found[:2], pixels)
 
     def search(self, smooth: np.ndarray, pose: Any, steps: int) -> Any:
         """The pose after some steps, as many as it takes."""
-        residual = self.residual(smooth, pose).values
+        start, residual = pose, self.residual(smooth, pose).values
         for _ in range(steps):
-            step = self.step(smooth, pose, residual)
+            step = self.step(smooth, pose, residual, start)
             pose, residual = step.pose, step.residual
             if step.pixels < ENOUGH or not 1 / MOST_ZOOM < pose.zoom < MOST_ZOOM:
                 break
@@ -419,7 +464,7 @@ class _Level:
         weight = np.maximum(total(1), 1e-6)
         variance = total(self.values**2) / weight - (total(self.values) / weight) ** 2
         known = np.bincount(self.tile, residual.weight > 0.1, count) >= FEWEST_POINTS
-        share = total(residual.values**2) / weight / np.maximum(variance, 1)
+        share = total((residual.values / self.units) ** 2) / weight / np.maximum(variance, 1)
         return np.where(known, np.minimum(share, 1), np.nan)
 
 
@@ -429,6 +474,39 @@ class _SimilarLevel(_Level):
     def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
         change, pixels = super()._moved(STILL, step)
         return pose @ Homography.of(change), pixels
+
+
+class _SparseLevel(_SimilarLevel):
+    """A level of a frame with few edges, where a character's are as many, and stronger.
+
+    Each tile counts the same, by the contrast of its edges; of several poses that fit, the one that most tiles fit and
+    that is near to the start; and a pose stays where the camera would be if it went on as before, as far as no edge
+    tells otherwise.
+    """
+
+    clear = 0.1
+
+    def _units(self) -> np.ndarray:
+        total = lambda values: np.bincount(self.tile, values, TILES[0] * TILES[1])
+        count = np.maximum(total(np.ones(len(self.tile))), 1)
+        variance = total(self.values**2) / count - (total(self.values) / count) ** 2
+        return CONTRAST / np.sqrt(np.maximum(variance, 0) + 1)[self.tile]
+
+    def _prior(self, pose: Any, start: Any, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        away = (pose @ start.inverse()).matrix
+        (a, _, x), (b, _, y), (_, _, w) = away
+        known = np.array([STEADY_SCALE, STEADY_SCALE, *2 * [STEADY_SHIFT * self.pixel]])
+        rows = np.eye(4, self.slopes.shape[1], self.slopes.shape[1] - 4)
+        return rows, np.array([a / w - 1, b / w, x / w, y / w]), (noise / known) ** 2
+
+    def likely_shifts(self, reference: np.ndarray, frame: np.ndarray) -> list[complex]:
+        return _correlation_shifts(_of_one_contrast(reference), _of_one_contrast(frame), LIKELY)
+
+    def cost(self, smooth: np.ndarray, pose: Any, start: Any) -> float:
+        residual = self.tile_residuals(smooth, pose)
+        has_edges = np.bincount(self.tile, minlength=len(residual)) >= FEWEST_POINTS
+        distance = np.abs((pose @ start.inverse()).apply(self.points) - self.points).max(initial=0)
+        return float(np.nan_to_num(residual, nan=UNSEEN)[has_edges].mean()) + FAR * float(distance)
 
 
 class _ProjectiveLevel(_Level):
@@ -443,6 +521,9 @@ class _ProjectiveLevel(_Level):
         change = Homography.normalized(np.eye(3) + np.append(step, 0).reshape(3, 3))
         pixels = np.abs(change.apply(self.points) - self.points).max(initial=0) / self.pixel
         return pose @ change.inverse(), float(pixels)
+
+
+LEVELS = {"similar": _SimilarLevel, "sparse": _SparseLevel, "projective": _ProjectiveLevel}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -543,12 +624,23 @@ def _geman_mcclure(residual: np.ndarray, noise: float) -> np.ndarray:
     return 1 / (1 + (residual / (2 * noise)) ** 2) ** 2
 
 
-def _correlation_shift(reference: np.ndarray, frame: np.ndarray) -> complex:
-    """The shift of a frame against a reference, to a pixel, by phase correlation; in square coordinates."""
+def _correlation_shifts(reference: np.ndarray, frame: np.ndarray, count: int = 1) -> list[complex]:
+    """The likeliest shifts of a frame against a reference, to a pixel, by phase correlation; in square coordinates."""
     window = np.outer(*(np.hanning(n) for n in frame.shape))
     spectra = [np.fft.rfft2((picture - picture.mean()) * window) for picture in (reference, frame)]
     cross = spectra[1] * np.conj(spectra[0])
     peaks = np.fft.irfft2(cross / (np.abs(cross) + 1e-3 * np.abs(cross).mean() + 1e-9), s=frame.shape)
-    place = np.unravel_index(np.argmax(peaks), peaks.shape)
-    down, right = (int(i) - n * (i > n // 2) for i, n in zip(place, peaks.shape))
-    return (right + 1j * down) * 2 / frame.shape[0]
+    shifts = []
+    for _ in range(count):
+        place = np.unravel_index(np.argmax(peaks), peaks.shape)
+        down, right = (int(i) - n * (i > n // 2) for i, n in zip(place, peaks.shape))
+        shifts.append((right + 1j * down) * 2 / frame.shape[0])
+        around = np.ix_(*((i + np.arange(-2, 3)) % n for i, n in zip(place, peaks.shape)))
+        peaks[around] = -np.inf
+    return shifts
+
+
+def _of_one_contrast(picture: np.ndarray) -> np.ndarray:
+    """A picture [h, w] whose edges all are about as strong."""
+    detail = picture - cv2.blur(picture, (9, 9))
+    return detail / np.sqrt(cv2.blur(detail**2, (9, 9)) + 1)
