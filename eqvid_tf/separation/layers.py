@@ -103,10 +103,11 @@ class ClipLayers:
     def coverage(self) -> np.ndarray:
         """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted.
 
-        One that the networks find nowhere, too small for them or trained too briefly, is where it was tracked.
+        One that the networks find nowhere, too small for them or trained too briefly, is where it was tracked; and on
+        plain ground all are, for there hues tell bodies from their shadows more finely than the networks do.
         """
         found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
-        if not self.network_only and not (found > 0.5).any() and self.background_stored:
+        if not self.network_only and self.background_stored and (self.clip.plain or not (found > 0.5).any()):
             tracked = self.clip.tracked_coverage(self.canvas)
             found = found if tracked is None else tracked
         if not self.corrections:

@@ -36,7 +36,7 @@ NOISIEST, BESIDES = 40, 8  # ... at most so many grey levels; twice it and so ma
 CALM, CALM_RATIO = 10, 6  # percentile, and how much larger the usual one is of noise: a body that stays has more
 SEEDED = 0.25  # share of a region that moves by the usual difference; the rest moves by the calm one
 RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
-SHADED = 0.2  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
+SHADED = 0.06  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
