@@ -31,6 +31,7 @@ DARKEST, BRIGHTEST = 16, 240  # grey levels between which a frame tells its ligh
 LEVELS = np.array([32.0, 80, 128, 176, 224])  # grey levels at which the slope of the tone curve is found
 MIDDLE = 2  # of these, where the slope is 1
 SLOPES = (0.2, 3.0)  # that a tone curve may have
+HUNDREDTH, ALIKE = 0.01, 0.5  # change of a place's light; share of the places that change by less where it is even
 OUTLIER = 0.04  # residual that counts half: a character's, or of parallax
 ROUNDS = 10  # of reweighting
 POWERS = 3  # of r² in the vignetting
@@ -89,6 +90,12 @@ class Light:
         """The slope of each grey level, [256]."""
         return np.interp(np.arange(256), LEVELS, self.slope).astype(np.float32)
 
+    @staticmethod
+    def even(count: int, size: tuple[int, int]) -> Light:
+        """That of `count` frames of a size which all have one light."""
+        slope = np.ones(len(LEVELS))
+        return Light(size=size, exposure=np.zeros((count, 3)), vignetting=np.zeros((3, POWERS)), slope=slope)
+
     def to_note(self) -> dict[str, Any]:
         """As JSON, without the size."""
         return {name: getattr(self, name).tolist() for name in ("exposure", "vignetting", "slope")}
@@ -109,7 +116,11 @@ def measure_light(clip: Clip, view_from_frame: np.ndarray) -> Light:
     spread = np.unique(np.linspace(0, clip.count - 1, min(clip.count, MOST_FRAMES)).round().astype(int))
     size = bounded_size(clip.size, SHORTER_SIDE)
     frames = [resize(frame, size) for frame in clip.native(spread)]
-    exposure, vignetting, slope = _solve(_compare(frames, view_from_frame[spread]), len(frames))
+    places = _compare(frames, view_from_frame[spread])
+    told = places.part((places.levels < np.log(BRIGHTEST + 1)).all((1, 2)))
+    if places.share_alike > ALIKE or not len(told.frames):
+        return Light.even(clip.count, clip.size)
+    exposure, vignetting, slope = _solve(told, len(frames))
     every = np.arange(clip.count)
     between = np.stack([np.interp(every, spread, values - values.mean()) for values in exposure], -1)
     return Light(size=clip.size, exposure=between, vignetting=vignetting, slope=slope)
@@ -129,6 +140,17 @@ class _Places:
         return (self.levels[:, 0] - self.levels[:, 1]).T
 
     @property
+    def share_alike(self) -> float:
+        """The share of the places that are as bright in both frames, to a hundredth."""
+        return float(np.mean(np.abs(self.change).max(0) < HUNDREDTH)) if len(self.frames) else 1.0
+
+    def part(self, chosen: np.ndarray) -> _Places:
+        """Some of the places, bool [N]."""
+        return _Places(
+            frames=self.frames[chosen], squared_radius=self.squared_radius[chosen], levels=self.levels[chosen]
+        )
+
+    @property
     def between(self) -> np.ndarray:
         """How near the level between both frames is to each of LEVELS, linearly: [3, N, LEVELS]."""
         level = np.exp(self.levels.mean(1)).T
@@ -143,7 +165,7 @@ def _compare(frames: list[np.ndarray], view_from_frame: np.ndarray) -> _Places:
         for second in (first + apart for apart in APART if first + apart < len(frames)):
             places = carry(np.linalg.inv(view_from_frame[second]) @ view_from_frame[first], grid)
             both = np.stack([_read(smooth[first], grid), _read(smooth[second], places)], 1)
-            clear = (np.abs(places) < INNER).all(-1) & (both > DARKEST).all((1, 2)) & (both < BRIGHTEST).all((1, 2))
+            clear = (np.abs(places) < INNER).all(-1) & (both > DARKEST).all((1, 2))
             numbers = np.tile([first, second], (clear.sum(), 1))
             radius = np.stack([_squared_radius(points[clear], size) for points in (grid, places)], -1)
             found.append((numbers, radius, np.log(both[clear] + 1)))

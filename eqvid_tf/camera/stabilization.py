@@ -232,7 +232,7 @@ class StabilizedClip(Clip):
         """That of the frames as filmed, where the camera travels and it is not even; None: nothing is levelled."""
         if not self.travels:
             return None
-        note = self.filmed.noted("light-2", lambda: measure_light(self.filmed, self.view.from_frame).to_note())
+        note = self.filmed.noted("light-3", lambda: measure_light(self.filmed, self.view.from_frame).to_note())
         light = Light.from_note(note, self.filmed.size)
         return None if light.is_even else light
 
