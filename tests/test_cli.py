@@ -263,9 +263,19 @@ def test_demo_writes_everything_and_says_where(run, loaded, tmp_path, call, monk
     assert call("demo", "--output", tmp_path / "demo")[0] == 2
 
 
+# The first two checkpoints are enough: to trace a step takes longer than to do a few.
 TRAIN_FOREVER = """
 from eqvid_tf import cli, config
+from eqvid_tf.cli import train
 config.TrainConfig.__init__.__kwdefaults__["checkpoint_seconds"] = 0.2
+bar = train.bar
+
+def untraced(settings):
+    import tensorflow as tf  # it is there already: the command imports it quietly
+    tf.config.run_functions_eagerly(True)
+    return bar(settings)
+
+train.bar = untraced
 cli.main()
 """
 RESUME = "--resume goes on from the checkpoint."
