@@ -20,6 +20,7 @@ import tensorflow as tf
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.rendering import walk_cycle
+from eqvid_tf.separation import texture
 from eqvid_tf.synthetic.scenes import write_scenes
 from eqvid_tf.training.train import configure, train
 
@@ -140,9 +141,10 @@ def lent(trained):
 
 
 @pytest.fixture
-def two_references(monkeypatch):
-    """A walk cycle of a few pairs of frames: to estimate all that a clip would have takes seconds."""
+def few_frames(monkeypatch):
+    """A walk cycle of a few pairs of frames, and textures from two of them: from all of a clip they take seconds."""
     monkeypatch.setattr(walk_cycle, "REFERENCES", 2)
+    monkeypatch.setattr(texture, "MOST_FRAMES", 2)
 
 
 @pytest.fixture
