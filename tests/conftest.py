@@ -10,6 +10,8 @@ from typing import NoReturn
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # In the tests and in what they start: a second thread takes half as much processor time again for tensors this small.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+# numpy's: two threads that wait for each other took 1.2 s for a surface fitted to 48 x 32 pixels, one 0.02 s.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # what it compiles here runs once
 
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
@@ -20,6 +22,7 @@ import tensorflow as tf
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.rendering import walk_cycle
+from eqvid_tf.separation import texture
 from eqvid_tf.synthetic.scenes import write_scenes
 from eqvid_tf.training.train import configure, train
 
@@ -140,9 +143,10 @@ def lent(trained):
 
 
 @pytest.fixture
-def two_references(monkeypatch):
-    """A walk cycle of a few pairs of frames: to estimate all that a clip would have takes seconds."""
+def few_frames(monkeypatch):
+    """A walk cycle of a few pairs of frames, and textures from two of them: from all of a clip they take seconds."""
     monkeypatch.setattr(walk_cycle, "REFERENCES", 2)
+    monkeypatch.setattr(texture, "MOST_FRAMES", 2)
 
 
 @pytest.fixture

@@ -444,7 +444,7 @@ def test_layers_of_a_swaying_clip_are_those_of_its_own_frames(jolted, trained, t
     assert stabilized["corner_px"] < filmed_scores["corner_px"], found
 
 
-def test_a_shot_is_in_the_coordinates_of_the_frames_that_it_names(jolted, trained, tmp_path):
+def test_a_shot_is_in_the_coordinates_of_the_frames_that_it_names(jolted, trained, tmp_path, few_frames):
     clip = open_clip(jolted, cache=None)
     poses = stabilization.stabilize(clip).camera.poses
     index = int(np.abs(poses[:, :, 2]).sum(1).argmax())
@@ -458,7 +458,7 @@ def test_a_shot_is_in_the_coordinates_of_the_frames_that_it_names(jolted, traine
     assert level[index] > 24 and level[index] == max(level)
 
 
-def test_a_video_goes_along_with_the_camera_of_its_background(jolted, trained):
+def test_a_video_goes_along_with_the_camera_of_its_background(jolted, trained, few_frames):
     layers = ClipCharacters(trained, open_clip(jolted, cache=None)).first
     stay = Template(name="stay", fps=layers.clip.fps, steps=np.tile(EYE, (5, 1, 1)), source={})
     still = list(play(layers, stay, layers.background_as_filmed(layers.clip.camera.reference), pose=4))
@@ -470,7 +470,7 @@ def test_a_video_goes_along_with_the_camera_of_its_background(jolted, trained):
             assert psnr(frame[inner] / 255, move(first, matrix)[inner] / 255) > 30
 
 
-def test_who_is_frozen_in_a_scene_stays_in_its_place_before_a_moving_background(jolted, trained):
+def test_who_is_frozen_in_a_scene_stays_in_its_place_before_a_moving_background(jolted, trained, few_frames):
     clips, finder = [{"name": "c", "path": str(jolted)}], FrameFinder(trained, cache=None)
     scene = {"format": 1, "frames": 6, "rate": 25, "clips": clips, "background": {"clip": "c"}}
     frozen = {"id": "a", "clip": "c", "character": 0, "frame": 0}

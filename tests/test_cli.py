@@ -196,7 +196,7 @@ def stage(scene, tmp_path_factory):
     return folder
 
 
-def test_render(run, loaded, stage, tmp_path, call, monkeypatch):
+def test_render(run, loaded, stage, tmp_path, call, monkeypatch, few_frames):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("render", run, "--shots", os.path.relpath(stage / "shots.json"), "--output", "pictures")
     assert (code, out) == (0, "pictures: 4 pictures\n") and "rendering" in err
@@ -221,7 +221,7 @@ def test_a_known_model_renders_what_it_is_given_and_refuses_the_rest(known, scen
     assert code == 0 and "transfer" in out
 
 
-def test_evaluate(run, loaded, scene, tmp_path, call):
+def test_evaluate(run, loaded, scene, tmp_path, call, few_frames):
     folder, found = shutil.copytree(run, tmp_path / "run"), tmp_path / "figures" / "one.json"
     code, out, err = call("evaluate", folder, scene, "--json", found)
     assert code == 0 and "move_char" in out and "evaluating" in err
@@ -250,7 +250,7 @@ def test_export_rewrites_the_saved_model(run, tmp_path, call, one_endpoint):
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in run.iterdir())
 
 
-def test_demo_writes_everything_and_says_where(run, loaded, tmp_path, call, monkeypatch, two_references):
+def test_demo_writes_everything_and_says_where(run, loaded, tmp_path, call, monkeypatch, few_frames):
     small = {name: {**scene, "size": (32, 48), "frames": 12, "resolution": 64} for name, scene in demo.SCENES.items()}
     monkeypatch.setattr(demo, "SCENES", small)
     monkeypatch.setattr(demo, "LENGTH", 4)

@@ -189,7 +189,7 @@ def test_the_backgrounds_that_a_model_remembers(trained, scene):
 
 
 @pytest.fixture
-def call(capsys, run, trained, tmp_path, monkeypatch, two_references):
+def call(capsys, run, trained, tmp_path, monkeypatch, few_frames):
     """A command of `eqvid`, in an empty folder: exit code, stdout, the last line of stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)

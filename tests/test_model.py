@@ -1,9 +1,6 @@
-"""The model: the equation, training from a user's own script, precision, two devices, saving, and its faces."""
+"""The model: the equation, training from a user's own script, precision, saving, and its faces."""
 
 import dataclasses
-import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -376,55 +373,6 @@ def test_a_batch_of_one_pair_trains():
     briefly(model)
     losses = model.fit(tf.data.Dataset.from_tensors(pairs), verbose=0, shuffle=False).history
     assert np.isfinite(losses["label_loss"]).all()
-
-
-# -- two devices ---------------------------------------------------------------------------------------------------
-
-TWO_DEVICES = """
-import json
-import os
-import sys
-import keras, numpy as np, tensorflow as tf
-cpu, = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.path[:0] = sys.argv[1:]
-from test_model import a_batch, dataset, make
-
-def trained(scope, estimator, steps):
-    with scope:
-        model = make(estimator)
-        model.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
-    history = model.fit(dataset(4 * steps), verbose=0, shuffle=False).history
-    assert np.isfinite(history["loss"]).all()
-    return model.get_weights(), history["loss"][0]
-
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-(one, loss), (two, other) = trained(tf.device("CPU:0"), "known", 2), trained(strategy.scope(), "known", 2)
-difference = lambda weights: float(max(np.abs(a - b).max() for a, b in zip(one, weights, strict=True)))
-start = make("known").get_weights()
-with strategy.scope():
-    learned = make("features")
-learned.T.steps = 1
-pair = {key: value for key, value in a_batch().items() if key != "motion"}
-labels = strategy.experimental_local_results(strategy.run(learned.losses_of, args=(pair, True))["label"])
-assert len(labels) == 2 and np.isfinite(labels).all()
-print(json.dumps({"loss": abs(loss - other) / loss, "weights": difference(two), "learned": difference(start)}))
-"""
-
-
-def test_two_devices_learn_what_one_learns():
-    """With a known motion: an estimator's labels are random motions, and `fit` deals the rows in another order.
-
-    Plain gradient descent, so that a difference in a gradient is not divided by its size. The losses are absolute
-    values: where one is nearly 0, another order of adding turns a sign, and the same batch twice on one device moves
-    L_c's gradient by 0.7 %. Hence 1e-3 of what was learned; gradients that were added up, or never exchanged, would
-    differ by as much as was learned.
-    """
-    folders = [__file__.rpartition("/")[0], __file__.rpartition("/tests/")[0]]
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES, *folders], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["loss"] < FLOAT32 and found["weights"] < 1e-3 * found["learned"], found
 
 
 # -- saving --------------------------------------------------------------------------------------------------------

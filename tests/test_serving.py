@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import json
 import re
+import runpy
 import shutil
 import socket
 import struct
@@ -548,7 +549,7 @@ def test_the_configuration_is_of_what_is_shipped():
     assert "${TF_SERVING_TAG" in compose and "models.config" in compose
 
 
-def test_configure_names_every_model_folder(tmp_path):
+def test_configure_names_every_model_folder(tmp_path, monkeypatch):
     configs = pytest.importorskip(
         "tensorflow_serving.config.model_server_config_pb2", reason="tensorflow-serving-api is not installed"
     )
@@ -558,16 +559,9 @@ def test_configure_names_every_model_folder(tmp_path):
         (tmp_path / name / "1").mkdir(parents=True)
         (tmp_path / name / "1" / "saved_model.pb").touch()
     (tmp_path / "notes").mkdir()
-    command = [
-        sys.executable,
-        ROOT / "serving/configure.py",
-        tmp_path,
-        "--output",
-        tmp_path / "models.config",
-        "--root",
-        "/m",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    words = ["configure.py", str(tmp_path), "--output", str(tmp_path / "models.config"), "--root", "/m"]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(ROOT / "serving/configure.py"), run_name="__main__")
     read = text_format.Parse((tmp_path / "models.config").read_text(), configs.ModelServerConfig())
     assert [(model.name, model.base_path) for model in read.model_config_list.config] == [
         ("alien", "/m/alien"),

@@ -131,7 +131,7 @@ def layers(trained, run, scene, tmp_path_factory):
 
 
 @pytest.fixture
-def served(run, scene, layers, trained, stand_in, tmp_path, monkeypatch, two_references):
+def served(run, scene, layers, trained, stand_in, tmp_path, monkeypatch, few_frames):
     """A studio of the trained model and its clip, which is taken apart already."""
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)
     places = Places(tmp_path / "home", [run, scene])

@@ -250,7 +250,7 @@ def test_a_clip_without_a_character_is_refused():
             play(nobody, GO, **options)
 
 
-def test_a_trained_model_plays_a_scene(trained, scene):
+def test_a_trained_model_plays_a_scene(trained, scene, few_frames):
     """The whole way with what a model finds: the centre stays where it is put, at every fourth frame of the clip."""
     layers = ClipLayers(trained, open_clip(scene, cache=None))
     frames = list(play(layers, template(*[STILL] * 5, fps=25 / 4), at=(0, 0), playing=True))
@@ -261,7 +261,7 @@ def test_a_trained_model_plays_a_scene(trained, scene):
 
 
 @pytest.fixture
-def call(capsys, run, trained, scene, tmp_path, monkeypatch, two_references):
+def call(capsys, run, trained, scene, tmp_path, monkeypatch, few_frames):
     """`eqvid render RUN --character SCENE ...`, in an empty folder with a picture in it: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_folder, "load", lambda folder: trained)  # loaded and traced once
