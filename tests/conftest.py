@@ -10,8 +10,6 @@ from typing import NoReturn
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # In the tests and in what they start: a second thread takes half as much processor time again for tensors this small.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-# numpy's: two threads that wait for each other took 1.2 s for a surface fitted to 48 x 32 pixels, one 0.02 s.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # what it compiles here runs once
 
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
