@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from eqvid_tf.camera.registration import Homography, KeyFrame, square_coordinates
+from eqvid_tf.camera.registration import Homography, KeyFrame, square_coordinates, tiles_with_edges
 from eqvid_tf.progress import no_progress
 
 SHARED = 0.7  # of a frame that its key must show, else it becomes a key itself
@@ -49,7 +49,7 @@ class Followed:
 def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progress, sparse: bool = False) -> Followed:
     """Follow the camera over frames of grey levels [h, w], all of one shape; `sparse` where they have few edges."""
     if sparse:
-        return _follow(frames, "sparse", progress)
+        return _follow(frames, "sparse", progress, _richest(frames))
     similar, projective = (_follow(frames, poses, progress) for poses in ("similar", "projective"))
     better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
     return projective if better and not projective.lost.sum() > similar.lost.sum() else similar
@@ -62,14 +62,22 @@ def _mean_residual(frames: Sequence[np.ndarray], poses: list[Homography]) -> flo
     return float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
 
 
-def _follow(frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any]) -> Followed:
-    """Chain the frames, and register each on a key that is far away."""
-    count, middle = len(frames), len(frames) // 2
-    chained, lost = _chain(frames, kind, progress)
-    keys = {middle: KeyFrame(frames[middle], kind)}
-    found = {middle: (middle, IDENTITY)}  # of each frame: its key, and its pose from there
-    for outwards in (range(middle + 1, count), range(middle - 1, -1, -1)):
-        key = middle
+def _richest(frames: Sequence[np.ndarray]) -> int:
+    """The frame that has edges in most of its tiles; of several the one nearest to the middle."""
+    tiles = [np.count_nonzero(tiles_with_edges(np.asarray(frame, np.float32))) for frame in frames]
+    return max(range(len(frames)), key=lambda k: (tiles[k], -abs(k - len(frames) // 2)))
+
+
+def _follow(
+    frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any], first: int | None = None
+) -> Followed:
+    """Chain the frames from one outwards, the middle one or another, and register each on a key that is far away."""
+    count, first = len(frames), len(frames) // 2 if first is None else first
+    chained, lost = _chain(frames, kind, progress, first)
+    keys = {first: KeyFrame(frames[first], kind)}
+    found = {first: (first, IDENTITY)}  # of each frame: its key, and its pose from there
+    for outwards in (range(first + 1, count), range(first - 1, -1, -1)):
+        key = first
         for index in outwards:
             start = chained[index] @ chained[key].inverse()
             found[index] = (key, keys[key].refine(frames[index], start))
@@ -77,19 +85,21 @@ def _follow(frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any
                 key, keys[index] = index, KeyFrame(frames[index], kind)
     of_keys = _tied(keys, {k: found[k] for k in keys}, frames)
     poses = [found[k][1] @ of_keys[found[k][0]] for k in range(count)]
+    from_middle = poses[count // 2].inverse()
+    poses = [pose @ from_middle for pose in poses]
     return Followed(poses=poses, lost=lost, projective=kind == "projective")
 
 
 def _chain(
-    frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any]
+    frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any], first: int
 ) -> tuple[list[Homography], np.ndarray]:
-    """Poses from the middle frame, registered each on a frame not far before it; and which show another place."""
-    count, middle = len(frames), len(frames) // 2
-    poses, lost = {middle: IDENTITY}, np.zeros(count, bool)
-    outwards = [*range(middle + 1, count), *range(middle - 1, -1, -1)]
+    """Poses from the first frame, registered each on a frame not far before it; and which show another place."""
+    count = len(frames)
+    poses, lost = {first: IDENTITY}, np.zeros(count, bool)
+    outwards = [*range(first + 1, count), *range(first - 1, -1, -1)]
     for index in progress(outwards, "following the camera", count - 1):
-        if abs(index - middle) == 1:
-            key, there, pose, before = middle, KeyFrame(frames[middle], kind), IDENTITY, IDENTITY
+        if abs(index - first) == 1:
+            key, there, pose, before = first, KeyFrame(frames[first], kind), IDENTITY, IDENTITY
         start, before = pose @ before.inverse() @ pose, pose
         pose, unlike, residual = there.register(frames[index], [start, before])
         poses[index], lost[index] = pose @ poses[key], unlike > ASTRAY
