@@ -32,7 +32,7 @@ MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd num
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
-LEVELLED = "f"  # of frames laid on a mosaic; changed whenever the same clip would give others
+LEVELLED = "g"  # of frames laid on a mosaic; changed whenever the same clip would give others
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 
 
@@ -232,7 +232,9 @@ class StabilizedClip(Clip):
         """That of the frames as filmed, where the camera travels and it is not even; None: nothing is levelled."""
         if not self.travels:
             return None
-        note = self.filmed.noted("light-3", lambda: measure_light(self.filmed, self.view.from_frame).to_note())
+        note = self.filmed.noted(
+            f"light-{LEVELLED}", lambda: measure_light(self.filmed, self.view.from_frame).to_note()
+        )
         light = Light.from_note(note, self.filmed.size)
         return None if light.is_even else light
 
