@@ -171,6 +171,17 @@ class StabilizedClip(Clip):
         frames = zip(indices, self.filmed.native(indices))
         return (resize(self._stabilized(frame, index), size) for index, frame in frames)
 
+    def smaller(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
+        """As `resized` of all frames, from the cache on disk, as several stages look at them; at its own size not."""
+        if size == self.size:
+            return self.resized(size)
+        mark = f"small-{size[0]}x{size[1]}{f'-{self._mark}' if self.moves else ''}"
+        return iter(self.filmed.cached(mark, (self.count, *size, 3), lambda: self.resized(size)))
+
+    def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
+        """As `native` of a few frames, which are decoded once."""
+        return (self._stabilized(frame, int(k)) for k, frame in zip(indices, self.filmed.sampled(indices)))
+
     def at(self, index: int) -> np.ndarray:
         """One frame at the clip's own size, uint8 RGB [H, W, 3]; a negative index counts from the end."""
         return self._stabilized(self.filmed.at(index), index)
@@ -196,6 +207,10 @@ class StabilizedClip(Clip):
         """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
         motion = self.filmed.motion(number)
         return _change_coordinates(motion, self.view.from_frame, CENTRE) if self.moves else motion
+
+    def filmed_alone(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame as filmed, uint8 [H, W, 3], without what this clip hides: here the frame itself."""
+        return frame
 
     def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
         """Move a picture of the view to where frame `index` sees it; its edge goes on where that sees more.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
 LEAST_PIXELS = 30  # of a character that can be aligned
+ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
 
 
@@ -99,7 +100,8 @@ def refine_motions(
     for motion, (next_frame, next_coverage) in zip(motions, frames):
         starts = [motion, *refined[-1:]]
         if np.count_nonzero(coverage > 0.5) >= LEAST_PIXELS:
-            template = CharacterTemplate(frame, Part.of(coverage > 0.5))
+            part = Part.of(coverage > 0.5)
+            template = CharacterTemplate(frame, part, every=int(np.ceil((part.area / ENOUGH_PIXELS) ** 0.5)))
             own, blurred = template.placed(np.zeros(2)), smooth(next_frame)
             options: dict[str, Any] = {
                 "frame": blurred,

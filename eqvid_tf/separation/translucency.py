@@ -8,15 +8,16 @@ the transmittance, how much of the background shows through, and 1 - t is the co
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.colours import largest_difference
-from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, box_slices, homogeneous
+from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, box_slices, homogeneous, source_from_target_pixels
 from eqvid_tf.pixels.morphology import dilate
-from eqvid_tf.pixels.resampling import move
+from eqvid_tf.pixels.resampling import read_quickly
 
 FRAME_NOISE = 2.0  # grey levels of residual that every frame is given
 NEIGHBOURS = 3  # pixels in each direction: the neighbours that a pixel's slope is averaged with
@@ -87,11 +88,17 @@ class Translucency:
             size: of the frame.
             box: in that frame.
         """
-        inside = self.appearance
-        planes = np.concatenate([inside.colour, inside.transmittance[..., None], inside.trust[..., None]], -1)
-        moved = move(planes, box_from_frame(size, *box) @ homogeneous(motion) @ self.frame_from_box, box[2:])
+        box_from_own = box_from_frame(size, *box) @ homogeneous(motion) @ self.frame_from_box
+        source = source_from_target_pixels(box_from_own, self._planes.shape[:2], box[2:])
+        moved = read_quickly(self._planes, source, box[2:], cubic=True)
         transmittance, trust = np.clip(moved[..., 3], 0, 1), np.clip(moved[..., 4], 0, 1)
         return Appearance(colour=moved[..., :3], transmittance=transmittance, trust=trust)
+
+    @functools.cached_property
+    def _planes(self) -> np.ndarray:
+        """Colour, transmittance and trust, [h, w, 5] float32."""
+        inside = self.appearance
+        return np.dstack([inside.colour, inside.transmittance, inside.trust]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,12 +199,14 @@ def _fit_lines(
     box = (height, width)
     frame_from_box = np.linalg.inv(box_from_frame(size, *bounds))
     known = ~dilate(~seen, 2)
+    background = np.asarray(background, np.float32)
 
     def carried_back(observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         to_box = np.linalg.inv(homogeneous(observation.motion) @ frame_from_box)
-        b, c = (move(picture, to_box, box) for picture in (background, observation.frame))
-        shown = move(observation.visible(known), to_box, box)[..., None]
-        return observation.weight * (shown > 0.99), b, c  # outside the frame nothing was seen either
+        source = source_from_target_pixels(to_box, size, box)
+        read = lambda picture: read_quickly(picture.astype(np.float32, copy=False), source, box, cubic=True)
+        shown = read(observation.visible(known)[..., None]) > 0.99  # outside the frame nothing was seen either
+        return observation.weight * shown, read(background), read(observation.frame)
 
     total, squares, products = np.zeros((*box, 1)), np.zeros((*box, 1)), np.zeros((5, *box, 3))
     counting = (observation for observation in observations if observation.weight > 0)
