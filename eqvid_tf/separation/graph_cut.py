@@ -40,7 +40,7 @@ LIGHTER = (
 )
 FEWEST = 0.03  # share of a mask that has to be known to move: colours are not told apart without
 AROUND = 20  # pixels around a mask that teach the background's colours
-LARGEST = 150 * 150  # pixels of a box that a graph cut works on; larger ones are worked on smaller
+LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones are worked on smaller
 ENOUGH = 100 * 100  # pixels to learn colours from
 ROUNDS = 1  # of learning colours and cutting: with more, what is not seeded takes the seeds' colours over
 
@@ -131,12 +131,9 @@ def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:
     if (moving & mask).sum() < FEWEST * mask.sum():
         return alpha
     kept = _graph_cut(bounded_size(frame[part]).round().astype(np.uint8), mask, moving & mask, standing & mask)
-    whole = lambda a: cv2.resize(a.astype(np.float32), alpha[part].shape[::-1], interpolation=cv2.INTER_LINEAR)
-    changed, kept, own = whole(dilate(kept ^ mask, 1)) > 0, whole(kept), alpha[part]
-    result = np.zeros_like(
-        alpha
-    )  # where nothing changes, the edges of the frame itself are finer than those of the cut
-    result[part] = np.where(kept > 0.5, np.maximum(own, kept), np.where(changed, np.minimum(own, kept), own))
+    kept = cv2.resize(kept.astype(np.float32), alpha[part].shape[::-1], interpolation=cv2.INTER_LINEAR)
+    result = np.zeros_like(alpha)
+    result[part] = np.where(kept > 0.5, np.maximum(alpha[part], kept), np.minimum(alpha[part], kept))
     return result
 
 

@@ -55,7 +55,6 @@ from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_t
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
 LEAST_GAIN = 0.2  # share of the cost of an estimated motion, see `refine_motions`
-WHOLE = 320  # pixels: shorter side up to which the motion of each step is aligned on the frames as they are
 PROBES = 8  # frames that decide whether the model knows the background
 
 
@@ -412,8 +411,7 @@ class ClipLayers:
         if self.network_only or not self.background_stored:
             return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
-        size = self.clip.size if min(self.clip.size) <= WHOLE else working_size(self.clip.size, self.clip.count)
-        frames = self.progress(self.clip.smaller(size), "aligning its motion", self.clip.count)
+        frames = self.progress(self.clip.smaller(), "aligning its motion", self.clip.count)
         return self._aligned(start, frames, self.coverage)
 
     def _aligned(self, motions: np.ndarray, frames: Iterable[np.ndarray], coverage: Iterable[np.ndarray]) -> np.ndarray:

@@ -44,7 +44,7 @@ CALM, CALM_RATIO = 10, 6  # percentile, and how much larger the usual one is of 
 SEEDED = 0.25  # share of a region that moves by the usual difference; the rest moves by the calm one
 RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
 SHADED = 0.2  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
-TOUCHED = 1 / 255  # share of a pixel of the networks' canvas that is hidden, from which all of it is
+TOUCHED = 0.002  # share of a pixel of the networks' canvas that is hidden, from which all of it is
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -70,7 +70,7 @@ class TrackedClip:
 
     def mask(self, number: int, index: int) -> np.ndarray:
         """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
-        return self.to_clip_size(self.owners.owner[index] == number + 1)
+        return self.to_clip_size(self.owners.owner[index] == number + 1) / np.float32(255)
 
     def solos(self) -> list[StabilizedClip]:
         """A clip for each character, by number, in which it is alone; the clip itself where it is so already."""
@@ -100,13 +100,13 @@ class TrackedClip:
         own = owner == number + 1
         hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
         other = ~own if self.clip.travels or self.plain else self.moving[index] & (owner == 0)
-        return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE)), size) > least
+        return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE)), size) > 255 * least
 
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
         owner = self.owners.owner[index]
         found = dilate(_unowned(self.moving[index], owner), BEYOND)
-        return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 0.5
+        return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 127
 
     @functools.cached_property
     def picture(self) -> np.ndarray:
@@ -114,12 +114,12 @@ class TrackedClip:
         return self.background.round().astype(np.uint8)
 
     def to_clip_size(self, mask: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-        """A mask of the canvas at the clip's own size, or as that is seen at another, float32 [H, W]."""
+        """A mask of the canvas at the clip's own size, or as that is seen at another: uint8 [H, W]."""
         size = size or self.clip.size
         if not mask.any():
-            return np.zeros(size, np.float32)
+            return np.zeros(size, np.uint8)
         inside = box_slices(fit_box(self.clip.size, self.canvas))
-        return resize(mask[inside].astype(np.float32), size, "bicubic")
+        return resize(255 * mask[inside].astype(np.uint8), size, "bicubic")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,12 +159,10 @@ class SoloClip(StabilizedClip):
         alone = (self.alone(frame, index) for index, frame in frames)
         return (_resize(frame, size) for frame in alone)
 
-    def smaller(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
-        """As `resized` of all frames, which are decoded once for all characters."""
-        if size == self.size:
-            return self.resized(size)
+    def smaller(self, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """All frames at `small_size`, or a smaller one; they are decoded once for all characters."""
+        size, frames = size or self.small_size, enumerate(self.tracked.clip.smaller(size))
         behind, hidden = _resize(self.tracked.picture, size), functools.partial(self.tracked.others, self.number)
-        frames = enumerate(self.tracked.clip.smaller(size))
         return (_covered(frame, hidden(index, size), behind) for index, frame in frames)
 
     def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
