@@ -10,7 +10,7 @@ from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.separation import background as backgrounds
 from eqvid_tf.separation.background import resting_coverage
-from eqvid_tf.separation.cutout import edge_coverage, extract_layer
+from eqvid_tf.separation.cutout import edge_coverage, extract_layer, together
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -170,6 +170,14 @@ def test_drawn_characters_come_out_whole():
         assert np.abs(over(layer, scene.background).astype(int) - frame).mean() < 0.5  # put back, it is the frame
     overlap, error = np.mean(figures, 0)
     assert overlap > 0.85 and error < 0.16, (overlap, error)
+
+
+def test_layers_together_are_their_sum_and_where_they_overlap_their_mean():
+    first, second = np.zeros((2, 4, 6, 4), np.float32)
+    first[1:3, :4], second[1:3, 3:5], second[1:3, 5] = (200, 0, 0, 1), (0, 100, 0, 1), (0, 50, 0, 0.5)
+    row = together([first, second])[1]
+    assert row[[0, 3, 4, 5]].tolist() == [[200, 0, 0, 255], [100, 50, 0, 255], [0, 100, 0, 255], [0, 100, 0, 128]]
+    assert not together([first, second])[[0, 3]].any()
 
 
 def test_nothing_there_cuts_nothing_out():

@@ -229,6 +229,10 @@ class Clip:
             self._sampled = dict(zip(numbers, self.native(numbers)))
         return (self._sampled[number] for number in numbers)
 
+    def forget_sampled(self) -> None:
+        """Let go of the frames of `sampled`: a stage that looks at all frames begins."""
+        self._sampled = {}
+
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.
 

@@ -151,6 +151,7 @@ class ClipCharacters:
 
         for layers in self.layers.values():
             layers.prepare()
+        self.clip.filmed.forget_sampled()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
         return in_threads(cut, enumerate(frames))
 

@@ -381,7 +381,7 @@ class ClipLayers:
     def motion(self) -> np.ndarray:
         """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'.
 
-        The estimates, in meetings those of the tracker, are aligned at the clip's own size, and smoothed over time: on
+        The estimates, in meetings those of the tracker, are aligned on small frames, and smoothed over time: on
         the ground, or on screen where that is smoother, as one does whom the camera goes along with.
         """
         if not self.model.T.learned:

@@ -81,7 +81,7 @@ def estimate_motions(
 def refine_motions(
     seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.ndarray, least_gain: float = 0.0
 ) -> np.ndarray:
-    """Align the character of each frame with the next one, at the clip's own size, from estimated motions on.
+    """Align the character of each frame with the next one, on frames finer than the canvas, from estimated motions on.
 
     Why: an estimate is as exact as the networks' canvas is fine, and limbs that move by themselves mislead it. The
     step before is another start.
