@@ -2,7 +2,7 @@
 
 One frame cannot distinguish glass from an opaque grey. But a character's pixel, followed along its motion, is the same
 in every frame, while the background behind it changes: C = a + t B is a straight line over the frames. Its slope t is
-the transmittance, how much of the background shows through, and 1 - t is the coverage. Numpy alone.
+the transmittance, how much of the background shows through, and 1 - t is the coverage.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable
 
+import cv2
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
@@ -89,16 +90,16 @@ class Translucency:
             box: in that frame.
         """
         box_from_own = box_from_frame(size, *box) @ homogeneous(motion) @ self.frame_from_box
-        source = source_from_target_pixels(box_from_own, self._planes.shape[:2], box[2:])
-        moved = read_quickly(self._planes, source, box[2:], cubic=True)
-        transmittance, trust = np.clip(moved[..., 3], 0, 1), np.clip(moved[..., 4], 0, 1)
-        return Appearance(colour=moved[..., :3], transmittance=transmittance, trust=trust)
+        source = source_from_target_pixels(box_from_own, self.appearance.trust.shape, box[2:])
+        colour, other = (read_quickly(planes, source, box[2:], cubic=True) for planes in self._planes)
+        transmittance, trust = (np.ascontiguousarray(plane) for plane in np.moveaxis(np.clip(other, 0, 1), -1, 0))
+        return Appearance(colour=colour, transmittance=transmittance, trust=trust)
 
     @functools.cached_property
-    def _planes(self) -> np.ndarray:
-        """Colour, transmittance and trust, [h, w, 5] float32."""
+    def _planes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Colour [h, w, 3], and transmittance and trust [h, w, 2]: float32."""
         inside = self.appearance
-        return np.dstack([inside.colour, inside.transmittance, inside.trust]).astype(np.float32)
+        return inside.colour.astype(np.float32), np.dstack([inside.transmittance, inside.trust]).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +152,8 @@ def refine_coverage(
         return refined
     part = box_slices(box)
     appearance = translucency.in_box(motion, alpha.shape, box)
-    expected = appearance.colour + appearance.transmittance[..., None] * background[part]
+    through = cv2.merge([appearance.transmittance] * 3)  # numpy is slow over three values at a time
+    expected = appearance.colour + through * background[part]
     residual = largest_difference(expected, frame[part])
     trust = appearance.trust * np.exp(-((residual / RESIDUAL) ** 2)) * dilate(solid[part], BESIDE)
     refined[part] = alpha[part] + trust * (1 - appearance.transmittance - alpha[part])
