@@ -118,8 +118,8 @@ class TrackedClip:
         size = size or self.clip.size
         if not mask.any():
             return np.zeros(size, np.uint8)
-        inside = box_slices(fit_box(self.clip.size, self.canvas))
-        return resize(255 * mask[inside].astype(np.uint8), size, "bicubic")
+        box = fit_box(self.clip.size, self.canvas)
+        return resize(255 * mask[box_slices(box)].astype(np.uint8), size, "bicubic" if size[0] > box[2] else "lanczos")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
