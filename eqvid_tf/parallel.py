@@ -27,7 +27,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     try:
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) >= cores:
+            if len(ahead) > cores:  # one waits, so that no thread does
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()

@@ -10,7 +10,7 @@ from eqvid_tf.pixels.morphology import box_sum, close, dilate, fill_holes
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.separation import background as backgrounds
 from eqvid_tf.separation.background import resting_coverage
-from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.cutout import edge_coverage, extract_layer, together
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.synthetic.scenes import draw_scene
 
@@ -40,8 +40,8 @@ def test_a_cut_out_is_the_same_wherever_the_frame_ends():
     frames, masks = walker([20])
     noisy = np.clip(frames[0] + RNG.normal(0, 3, frames[0].shape), 0, 255).astype(np.uint8)
     around = [np.pad(a, [(9, 9)] * 2 + [(0, 0)] * (a.ndim - 2), mode="edge") for a in (noisy, ROOM, masks[0])]
-    near, wide = (cut_out(*each, noise=1.0, cell=3.0, sways=True) for each in ((noisy, ROOM, masks[0]), around))
-    assert near[..., 3].any()
+    near, wide = (edge_coverage(*each, noise=1.0, cell=3.0, sways=True) for each in ((noisy, ROOM, masks[0]), around))
+    assert near.any()
     np.testing.assert_array_equal(wide[9:-9, 9:-9], near)
 
 
@@ -131,7 +131,8 @@ def test_an_exact_composite_gives_its_alpha_back():
     rows, columns = np.mgrid[:32, :48]
     alpha = np.clip(9.5 - np.hypot(rows - 15.2, columns - 22.7), 0, 1)  # a disc with a soft edge of a pixel
     coverage = dilate(alpha > 0.5, 2).astype(np.float32)
-    layer = cut_out(composite(alpha, (250, 30, 200)), ROOM, coverage, noise=0.0)
+    frame = composite(alpha, (250, 30, 200))
+    layer = extract_layer(frame, ROOM, edge_coverage(frame, ROOM, coverage, noise=0.0))
     assert layer.dtype == np.float32 and (layer[..., :3] <= 255 * layer[..., 3:] + 1e-3).all() and layer.min() >= 0
     error = np.abs(layer[..., 3] - alpha)
     assert error.max() < 0.15 and error.mean() < 0.003, (error.max(), error.mean())
@@ -147,7 +148,7 @@ def test_where_a_camera_sways_an_edge_that_is_off_is_not_cut_out():
     alpha = (np.hypot(rows - 15.2, columns - 22.7) < 7).astype(np.float32)
     frame = composite(alpha, (250, 30, 200), np.roll(ledge, 1, 0))
     found = {
-        sways: cut_out(frame, ledge, np.ones((32, 48), np.float32), noise=0.0, cell=4.0, sways=sways)[..., 3] > 0.5
+        sways: edge_coverage(frame, ledge, np.ones((32, 48), np.float32), noise=0.0, cell=4.0, sways=sways) > 0.5
         for sways in (False, True)
     }
     assert found[False][:, 40:].any(), "it would be taken for a thing that moved"
@@ -161,8 +162,9 @@ def test_drawn_characters_come_out_whole():
         scene = draw_scene(seed, frames=2)
         frame, mask = scene.picture(0)
         coverage = dilate(mask > 127, 1).astype(np.float32)  # a pixel too wide, without its soft edge
-        layer = cut_out(frame, scene.background.astype(np.float32), coverage, noise=0.0)
-        alpha, true = layer[..., 3], mask / 255
+        background = scene.background.astype(np.float32)
+        alpha, true = edge_coverage(frame, background, coverage, noise=0.0), mask / 255
+        layer = extract_layer(frame, background, alpha)
         overlap = ((alpha > 0.5) & (true > 0.5)).sum() / ((alpha > 0.5) | (true > 0.5)).sum()
         figures.append([overlap, np.abs(alpha - true).sum() / true.sum()])
         assert np.abs(over(layer, scene.background).astype(int) - frame).mean() < 0.5  # put back, it is the frame
@@ -170,10 +172,18 @@ def test_drawn_characters_come_out_whole():
     assert overlap > 0.85 and error < 0.16, (overlap, error)
 
 
+def test_layers_together_are_their_sum_and_where_they_overlap_their_mean():
+    first, second = np.zeros((2, 4, 6, 4), np.float32)
+    first[1:3, :4], second[1:3, 3:5], second[1:3, 5] = (200, 0, 0, 1), (0, 100, 0, 1), (0, 50, 0, 0.5)
+    row = together([first, second])[1]
+    assert row[[0, 3, 4, 5]].tolist() == [[200, 0, 0, 255], [100, 50, 0, 255], [0, 100, 0, 255], [0, 100, 0, 128]]
+    assert not together([first, second])[[0, 3]].any()
+
+
 def test_nothing_there_cuts_nothing_out():
     frames, masks = walker([5, 30])
     for coverage in (masks[1], 0 * masks[0]):  # looks elsewhere, or nowhere
-        assert not cut_out(frames[0], ROOM, coverage.astype(np.float32), noise=0.0).any()
+        assert not edge_coverage(frames[0], ROOM, coverage.astype(np.float32), noise=0.0).any()
 
 
 def test_noise_is_that_of_the_background():

@@ -10,11 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from eqvid_tf.camera import stabilization
 from eqvid_tf.camera.stabilization import stabilize
-from eqvid_tf.data.clips import open_clip, read_image
+from eqvid_tf.data.clips import Clip, open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.rendering.shots import ShotError, render_shots
+from eqvid_tf.separation import solo
 from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter, names_in
 from eqvid_tf.separation.folder import write_layers
@@ -104,6 +106,28 @@ def test_in_a_solo_clip_the_background_is_where_the_other_was(clip):
     visible = np.stack(list(red.native()))[~hidden]
     np.testing.assert_array_equal(visible, film((RED, RED_PATH))[~hidden])
     np.testing.assert_array_equal(red.hidden_arrays(SIZE), hidden)
+
+
+def test_frames_that_several_stages_look_at_are_decoded_once(clip, monkeypatch):
+    monkeypatch.setattr(stabilization, "SMALL_SIDE", 24)
+    solos, chosen, decoded = track(stabilize(clip)).solos(), [2, 5, MEETING], []
+    native, resized = [np.stack(list(one.native())) for one in solos], Clip.resized
+    monkeypatch.setattr(Clip, "resized", lambda self, *args: decoded.append(args) or resized(self, *args))
+    for one, frames in zip(solos, native):
+        np.testing.assert_array_equal(list(one.sampled(chosen)), frames[chosen])
+        np.testing.assert_array_equal(list(one.sampled(chosen[1:])), frames[chosen[1:]])
+        small = [cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA) for frame in frames]
+        assert np.abs(np.stack(list(one.smaller())) - np.float32(small)).mean() < 1.5
+    assert len(decoded) == 2
+
+
+def test_what_moves_is_remembered_with_the_frames(clip, tmp_path, monkeypatch):
+    first = track(stabilize(open_clip(clip.path, cache=tmp_path)))
+    monkeypatch.setattr(solo, "find_moving", None)
+    again = track(stabilize(open_clip(clip.path, cache=tmp_path)))
+    for name in ("moving", "background"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    np.testing.assert_array_equal(again.owners.owner, first.owners.owner)
 
 
 def test_each_has_files_of_its_own(characters, tmp_path):

@@ -20,7 +20,7 @@ from eqvid_tf.camera.mosaic import ALWAYS, has_staying, make_mosaic
 from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip, Indices
-from eqvid_tf.pixels.canvas import fit
+from eqvid_tf.pixels.canvas import bounded_size, fit
 from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.pixels.resampling import move_with_validity, resize
@@ -33,6 +33,7 @@ SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or colum
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
 LEVELLED = "g"  # of frames laid on a mosaic; changed whenever the same clip would give others
+SMALL_SIDE, SMALL_PIXELS = 360, 128 << 20  # pixels: shorter side of frames that are kept small, and all of them at most
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 
 
@@ -171,6 +172,30 @@ class StabilizedClip(Clip):
         frames = zip(indices, self.filmed.native(indices))
         return (resize(self._stabilized(frame, index), size) for index, frame in frames)
 
+    @property
+    def small_size(self) -> tuple[int, int]:
+        """The size (height, width) of `smaller` frames: its own where that is small."""
+        most = (SMALL_PIXELS / self.count * min(self.size) / max(self.size)) ** 0.5
+        return bounded_size(self.size, min(SMALL_SIDE, most))
+
+    def smaller(self, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """All frames at `small_size`, or a smaller one: several stages look at them, so the cache on disk has them.
+
+        Frames whose own size is small are in no cache.
+        """
+        kept = self.small_size
+        if kept == self.size:
+            return self.resized(size or kept)
+        mark = f"small-{kept[0]}x{kept[1]}{f'-{self._mark}' if self.moves else ''}"
+        frames = iter(self.filmed.cached(mark, (self.count, *kept, 3), lambda: self.resized(kept)))
+        if size is None or size == kept:
+            return frames
+        return (cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames)
+
+    def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
+        """As `native` of a few frames, which are decoded once."""
+        return (self._stabilized(frame, int(k)) for k, frame in zip(indices, self.filmed.sampled(indices)))
+
     def at(self, index: int) -> np.ndarray:
         """One frame at the clip's own size, uint8 RGB [H, W, 3]; a negative index counts from the end."""
         return self._stabilized(self.filmed.at(index), index)
@@ -196,6 +221,10 @@ class StabilizedClip(Clip):
         """The motion of every step from the scene's motion.json without the camera's, [count - 1, 2, 3]."""
         motion = self.filmed.motion(number)
         return _change_coordinates(motion, self.view.from_frame, CENTRE) if self.moves else motion
+
+    def filmed_alone(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame as filmed, uint8 [H, W, 3], without what this clip hides: here the frame itself."""
+        return frame
 
     def as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
         """Move a picture of the view to where frame `index` sees it; its edge goes on where that sees more.

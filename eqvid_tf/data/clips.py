@@ -164,6 +164,7 @@ class Clip:
     def _take(self, start: int, stop: int) -> None:
         """Set the range of the frames, and what follows from it."""
         self._start, self._stop, self.count = start, stop, stop - start
+        self._sampled: dict[int, np.ndarray] = {}
         times = self._reader.times[start:stop]
         self.fps = rate_of(times, self._reader.fps)
         self.times = rising_times(times, self.fps)
@@ -220,6 +221,17 @@ class Clip:
         indices = range(self.count) if indices is None else indices
         numbers = [self._start + int(index) for index in indices]
         return self._reader.read(size, numbers) if numbers else iter(())
+
+    def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
+        """As `native` of a few frames, remembered until others are asked for: several stages look at the same ones."""
+        numbers = [int(index) for index in indices]
+        if not self._sampled.keys() >= set(numbers):
+            self._sampled = dict(zip(numbers, self.native(numbers)))
+        return (self._sampled[number] for number in numbers)
+
+    def forget_sampled(self) -> None:
+        """Let go of the frames of `sampled`: a stage that looks at all frames begins."""
+        self._sampled = {}
 
     def at(self, index: int) -> np.ndarray:
         """One frame at its own size, uint8 RGB [H, W, 3]; a negative index counts from the end.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from PIL import Image
@@ -22,7 +23,6 @@ from eqvid_tf.pixels.bleeding import bleed
 
 H264 = {".mp4", ".m4v", ".mov", ".mkv"}
 TRANSPARENT = {".webm", ".mov", ".webp", ".png", ".apng"}  # the suffixes of videos that hold an alpha channel
-QUICK: dict[str, Any] = {"compress_level": 1, "compress_type": 3}  # zlib's Z_RLE: runs of equal bytes alone
 SHORTEST_GIF_FRAME = 2  # hundredths of a second: players slow down a frame that is shorter
 GIF_SAMPLE = 48  # frames from the start of a video, of which up to 8 give the palette of its GIF
 EXACT = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -51,14 +51,25 @@ def write_png(path: str | Path, array: np.ndarray, *, quick: bool = False) -> No
     Args:
         path: of the file.
         array: the picture.
-        quick: half the time. Of what was filmed the file is as small, of a large drawing up to twice as large.
+        quick: a third of the time. Of what was filmed the file is a sixth larger, of a large drawing up to twice as
+            large.
 
     Raises:
         ValueError: for another shape.
     """
-    image = Image.fromarray(_picture(array))
+    picture = _picture(array)
     with atomic(Path(path)) as draft:
-        image.save(draft, format="PNG", **(QUICK if quick else {}))
+        if quick:
+            draft.write_bytes(_quick_png(picture))
+        else:
+            Image.fromarray(picture).save(draft, format="PNG")
+
+
+def _quick_png(picture: np.ndarray) -> bytes:
+    """A picture as a PNG file by OpenCV, which filters all rows alike and compresses runs of equal bytes alone."""
+    to_bgr = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    ordered = picture if picture.ndim == 2 else cv2.cvtColor(picture, to_bgr[picture.shape[2]])
+    return cv2.imencode(".png", ordered)[1].tobytes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from eqvid_tf.pixels.morphology import close, dilate, label
 from eqvid_tf.pixels.resampling import move_with_validity, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import background_noise, changed_share, median_background
-from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.cutout import edge_coverage
 from eqvid_tf.separation.levelling import level_switched
 
 MOST_FRAMES = 128  # of a clip that are looked at, spread evenly over it
@@ -182,7 +182,7 @@ def _with_exposure_and_movers(report: ClipReport, frames: np.ndarray, step: int,
         levelled = _level_exposure(even, median_background(even))
     frames, background = levelled.frames, median_background(levelled.frames)
     noise = background_noise(frames, background, least=LEAST_NOISE)
-    masks = np.stack([cut_out(frame, background, None, noise=noise)[..., 3] >= 0.5 for frame in frames])
+    masks = np.stack([edge_coverage(frame, background, None, noise=noise) >= 0.5 for frame in frames])
     regions = [_find_regions(mask) for mask in masks]
     moving = np.array([found.largest > SMALLEST_MOVER for found in regions])
     if not moving.any():

@@ -28,7 +28,7 @@ RESTLESS = 6  # grey levels: a place whose median difference to the background i
 REPEATED = 0.01  # weight of a frame that repeats its neighbours, relative to the newest
 MOST_FRAMES = 128  # of a clip that a median looks at, evenly spaced: bounds time and memory
 FEWEST_FRAMES = 12  # of a clip, however large its frames are
-FRAME_MEMORY = 256 << 20  # bytes of frames that a background is made from
+FRAME_MEMORY = 128 << 20  # bytes of frames that a background is made from
 BLOCK = 1 << 20  # pixels of all frames that are weighed at a time: about 50 MB of memory on two cores
 
 

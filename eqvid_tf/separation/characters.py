@@ -126,7 +126,8 @@ class ClipCharacters:
     def cut_outs(self, index: int) -> dict[int, np.ndarray]:
         """What a frame as filmed shows of each character, by number: premultiplied RGBA [H, W, 4]."""
         if index not in self._cut_outs:
-            self._cut_outs = {index: self._cut([layers.filmed.at(index) for layers in self.layers.values()], index)}
+            alone = {number: layers.filmed.at(index) for number, layers in self.layers.items()}
+            self._cut_outs = {index: self._cut(alone, index)}
         return self._cut_outs[index]
 
     def all_cut_outs(self) -> Iterator[dict[int, np.ndarray]]:
@@ -143,19 +144,20 @@ class ClipCharacters:
                 characters' `cut_outs`; it is called in threads.
         """
 
-        def cut(numbered: tuple[int, Sequence[np.ndarray]]) -> Result:
-            index, alone = numbered[0], dict(zip(self.layers, numbered[1]))
-            return work(index, alone, self._cut(list(alone.values()), index))
+        def cut(numbered: tuple[int, np.ndarray]) -> Result:
+            index, frame = numbered
+            alone = {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
+            return work(index, alone, self._cut(alone, index))
 
         for layers in self.layers.values():
             layers.prepare()
-        frames = zip(*(layers.filmed.native() for layers in self.layers.values()))
-        return in_threads(cut, enumerate(self.progress(frames, "cutting it out", self.clip.count)))
+        self.clip.filmed.forget_sampled()
+        frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
+        return in_threads(cut, enumerate(frames))
 
-    def _cut(self, alone: Sequence[np.ndarray], index: int) -> dict[int, np.ndarray]:
+    def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
-        frames = zip(self.layers.items(), alone)
-        return {number: layers.layer_as_filmed(index, frame) for (number, layers), frame in frames}
+        return {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
 
     def taken_out(
         self, index: int, cut_outs: Mapping[int, np.ndarray], alone: Mapping[int, np.ndarray] | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 
 from eqvid_tf.pixels.colours import largest_difference
@@ -15,7 +16,7 @@ MARGIN = 4  # pixels beyond the reach of an edge that are worked on, so that a b
 EDGE_CONTRAST = 60.0  # grey levels: beside no core, a difference of this size is full coverage
 
 
-def cut_out(
+def edge_coverage(
     frame: np.ndarray,
     background: np.ndarray,
     coverage: np.ndarray | None,
@@ -24,14 +25,14 @@ def cut_out(
     cell: float = 1.0,
     sways: bool = False,
 ) -> np.ndarray:
-    """Refine a coarse coverage along the frame's own edges, and extract the layer under it.
+    """Refine a coarse coverage along the frame's own edges.
 
     Why: the network knows where the character is, the frame knows where it ends. Within reach of the coarse coverage a
     pixel belongs to the character where the frame differs from the background by more than the noise. In the outermost
     pixel the coverage is a fraction (see `_edge_alpha`).
 
     Shapes: frame uint8 [..., H, W, 3], background float [H, W, 3] in [0, 255], coverage float32 [..., H, W] in [0, 1]
-        -> premultiplied RGBA [..., H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
+        -> [..., H, W] float32 in [0, 1].
 
     Args:
         frame: one frame or several.
@@ -42,19 +43,19 @@ def cut_out(
         sways: the camera sways, so the background is off by up to a third of a cell; for a single frame only.
     """
     if coverage is None:
-        return _cut_out(frame, background, None, noise, cell, sways)
-    layer = np.zeros((*coverage.shape, 4), np.float32)
+        return _edge_coverage(frame, background, None, noise, cell, sways)
+    alpha = np.zeros(coverage.shape, np.float32)
     solid = coverage > 0.5
     box = bounding_box(solid, int(np.ceil(2.5 * cell)) + MARGIN)
     if box is not None:
         rows, columns = box_slices(box)
         within = noise[rows, columns] if isinstance(noise, np.ndarray) else noise
         frame, background, solid = frame[..., rows, columns, :], background[rows, columns], solid[..., rows, columns]
-        layer[..., rows, columns, :] = _cut_out(frame, background, solid, within, cell, sways)
-    return layer
+        alpha[..., rows, columns] = _edge_coverage(frame, background, solid, within, cell, sways)
+    return alpha
 
 
-def _cut_out(
+def _edge_coverage(
     frame: np.ndarray,
     background: np.ndarray,
     solid: np.ndarray | None,
@@ -62,7 +63,7 @@ def _cut_out(
     cell: float,
     sways: bool,
 ) -> np.ndarray:
-    """As `cut_out`, in all of the frame; solid [..., H, W] bool is where the coverage is above a half."""
+    """As `edge_coverage`, in all of the frame; solid [..., H, W] bool is where the coverage is above a half."""
     frame = frame.astype(np.float32)
     difference = largest_difference(frame, background)
     differs = difference > JUST_NOTICEABLE + 1.5 * noise
@@ -75,23 +76,36 @@ def _cut_out(
     core = ~dilate(~inside, 1)
     alpha, edge = inside.astype(np.float32), inside & ~core
     alpha[edge] = _edge_alpha(frame, background, core, difference, edge)
-    return extract_layer(frame, background, alpha)
+    return alpha
 
 
 def extract_layer(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Solve the compositing equation for the layer's colour: frame = layer + (1 - alpha) background.
 
-    Shapes: frame and background [..., H, W, 3] in [0, 255], alpha [..., H, W] in [0, 1] -> premultiplied RGBA
-        [..., H, W, 4] float32, colour in [0, 255 alpha].
+    Shapes: frame and background [H, W, 3] in [0, 255], alpha [H, W] in [0, 1] -> premultiplied RGBA [H, W, 4] float32,
+        colour in [0, 255 alpha].
     """
     layer = np.zeros((*alpha.shape, 4), np.float32)
-    layer[..., 3] = alpha
     box = bounding_box(alpha > 0)
     if box is not None:  # most of a frame is no character
-        frame, background, part = (picture[..., *box_slices(box), :] for picture in (frame, background, layer))
-        covered = part[..., 3:]
-        np.clip(frame - (1 - covered) * background, 0, 255 * covered, out=part[..., :3])
+        own, behind, covered = (picture[box_slices(box)].astype(np.float32) for picture in (frame, background, alpha))
+        channels = zip(cv2.split(own), cv2.split(behind))  # numpy is slow over three values at a time
+        colour = [np.clip(one - (1 - covered) * other, 0, 255 * covered) for one, other in channels]
+        layer[box_slices(box)] = cv2.merge([*colour, covered])
     return layer
+
+
+def together(layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Several layers as one picture for a file, see `straight_alpha`: their sum, where they overlap their mean colour.
+
+    Shapes: premultiplied RGBA [H, W, 4] each, one or more -> uint8 [H, W, 4].
+    """
+    picture = straight_alpha(layers[0])
+    for box in (bounding_box(layer[..., 3] > 0) for layer in layers[1:]):
+        if box is not None:  # elsewhere it is the first one alone
+            whole = np.sum([layer[box_slices(box)] for layer in layers], 0)
+            picture[box_slices(box)] = straight_alpha(whole / np.maximum(whole[..., 3:], 1))
+    return picture
 
 
 def uncover(frame: np.ndarray, layers: Iterable[np.ndarray], behind: np.ndarray) -> np.ndarray:
@@ -113,10 +127,10 @@ def straight_alpha(layer: np.ndarray) -> np.ndarray:
     picture = np.zeros(layer.shape, np.uint8)
     box = bounding_box(layer[..., 3] > 0)
     if box is not None:
-        part = box_slices(box)
-        alpha = layer[part][..., 3:]
-        colour = np.where(alpha > 1e-3, layer[part][..., :3] / np.maximum(alpha, 1e-3), 0)
-        picture[part] = (np.clip(np.concatenate([colour, alpha * 255], -1), 0, 255) + 0.5).astype(np.uint8)
+        *colour, alpha = cv2.split(layer[box_slices(box)])
+        factor = np.where(alpha > 1e-3, 1 / np.maximum(alpha, 1e-3), 0)
+        planes = [*(one * factor for one in colour), 255 * alpha]
+        picture[box_slices(box)] = cv2.merge([(plane.clip(0, 255) + 0.5).astype(np.uint8) for plane in planes])
     return picture
 
 

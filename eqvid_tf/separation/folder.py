@@ -12,7 +12,7 @@ import numpy as np
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.separation.characters import ClipCharacters
-from eqvid_tf.separation.cutout import straight_alpha
+from eqvid_tf.separation.cutout import straight_alpha, together
 from eqvid_tf.separation.sightings import SHOWS, Sightings
 
 PRESENT = 0.02  # share of a character that a frame has to show, for a step of it to be a motion
@@ -66,13 +66,12 @@ def _write_frame(
     """Write what a frame shows of each character, its shadow where it casts one, and all characters together."""
     for number, layer in cut_outs.items():
         place, layers = folder / "characters" / str(number), characters.layers[number]
-        _write_cut_out(place, index, layer)
+        _write_cut_out(place, index, straight_alpha(layer))
         if layers.casts_shadow:
             shadow = straight_alpha(layers.shadow_as_filmed(index, alone[number]))
             write_png(place / "shadow" / f"{index:05d}.png", shadow, quick=True)
     if len(cut_outs) > 1:
-        together = np.sum(list(cut_outs.values()), 0)
-        _write_cut_out(folder, index, together / np.maximum(together[..., 3:], 1))
+        _write_cut_out(folder, index, together(list(cut_outs.values())))
         return
     for part in ("masks", "character"):
         (folder / part).mkdir(exist_ok=True)
@@ -105,7 +104,6 @@ def _write_motion(path: Path, clip: Clip, motion: np.ndarray, seen: Sightings) -
     path.write_text(json.dumps(text), encoding="utf-8")
 
 
-def _write_cut_out(folder: Path, index: int, layer: np.ndarray) -> None:
-    picture = straight_alpha(layer)
+def _write_cut_out(folder: Path, index: int, picture: np.ndarray) -> None:
     write_png(folder / "masks" / f"{index:05d}.png", picture[..., 3], quick=True)
     write_png(folder / "character" / f"{index:05d}.png", picture, quick=True)

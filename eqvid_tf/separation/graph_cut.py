@@ -18,7 +18,7 @@ import numpy as np
 
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.canvas import bounded_size
-from eqvid_tf.pixels.colours import largest_channel, largest_difference
+from eqvid_tf.pixels.colours import largest_channel
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import SQUARE, dilate
 
@@ -41,6 +41,7 @@ LIGHTER = (
 FEWEST = 0.03  # share of a mask that has to be known to move: colours are not told apart without
 AROUND = 20  # pixels around a mask that teach the background's colours
 LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones are worked on smaller
+ENOUGH = 100 * 100  # pixels to learn colours from
 ROUNDS = 1  # of learning colours and cutting: with more, what is not seeded takes the seeds' colours over
 
 
@@ -90,11 +91,14 @@ def find_seeds(
         noise: grey levels.
     """
     grey, masks = (np.empty((count, *background.shape[:2]), kind) for kind in (np.uint8, bool))
-    differs, lighter = np.empty_like(masks), np.empty_like(masks)
+    differs, lighter = np.zeros_like(masks), np.zeros_like(masks)
     for index, frame in enumerate(frames):
-        grey[index], masks[index] = frame.mean(-1), coverage(index) > COVERED
-        differs[index] = _smooth(largest_difference(frame, background)) > DIFFERENCE + 1.5 * noise
-        lighter[index] = _smooth(largest_channel(frame - background)) > LIGHTER + 1.5 * noise
+        grey[index], masks[index] = _grey(frame), coverage(index) > COVERED
+        if box := bounding_box(masks[index], WINDOW // 2):
+            part = box_slices(box)
+            above = frame[part] - background[part]
+            differs[index][part] = _smooth(largest_channel(np.abs(above))) > DIFFERENCE + 1.5 * noise
+            lighter[index][part] = _smooth(largest_channel(above)) > LIGHTER + 1.5 * noise
     seeds = Seeds(moving=differs, standing=np.empty_like(differs))
     centres = _centres(masks)
     apart = _steps_apart(centres)
@@ -141,10 +145,19 @@ def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing
     labels[moving] = cv2.GC_FGD
     if (labels % 2).all():  # no background to learn colours from
         return mask
-    outer, inner = np.zeros((1, 65)), np.zeros((1, 65))  # the colours of both, which OpenCV fills in
-    cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
-    cv2.grabCut(frame, labels, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    outer, inner = _colours(frame, labels)
+    cv2.grabCut(frame, labels, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_EVAL_FREEZE_MODEL)
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def _colours(frame: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The colours of background and character by their labels, as OpenCV describes them: of many pixels each fourth."""
+    step = 2 if labels.size > ENOUGH and len(np.unique(labels[::2, ::2] % 2)) == 2 else 1
+    some, known = (a[::step, ::step].copy() for a in (frame, labels))
+    outer, inner = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
+    cv2.grabCut(some, known, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return outer, inner
 
 
 def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, apart: int, index: int) -> np.ndarray:
@@ -153,17 +166,33 @@ def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, apar
     What no mask before and after holds at its place has moved; at the ends of a clip it may be a shadow as well.
     """
     best = np.full((2, *masks.shape[1:]), np.nan, np.float32)
-    own, others = CONTRASTS[grey[index]], list(_compared(centres, apart, index))
-    for other in others:
-        right, down = centres[index] - centres[other]
-        matrix, size = np.array([[1, 0, right], [0, 1, down]]), own.shape[::-1]
-        plane, mask = CONTRASTS[grey[other]], masks[other].astype(np.uint8)
-        moved = cv2.warpAffine(plane, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        for place, (there, seen) in enumerate(((plane, mask), (moved, cv2.warpAffine(mask, matrix, size)))):
-            found = _correlation(own, there, (masks[index] & (seen > 0)).astype(np.float32))
-            best[place] = np.fmax(best[place], found)
+    others, box = list(_compared(centres, apart, index)), bounding_box(masks[index], WINDOW // 2)
+    if box is not None:
+        part = box_slices(box)
+        own, mask, best_here = CONTRASTS[grey[index][part]], masks[index][part], best[:, *part]
+        for other in others:
+            shift, plane = centres[index] - centres[other], CONTRASTS[grey[other]]
+            for place, (there, seen) in enumerate(_where_it_was_and_along(plane, masks[other], box, shift)):
+                found = _correlation(own, there, (mask & (seen > 0)).astype(np.float32))
+                best_here[place] = np.fmax(best_here[place], found)
     at_an_end = not any(other < index for other in others) or not any(other > index for other in others)
     return np.where(np.isnan(best), UNCLEAR if at_an_end else -1, best)
+
+
+def _where_it_was_and_along(
+    plane: np.ndarray, mask: np.ndarray, box: tuple[int, int, int, int], shift: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A plane and a mask of another frame in a box, [h, w] each: as they are there, and moved by a shift (x, y)."""
+    top, left, height, width = box
+    yield plane[box_slices(box)], mask[box_slices(box)]
+    matrix = np.array([[1, 0, shift[0] - left], [0, 1, shift[1] - top]])
+    moved = cv2.warpAffine(plane, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    yield moved, cv2.warpAffine(mask.astype(np.uint8), matrix, (width, height))
+
+
+def _grey(frame: np.ndarray) -> np.ndarray:
+    red, green, blue = np.moveaxis(frame, -1, 0)
+    return (red.astype(np.uint16) + green + blue) // 3
 
 
 def _smooth(picture: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import made_ahead
-from eqvid_tf.pixels.canvas import bounded_size, canvas_from_clip, fit, fit_box, unfit
+from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import reconstruct
@@ -35,7 +35,7 @@ from eqvid_tf.separation.background import (
     median_background,
 )
 from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
-from eqvid_tf.separation.cutout import cut_out, extract_layer
+from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, working_size
 from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
@@ -55,7 +55,6 @@ from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_t
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
 LEAST_GAIN = 0.2  # share of the cost of an estimated motion, see `refine_motions`
-ALIGNED_SIDE = 480  # pixels: shorter side of larger frames on which the motion of each step is aligned
 PROBES = 8  # frames that decide whether the model knows the background
 
 
@@ -179,8 +178,8 @@ class ClipLayers:
             return TranslucencyFit(translucency=None, background=background.picture)
         index = self.reference_motions.index
         frame = self.exposure.remove(self.clip.at(index), index)
-        layer = self._cut(frame, self.to_clip_size(self.coverage[index]), background.picture, background.noise)
-        return fit_translucency(self._observations, background.picture, background.seen, layer[..., 3])
+        alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background.picture, background.noise)
+        return fit_translucency(self._observations, background.picture, background.seen, alpha)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """Cut-out: the character of a frame, premultiplied RGBA.
@@ -188,21 +187,22 @@ class ClipLayers:
         Shapes: frame uint8 [H, W, 3] -> [H, W, 4] float32, colour in [0, 255], coverage in [0, 1].
         """
         background = self.exposure.apply(self.background, index)
-        layer = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
-        layer = self._refined(layer, frame, background, index)
-        layer = _cut_by_colour(layer, frame, background, self.seeds and self.seeds[index])
-        return _painted(layer, frame, background, [stroke.carried(frame, index) for stroke in self._strokes])
+        alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
+        alpha = self._refined(alpha, frame, background, index)
+        alpha = _cut_by_colour(alpha, frame, self.seeds and self.seeds[index])
+        alpha = with_strokes(alpha, [stroke.carried(frame, index) for stroke in self._strokes])
+        return extract_layer(frame, background, alpha)
 
-    def _refined(self, layer: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
-        """A layer [H, W, 4] of a frame, in the clip's coordinates or as filmed, as translucent as the character is."""
+    def _refined(self, alpha: np.ndarray, frame: np.ndarray, background: np.ndarray, index: int) -> np.ndarray:
+        """A coverage [H, W] of a frame, in the clip's coordinates or as filmed, as translucent as the character is."""
         translucency = self.translucency.translucency
         if translucency is None:
-            return layer
+            return alpha
         known = self.reference_motions
         compared = self.exposure.remove(frame, index), self.background, known.motions[index]
         if self.clip.moves:
             compared = frame, background, self.clip.into_filmed(compared[2], index, self.centres[known.index])
-        return extract_layer(frame, background, refine_coverage(translucency, layer[..., 3], *compared))
+        return refine_coverage(translucency, alpha, *compared)
 
     @cached_property
     def seeds(self) -> Seeds | None:
@@ -212,7 +212,7 @@ class ClipLayers:
         if not filmed or self.clip.count < FEWEST_FRAMES:
             return None
         size = working_size(self.clip.size, self.clip.count)
-        frames = self.progress(self.clip.resized(size), "comparing textures", self.clip.count)
+        frames = self.progress(self.clip.smaller(size), "comparing textures", self.clip.count)
         levelled = (self.exposure.remove(frame, index) for index, frame in enumerate(frames))
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
@@ -258,13 +258,14 @@ class ClipLayers:
         """As `layer`, of a frame as it was filmed and from that frame's own pixels."""
         if not self.clip.moves:
             return self.layer(index, frame)
-        layer, background, seeds = self._parts_as_filmed(index, frame)
-        layer = _cut_by_colour(self._refined(layer, frame, background, index), frame, background, seeds)
+        alpha, background, seeds = self._parts_as_filmed(index, frame)
+        alpha = _cut_by_colour(self._refined(alpha, frame, background, index), frame, seeds)
         carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
-        return _painted(layer, frame, background, [self.clip.as_filmed(stroke, index) for stroke in carried])
+        alpha = with_strokes(alpha, [self.clip.as_filmed(stroke, index) for stroke in carried])
+        return extract_layer(frame, background, alpha)
 
     def _parts_as_filmed(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
-        """Of a frame as it was filmed: the layer before the graph cut, the background and the seeds."""
+        """Of a frame as it was filmed: the coverage before the graph cut, the background and the seeds."""
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
@@ -326,10 +327,11 @@ class ClipLayers:
         """Whether the character casts a shadow on the background; most of the frames have to show it."""
         if self.network_only or not self.background_stored or self.clip.count < FEWEST_FRAMES:
             return False
-        chosen = evenly_spaced(self.clip.count, PROBES)
+        affordable = affordable_frames(self.clip.count, self.clip.size)
+        chosen = affordable[evenly_spaced(len(affordable), PROBES)]
         if self.seeds is None:
             return self._has_soft_shadow(chosen)
-        frames = zip(chosen, self.filmed.native(chosen))
+        frames = zip(chosen, self.filmed.sampled(chosen))
         return is_usual([bool(self._ground_shadow(index, frame).any()) for index, frame in frames])
 
     def _has_soft_shadow(self, chosen: np.ndarray) -> bool:
@@ -353,11 +355,10 @@ class ClipLayers:
 
     def _ground_shadow(self, index: int, frame: np.ndarray) -> np.ndarray:
         """How dark the ground is that a graph cut takes out of the mask of a frame as it was filmed: [H, W]."""
-        layer, background, seeds = self._parts_as_filmed(index, frame)
+        alpha, background, seeds = self._parts_as_filmed(index, frame)
         if seeds is None:
-            return np.zeros(layer.shape[:2], np.float32)
-        body = cut_alpha(frame, layer[..., 3], seeds)
-        return ground_darkening(frame, background, layer[..., 3], body)
+            return np.zeros_like(alpha)
+        return ground_darkening(frame, background, alpha, cut_alpha(frame, alpha, seeds))
 
     def taken_out(self, index: int, frame: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
         """What goes from a frame as filmed with the character, by its cut-out `picture`: also the shadow that it casts.
@@ -369,9 +370,9 @@ class ClipLayers:
         """
         if self.seeds is None:
             return [picture, self.shadow_as_filmed(index, frame)] if self.casts_shadow else [picture]
-        layer, background, _ = self._parts_as_filmed(index, frame)
-        joined = _joined(frame, background, layer[..., 3], float(np.mean(self.visible_background.noise)))
-        return [extract_layer(frame, background, np.maximum.reduce([joined, layer[..., 3], picture[..., 3]]))]
+        alpha, background, _ = self._parts_as_filmed(index, frame)
+        joined = _joined(frame, background, alpha, float(np.mean(self.visible_background.noise)))
+        return [extract_layer(frame, background, np.maximum.reduce([joined, alpha, picture[..., 3]]))]
 
     def background_as_filmed(self, index: int) -> np.ndarray:
         """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
@@ -381,7 +382,7 @@ class ClipLayers:
     def motion(self) -> np.ndarray:
         """Forward motion of each step, [T - 1, 2, 3], in the clip's coordinates: estimated, or given if 'known'.
 
-        The estimates, in meetings those of the tracker, are aligned at the clip's own size, and smoothed over time: on
+        The estimates, in meetings those of the tracker, are aligned on small frames, and smoothed over time: on
         the ground, or on screen where that is smoother, as one does whom the camera goes along with.
         """
         if not self.model.T.learned:
@@ -411,8 +412,7 @@ class ClipLayers:
         if self.network_only or not self.background_stored:
             return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
-        size = bounded_size(self.clip.size, ALIGNED_SIDE)
-        frames = self.progress(self.clip.resized(size), "aligning its motion", self.clip.count)
+        frames = self.progress(self.clip.smaller(), "aligning its motion", self.clip.count)
         return self._aligned(start, frames, self.coverage)
 
     def _aligned(self, motions: np.ndarray, frames: Iterable[np.ndarray], coverage: Iterable[np.ndarray]) -> np.ndarray:
@@ -456,14 +456,14 @@ class ClipLayers:
     def _levelled_frames(self, chosen: np.ndarray) -> np.ndarray:
         """Some frames in the exposure of the background, uint8 [N, H, W, 3]."""
         levelled = np.empty((len(chosen), *self.clip.size, 3), np.uint8)
-        frames = self.progress(self.clip.native(chosen), "making the background", len(chosen))
+        frames = self.progress(self.clip.sampled(chosen), "making the background", len(chosen))
         for frame, index, place in zip(frames, chosen, levelled):
             place[:] = self.exposure.remove(frame, index)
         return levelled
 
     def _observations(self) -> Iterator[Observation]:
-        motions, chosen = self.reference_motions, evenly_spaced(self.clip.count)
-        frames = made_ahead(self.progress(self.clip.native(chosen), "comparing the frames", len(chosen)))
+        motions, chosen = self.reference_motions, affordable_frames(self.clip.count, self.clip.size)
+        frames = made_ahead(self.progress(self.clip.sampled(chosen), "comparing the frames", len(chosen)))
         for frame, index in zip(frames, chosen):
             levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
             motion, hidden = motions.motions[index], self.clip.hidden(index)
@@ -472,25 +472,18 @@ class ClipLayers:
     def _cut(
         self, frame: np.ndarray, coverage: np.ndarray, background: np.ndarray, noise: float | np.ndarray
     ) -> np.ndarray:
+        """The coverage [H, W] of a frame by its own edges, without a soft shadow."""
         if self.network_only:
-            return extract_layer(frame, background, coverage)
+            return coverage
         cell = max(1.0, self.clip.size[0] / self.canvas[0])
-        layer = cut_out(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.moves)
+        alpha = edge_coverage(frame, background, coverage, noise=noise, cell=cell, sways=self.clip.moves)
         if self.seeds is not None or not self.casts_shadow:
-            return layer
-        dark = _shadow_at(frame, background, coverage, noise) > 0
-        return extract_layer(frame, background, np.where(dark, 0, layer[..., 3]))
+            return alpha
+        return np.where(_shadow_at(frame, background, coverage, noise) > 0, 0, alpha)
 
 
-def _cut_by_colour(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, seeds: Seeds | None) -> np.ndarray:
-    if seeds is None:
-        return layer
-    return extract_layer(frame, background, cut_alpha(frame, layer[..., 3], seeds))
-
-
-def _painted(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, strokes: Sequence[np.ndarray]) -> np.ndarray:
-    """A layer of a frame with what was painted of its mask, see `eqvid_tf.separation.corrections`."""
-    return extract_layer(frame, background, with_strokes(layer[..., 3], strokes)) if strokes else layer
+def _cut_by_colour(alpha: np.ndarray, frame: np.ndarray, seeds: Seeds | None) -> np.ndarray:
+    return alpha if seeds is None else cut_alpha(frame, alpha, seeds)
 
 
 def _shadow_at(
@@ -502,5 +495,5 @@ def _shadow_at(
 
 def _joined(frame: np.ndarray, background: np.ndarray, coverage: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
     """The coverage [H, W] of all that differs from the background and is connected to a coverage [H, W]."""
-    differs = cut_out(frame, background, None, noise=noise)[..., 3]
+    differs = edge_coverage(frame, background, None, noise=noise)
     return np.where(reconstruct(coverage > 0.5, differs > 0), differs, 0)

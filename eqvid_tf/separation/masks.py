@@ -11,7 +11,7 @@ import numpy as np
 from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.pixels.resampling import move
 from eqvid_tf.progress import no_progress
-from eqvid_tf.separation.cutout import cut_out
+from eqvid_tf.separation.cutout import edge_coverage
 
 if TYPE_CHECKING:  # characters are told apart without it: eqvid inspect needs no TensorFlow
     import tensorflow as tf
@@ -95,8 +95,8 @@ def difference_coverage(
     """
     out = np.empty(frames.shape[:3], np.float32)
     for start in range(0, len(frames), batch):
-        layer = cut_out(np.asarray(frames[start : start + batch]), background, None, noise=noise)
-        out[start : start + batch] = layer[..., 3]
+        part = np.asarray(frames[start : start + batch])
+        out[start : start + batch] = edge_coverage(part, background, None, noise=noise)
     return out
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
 LEAST_PIXELS = 30  # of a character that can be aligned
+ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
 
 
@@ -80,7 +81,7 @@ def estimate_motions(
 def refine_motions(
     seen: Iterable[tuple[np.ndarray, np.ndarray]], motions: np.ndarray, least_gain: float = 0.0
 ) -> np.ndarray:
-    """Align the character of each frame with the next one, at the clip's own size, from estimated motions on.
+    """Align the character of each frame with the next one, on frames finer than the canvas, from estimated motions on.
 
     Why: an estimate is as exact as the networks' canvas is fine, and limbs that move by themselves mislead it. The
     step before is another start.
@@ -99,7 +100,8 @@ def refine_motions(
     for motion, (next_frame, next_coverage) in zip(motions, frames):
         starts = [motion, *refined[-1:]]
         if np.count_nonzero(coverage > 0.5) >= LEAST_PIXELS:
-            template = CharacterTemplate(frame, Part.of(coverage > 0.5))
+            part = Part.of(coverage > 0.5)
+            template = CharacterTemplate(frame, part, every=int(np.ceil((part.area / ENOUGH_PIXELS) ** 0.5)))
             own, blurred = template.placed(np.zeros(2)), smooth(next_frame)
             options: dict[str, Any] = {
                 "frame": blurred,

@@ -15,11 +15,18 @@ from eqvid_tf.camera.light import Light
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.data.clips import Clip, Indices
-from eqvid_tf.pixels.canvas import canvas_for, fit, unfit
+from eqvid_tf.pixels.canvas import canvas_for, fit, fit_box, unfit
 from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate, fill_holes, label
-from eqvid_tf.separation.background import affordable_frames, background_noise, is_filmed, median_background
+from eqvid_tf.pixels.resampling import resize
+from eqvid_tf.separation.background import (
+    ClipSizeCoverage,
+    affordable_frames,
+    background_noise,
+    is_filmed,
+    median_background,
+)
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage
 from eqvid_tf.separation.motions import motion_from_canvas
@@ -37,6 +44,7 @@ CALM, CALM_RATIO = 10, 6  # percentile, and how much larger the usual one is of 
 SEEDED = 0.25  # share of a region that moves by the usual difference; the rest moves by the calm one
 RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
 SHADED = 0.06  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
+TOUCHED = 0.002  # share of a pixel of the networks' canvas that is hidden, from which all of it is
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -62,7 +70,7 @@ class TrackedClip:
 
     def mask(self, number: int, index: int) -> np.ndarray:
         """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
-        return self.to_clip_size(self.owners.owner[index] == number + 1)
+        return self.to_clip_size(self.owners.owner[index] == number + 1) / np.float32(255)
 
     def solos(self) -> list[StabilizedClip]:
         """A clip for each character, by number, in which it is alone; the clip itself where it is so already."""
@@ -76,34 +84,42 @@ class TrackedClip:
         alone = self.owners.count > 0 and (self.clip.travels or self.plain)
         return alone or self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
-    def others(self, number: int, index: int) -> np.ndarray:
-        """Where a frame shows what is not this character's, bool [H, W] at the clip's own size.
+    def others(self, number: int, index: int, size: tuple[int, int] | None = None, least: float = 0.5) -> np.ndarray:
+        """Where a frame shows what is not this character's, bool [H, W] at the clip's own size, or another.
 
         Where the camera travels that is all but the character and its fringe: parallax differs from the mosaic, too.
         On plain ground it is all but the character and a pixel: its shadow.
+
+        Args:
+            number: of the character.
+            index: of the frame.
+            size: at which the clip is seen.
+            least: share of a pixel from which it shows something else.
         """
         owner = self.owners.owner[index]
         own = owner == number + 1
         hidden = dilate((owner > 0) & ~own, BEYOND) & ~own
         other = ~own if self.clip.travels or self.plain else self.moving[index] & (owner == 0)
-        return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE))) > 0.5
+        return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE)), size) > 255 * least
 
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
         owner = self.owners.owner[index]
         found = dilate(_unowned(self.moving[index], owner), BEYOND)
-        return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 0.5
+        return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 127
 
     @functools.cached_property
     def picture(self) -> np.ndarray:
         """The background as a frame, uint8 [H, W, 3]."""
         return self.background.round().astype(np.uint8)
 
-    def to_clip_size(self, mask: np.ndarray) -> np.ndarray:
-        """A mask of the canvas at the clip's own size, float32 [H, W]."""
+    def to_clip_size(self, mask: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+        """A mask of the canvas at the clip's own size, or as that is seen at another: uint8 [H, W]."""
+        size = size or self.clip.size
         if not mask.any():
-            return np.zeros(self.clip.size, np.float32)
-        return unfit(mask.astype(np.float32), self.clip.size, self.canvas)
+            return np.zeros(size, np.uint8)
+        box = fit_box(self.clip.size, self.canvas)
+        return resize(255 * mask[box_slices(box)].astype(np.uint8), size, "bicubic" if size[0] > box[2] else "lanczos")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,6 +158,16 @@ class SoloClip(StabilizedClip):
         frames = zip(indices, self.tracked.clip.native(indices))
         alone = (self.alone(frame, index) for index, frame in frames)
         return (_resize(frame, size) for frame in alone)
+
+    def smaller(self, size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """All frames at `small_size`, or a smaller one; they are decoded once for all characters."""
+        size, frames = size or self.small_size, enumerate(self.tracked.clip.smaller(size))
+        behind, hidden = _resize(self.tracked.picture, size), functools.partial(self.tracked.others, self.number)
+        return (_covered(frame, hidden(index, size), behind) for index, frame in frames)
+
+    def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
+        """As `native` of a few frames, which are decoded once for all characters."""
+        return (self.alone(frame, int(k)) for k, frame in zip(indices, self.tracked.clip.sampled(indices)))
 
     def at(self, index: int) -> np.ndarray:
         """One frame at the clip's own size, uint8 RGB [H, W, 3]; a negative index counts from the end."""
@@ -187,8 +213,10 @@ class SoloClip(StabilizedClip):
 
     def hidden_arrays(self, canvas: tuple[int, int]) -> np.ndarray:
         """As `hidden`, of all frames fitted on `canvas`: bool [count, *canvas]."""
-        masks = (255 * self.hidden(index).astype(np.uint8) for index in range(self.count))
-        return np.stack([fit(np.repeat(mask[..., None], 3, -1), canvas)[..., 0] > 0 for mask in masks])
+        box, hidden = fit_box(self.size, canvas), np.zeros((self.count, *canvas), bool)
+        for index, one in enumerate(hidden):
+            one[box_slices(box)] = self.tracked.others(self.number, index, box[2:], TOUCHED)
+        return hidden
 
     def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
         """As of the tracked clip; this character is shown where its mask is."""
@@ -206,6 +234,15 @@ class SoloClip(StabilizedClip):
         """A frame of the stabilized clip with the background where other characters are."""
         return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
 
+    def filmed_alone(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """A frame as filmed, with the background where other characters are."""
+        stable = self.tracked.clip
+        if not stable.moves:
+            return self.alone(frame, index)
+        hidden = stable.as_filmed(self.tracked.others(self.number, index).astype(np.float32), index) > 0.5
+        background = stable.colours_as_filmed(self.tracked.background, index).round()
+        return _covered(frame, hidden, background.astype(np.uint8))
+
 
 class _FilmedSolo(Clip):
     """A solo clip as it was filmed."""
@@ -218,10 +255,13 @@ class _FilmedSolo(Clip):
     def resized(self, size: tuple[int, int], indices: Indices | None = None) -> Iterator[np.ndarray]:
         indices = range(self.count) if indices is None else indices
         frames = zip(indices, self.clip.native(indices))
-        return (_resize(self._alone(frame, index), size) for index, frame in frames)
+        return (_resize(self.solo.filmed_alone(frame, index), size) for index, frame in frames)
+
+    def sampled(self, indices: Indices) -> Iterator[np.ndarray]:
+        return (self.solo.filmed_alone(frame, int(k)) for k, frame in zip(indices, self.clip.sampled(indices)))
 
     def at(self, index: int) -> np.ndarray:
-        return self._alone(self.clip.at(index), index % self.count)
+        return self.solo.filmed_alone(self.clip.at(index), index % self.count)
 
     def noted(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return self.clip.noted(name, make)
@@ -229,14 +269,6 @@ class _FilmedSolo(Clip):
     @property
     def has_motion(self) -> bool:
         return False
-
-    def _alone(self, frame: np.ndarray, index: int) -> np.ndarray:
-        stable = self.solo.tracked.clip
-        if not stable.moves:
-            return self.solo.alone(frame, index)
-        hidden = stable.as_filmed(self.solo.tracked.others(self.solo.number, index).astype(np.float32), index) > 0.5
-        background = stable.colours_as_filmed(self.solo.tracked.background, index).round()
-        return _covered(frame, hidden, background.astype(np.uint8))
 
 
 def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
@@ -248,7 +280,7 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     """
     canvas = tracking_canvas(clip)
     frames = level_switched(clip.arrays(canvas))
-    found = find_moving(clip, frames)
+    found = kept_moving(clip, frames)
     owners = kept_characters(clip, frames, found).largest(most)
     tracked = TrackedClip(
         clip=clip, owners=owners, moving=found.mask, canvas=canvas, background=found.background, plain=found.shaded
@@ -273,15 +305,33 @@ def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
     return Moving(background=background, mask=hues > 0, hues=hues, shaded=shaded)
 
 
+def kept_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
+    """What moves in a clip, see `find_moving`, remembered as long as its decoded frames are."""
+    found = functools.cache(lambda: find_moving(clip, frames))
+    size, name = frames.shape[1:3], f"moving{VERSION}-{_digest(frames)}"
+    note = clip.noted(name, lambda: {"hued": found().hues is not None, "shaded": found().shaded})
+    kept = lambda what, shape, made: clip.filmed.cached(f"{what}-{name}", shape, lambda: iter(made()))
+    background = kept("ground", (1, *size, 12), lambda: found().background.astype(np.float32)[None].view(np.uint8))
+    marks = kept("marks", (len(frames), *size), lambda: found().mask if found().hues is None else found().hues)
+    mask, hues = marks > 0, np.asarray(marks) if note["hued"] else None
+    return Moving(background=background[0].view(np.float32), mask=mask, hues=hues, shaded=note["shaded"])
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """A name for what is made from arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
 def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: Moving) -> Owners:
     """The characters of a clip, remembered as long as its decoded frames are: they may take minutes to find.
 
     Shapes: frames as in `find_moving`.
     """
     found = functools.cache(lambda: find_characters(frames, moving.mask, moving.hues))
-    digest = hashlib.sha256(np.ascontiguousarray(frames).data)
-    digest.update((moving.mask if moving.hues is None else moving.hues).data)
-    name = f"characters{VERSION}-{digest.hexdigest()[:16]}"
+    name = f"characters{VERSION}-{_digest(frames, moving.mask if moving.hues is None else moving.hues)}"
     note = clip.noted(name, lambda: {"count": found().count, "motions": found().motions.tolist()})
     owner = clip.filmed.cached(name, moving.mask.shape, lambda: iter(found().owner))
     motions = np.reshape(note["motions"], (note["count"], len(frames) - 1, 2, 3))
@@ -375,10 +425,10 @@ def _clip_background(
 ) -> np.ndarray:
     """The background at the clip's own size: a median, and the first one where something always moves."""
     chosen = affordable_frames(clip.count, clip.size)
-    frames = np.stack(list(clip.native(chosen)))
-    coverage = np.stack([unfit(dilate(moving[k], 1).astype(np.float32), clip.size, canvas) for k in chosen])
-    picture, first = median_background(frames, coverage), unfit(first, clip.size, canvas)
-    return np.where((coverage.min(0) > 0.5)[..., None], first, picture)
+    frames, moving = np.stack(list(clip.sampled(chosen))), dilate(moving[chosen], 1).astype(np.float32)
+    picture = median_background(frames, ClipSizeCoverage(coverage=moving, size=clip.size))
+    always, first = (unfit(a, clip.size, canvas) for a in (moving.min(0), first))
+    return np.where((always > 0.5)[..., None], first, picture)
 
 
 def _resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from eqvid_tf.tracking.parts import Part
 
 MARGIN = 3  # pixels around the part
-MOST_PIXELS = 10_000  # of a template that are compared: of a larger one every second or third row and column
+MOST_PIXELS = 10_000  # of a template that are compared: of a larger one only some rows and columns are
 RIM = 0.01  # of a pixel: how far from the frame's outermost pixels a place is still inside
 COVERAGE_SCALE = 60.0  # grey levels that a coverage of 1 counts beside the colours
 TOLERANCE = 25.0  # grey levels of residual at which a pixel counts a quarter; below it a pixel is seen
@@ -67,9 +67,10 @@ class CharacterTemplate:
     Args:
         frame: uint8 [h, w, 3].
         part: the character's in that frame.
+        every: row and column of it is compared; None: by its size.
     """
 
-    def __init__(self, frame: np.ndarray, part: Part):
+    def __init__(self, frame: np.ndarray, part: Part, every: int | None = None):
         height, width = part.mask.shape
         self.origin = np.array([part.left - MARGIN, part.top - MARGIN], float)
         self.size = (height + 2 * MARGIN, width + 2 * MARGIN)
@@ -79,7 +80,7 @@ class CharacterTemplate:
         self.coverage = np.pad(part.mask.astype(np.float32), MARGIN)
         self.area, self.centre = part.area, part.centre - self.origin
         self.radius = np.sqrt(self.area) / 2
-        self.stride = max(1, int((self.area / MOST_PIXELS) ** 0.5))
+        self.stride = every or max(1, int((self.area / MOST_PIXELS) ** 0.5))
         core = cv2.erode(self.coverage, np.ones((3, 3), np.uint8)) > 0
         self.core = self._some(core if np.count_nonzero(core) >= 12 else self.coverage > 0.5)
         smoothed, outline = smooth(self.colour), COVERAGE_SCALE * cv2.GaussianBlur(self.coverage, (0, 0), 1.0)
