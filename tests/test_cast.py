@@ -1,12 +1,16 @@
 """The names of a model's characters: what each edit makes of them, and what is refused in one line."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from eqvid_tf.cli import main
 from eqvid_tf.config import Config
 from eqvid_tf.separation.cast import Cast, CastEntry, CastError, default_name
+from eqvid_tf.synthetic.scenes import draw_scene
+from eqvid_tf.training.material import TrainingClips, write_cast
 
 
 def entry(clip, number, **more):
@@ -131,3 +135,28 @@ def test_each_place_in_memory_has_the_number_of_a_name():
     assert ONE.name_numbers() == (0, 1, 2, 3)
     assert ONE.merge("1", "3").drop("0").name_numbers() == (-1, 0, 1, 0)
     assert TWO.merge("walk:0", "yard:1").name_numbers() == (0, 1, 1)
+
+
+def test_who_is_in_two_parts_of_a_film_has_one_name(tmp_path):
+    """One character before two backgrounds, another beside it in the second part, and the first in another film."""
+    red, blue, place, other = (draw_scene(seed, size=(32, 48), frames=8) for seed in (1, 2, 3, 4))
+    pictures = lambda scene, behind: np.stack([_before(scene, behind.background, k) for k in range(8)])
+    frames = [pictures(*pair) for pair in ((red, place), (blue, other), (red, other), (red, place))]
+    films = ("film", 0, 12), ("film", 12, 24), ("film", 12, 24), ("another", 0, 12)
+    clips = [
+        SimpleNamespace(path=name, name=f"{name}@{a}-{b}", number=0, count=8, size=(32, 48)) for name, a, b in films
+    ]
+    clips[2].number = 1
+    for clip, shown in zip(clips, frames):
+        clip.at = shown.__getitem__
+    hints = [scene.masks / np.float32(255) for scene in (red, blue, red, red)]
+    write_cast(TrainingClips(clips=clips, frames=frames, hints=hints), tmp_path, None)
+    names = [(one.clip, one.name) for one in Cast.read(tmp_path).characters]
+    first, second, third = "film@0-12", "film@12-24", "another@0-12"
+    assert names == [(first, f"{first}-0"), (second, f"{second}-0"), (second, f"{first}-0"), (third, f"{third}-0")]
+
+
+def _before(scene, background, index):
+    picture, mask = scene.picture(index)
+    behind = 1 - mask[..., None] / 255
+    return (picture + behind * (background - scene.background)).clip(0, 255).astype(np.uint8)

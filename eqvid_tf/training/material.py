@@ -22,6 +22,7 @@ from eqvid_tf.data.pairs import canvas_motion
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
+from eqvid_tf.separation.likeness import colour_histogram, with_shared_names
 from eqvid_tf.separation.sightings import Sightings
 from eqvid_tf.training.hints import Hints
 
@@ -89,8 +90,10 @@ def write_material(learned: TrainingClips, config: Config, folder: Path, first: 
             write_text(place / "motion.json", json.dumps({"size": list(config.model.canvas), "motion": motion}))
 
 
-def write_cast(learned: TrainingClips, folder: Path, source: Path | None) -> None:
+def write_cast(learned: TrainingClips, folder: Path, source: Path | None) -> Cast:
     """Write cast.json and cast/: the characters of the clips that were learned, after those of a former model folder.
+
+    A character that looks like one of an earlier part of the same film has that one's name.
 
     Args:
         learned: what the model was trained on, a clip for each character.
@@ -100,7 +103,11 @@ def write_cast(learned: TrainingClips, folder: Path, source: Path | None) -> Non
     if source and (source / "cast").is_dir():
         shutil.copytree(source / "cast", folder / "cast")
     entries = [_write_portrait(clip, hints, folder) for clip, hints in zip(learned.clips, learned.hints)]
-    (Cast.read(source) if source else Cast()).with_entries(entries).write(folder)
+    colours = [colour_histogram(frames, hints) for frames, hints in zip(learned.frames, learned.hints)]
+    entries = with_shared_names(entries, [clip.path for clip in learned.clips], colours)
+    cast = (Cast.read(source) if source else Cast()).with_entries(entries)
+    cast.write(folder)
+    return cast
 
 
 def _write_portrait(clip: Clip, hints: np.ndarray, folder: Path) -> CastEntry:

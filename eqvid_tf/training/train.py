@@ -21,7 +21,7 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import check_deal, default_shares, held_out, pairs
-from eqvid_tf.model_folder import read_metrics, read_model, write_model
+from eqvid_tf.model_folder import read_metrics, read_model, rename_characters, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
@@ -415,9 +415,10 @@ def _write(
             shutil.copytree(source / "kept", draft / "kept")
         if config.train.keep_frames:
             write_material(new, config, draft / "kept", _first_place(config, new))
-        write_cast(new, draft, source)
+        cast = write_cast(new, draft, source)
         write_corrections([*(read_corrections(source) if source else ()), *corrections], draft)
         write_model(model, config, metrics, draft, version)
+        rename_characters(draft, cast.name_numbers())
         written = _move_into(folder, draft)
     if version == 1:
         _remove_former_model(folder, written)
