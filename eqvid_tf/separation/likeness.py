@@ -10,7 +10,7 @@ import numpy as np
 from eqvid_tf.separation.cast import CastEntry
 
 LEVELS = 6  # of each colour channel that a histogram tells apart
-ALIKE = 0.85  # overlap of two histograms: two halves of a clip reach it (52 of 54), two characters seldom (one pair in 50)
+ALIKE = 0.85  # overlap of two histograms: two halves of a clip reach it (52 of 54), of two characters one pair in 50
 
 
 def colour_histogram(frames: np.ndarray, coverage: np.ndarray) -> np.ndarray:
