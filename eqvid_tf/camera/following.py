@@ -27,6 +27,7 @@ TIED = 0.4  # of a key that another must show for the two to be registered on ea
 MOST_TIES = 6  # of a key to others
 COMPARED = 0.5  # of the middle frame that another must show, to say whether perspective explains more
 CLEARLY_BETTER = 0.95  # of the residual of similarities: homographies that leave less are taken
+FEW = 0.05  # of the frames: homographies may lose so many more than similarities
 ASTRAY = 0.6  # of the frame that may differ from its neighbours' key; where more does, it shows another place
 IDENTITY = Homography(np.eye(3))
 
@@ -52,7 +53,8 @@ def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progr
         return _follow(frames, "sparse", progress, _richest(frames))
     similar, projective = (_follow(frames, poses, progress) for poses in ("similar", "projective"))
     better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
-    return projective if better and not projective.lost.sum() > similar.lost.sum() else similar
+    more_lost = projective.lost.sum() - similar.lost.sum()
+    return projective if better and more_lost <= FEW * len(frames) else similar
 
 
 def _mean_residual(frames: Sequence[np.ndarray], poses: list[Homography]) -> float:

@@ -5,13 +5,15 @@ like it, and the hole takes the mean of what these say, a few times over, on a s
 ones.
 
 Means lose what is irregular in a texture (grass), so whole patches are copied in the end, in their place by what the
-means say.
+means say, and the edges between them are taken away.
 
 Source: Y. Wexler, E. Shechtman, M. Irani, Space-time completion of video, IEEE Transactions on Pattern Analysis and
 Machine Intelligence, 2007.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -27,6 +29,7 @@ NEAR = 4.0  # grey levels of a patch's pixel that a pixel of distance weighs as 
 INWARDS = 1.3  # factor by which a patch counts less for each pixel that it is further from what is known
 COPIED, PLAN = 5, 0.3  # pixels each way of a patch that is copied whole; how much the plan counts beside the known
 TONE = 16.0  # grey levels: a patch that differs by less gets the plan's tone, which hides its edge
+SMOOTHINGS = 150  # steps of conjugate gradients that take away the edges between patches
 CHUNK = 512  # patches that are compared with all known ones at a time
 
 
@@ -54,14 +57,68 @@ def _fill(picture: np.ndarray, hole: np.ndarray, chosen: np.ndarray, factor: int
     wide, unknown = np.pad(picture, [*padded, (0, 0)], mode="edge"), np.pad(hole, padded, constant_values=True)
     small, small_unknown = _shrink(wide, unknown, factor)
     plan = small[tuple(_sources(small, small_unknown))]
-    y, x = source = _copied(plan, small_unknown)
-    tone = plan - small[tuple(source)]
+    copied = _copied(plan, small_unknown)
+    tone = plan - small[tuple(copied)]
     tone = cv2.GaussianBlur(np.where(np.abs(tone).max(-1, keepdims=True) < TONE, tone, 0), (0, 0), COPIED / 2)
     tone = cv2.resize(tone, unknown.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    rows, columns = np.nonzero(hole & chosen)
-    at = rows // factor, columns // factor
-    copied = wide[y[at] * factor + rows % factor, x[at] * factor + columns % factor]
-    picture[rows, columns] = (copied + tone[rows, columns]).clip(0, 255)
+    places = np.array(np.indices(unknown.shape))
+    source = np.where(unknown, copied[:, *(places // factor)] * factor + places % factor, places)
+    filled = _without_seams(wide[tuple(source)] + tone, wide, unknown, source)
+    chosen = hole & chosen
+    picture[chosen] = filled[: hole.shape[0], : hole.shape[1]][chosen].clip(0, 255)
+
+
+def _without_seams(start: np.ndarray, picture: np.ndarray, unknown: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """A picture [h, w, 3] whose steps from place to place in the hole are those of the places they come from.
+
+    Where two neighbours come from different places it is the mean of what both say: so patches that differ in tone have
+    no edge between them. The hole's rim is known (Poisson's equation, by conjugate gradients from a start).
+
+    Source: P. Perez, M. Gangnet, A. Blake, Poisson image editing, ACM Transactions on Graphics, 2003.
+    """
+    steps = [_steps(picture, unknown, source, axis) for axis in (0, 1)]
+    inner = unknown.astype(np.float32)[..., None]
+
+    def laplacian(values: np.ndarray, wanted: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        total = np.zeros_like(values)
+        for axis in (0, 1):
+            change = np.diff(values, axis=axis)
+            change = change - wanted[axis] if wanted else change
+            before, after = [(0, 0)] * 3, [(0, 0)] * 3
+            before[axis], after[axis] = (0, 1), (1, 0)
+            total += np.pad(change, after) - np.pad(change, before)
+        return total * inner
+
+    out: np.ndarray = start.astype(np.float32)
+    residual: np.ndarray = -laplacian(out, steps)
+    direction, power = residual.copy(), float(np.square(residual).sum())
+    for _ in range(SMOOTHINGS):
+        if power < 1e-3:
+            break
+        along = laplacian(direction)
+        length = power / max(float((direction * along).sum()), 1e-12)
+        out, residual = out + length * direction, residual - length * along
+        former, power = power, float(np.square(residual).sum())
+        direction = residual + power / former * direction
+    return out
+
+
+def _steps(picture: np.ndarray, unknown: np.ndarray, source: np.ndarray, axis: int) -> np.ndarray:
+    """From each place to the next along an axis, the step that the places say which both come from."""
+    first, second = (source.take(range(k, source.shape[axis + 1] - 1 + k), axis + 1) for k in (0, 1))
+    total, count = np.zeros((*first.shape[1:], 3), np.float32), np.zeros((*first.shape[1:], 1), np.float32)
+    for a, b in ((first, _beside(first, axis, 1, unknown.shape)), (_beside(second, axis, -1, unknown.shape), second)):
+        known = ~(unknown[tuple(a)] | unknown[tuple(b)])[..., None]
+        total += known * (picture[tuple(b)] - picture[tuple(a)])
+        count += known
+    return total / np.maximum(count, 1)
+
+
+def _beside(places: np.ndarray, axis: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The places [2, h, w] that are a pixel further along an axis, within a picture of a shape."""
+    moved = places.copy()
+    moved[axis] = np.clip(moved[axis] + step, 0, shape[axis] - 1)
+    return moved
 
 
 def _shrink(picture: np.ndarray, unknown: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
