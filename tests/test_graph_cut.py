@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.separation.background import is_filmed
-from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, working_size
+from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, shows_character, working_size
 
 SIZE, COUNT, GROUND = (120, 200), 12, 70  # pixels, frames, and the row at which the ground begins
 
@@ -58,3 +58,18 @@ def test_drawn_clips_are_not_cut_and_textures_of_long_ones_are_compared_in_bound
     assert working_size((480, 854), 50) == (240, 427)
     height, width = working_size((480, 854), 20_000)
     assert 20_000 * height * width <= 1.1 * (64 << 20) and abs(width / height - 854 / 480) < 0.05
+
+
+def test_a_background_that_shows_the_character_is_told_from_one_that_it_hides():
+    """A body that sways on the spot: the networks miss its middle in one frame of five, so that it is background."""
+    ground, body = np.full((40, 60, 3), (70, 110, 60), np.uint8), np.array((120, 125, 140))
+    frames, masks = np.stack([ground] * 10), np.zeros((10, 40, 60), bool)
+    for k, (frame, mask) in enumerate(zip(frames, masks)):
+        mask[10:30, 20 + k % 3 : 40 + k % 3] = True
+        frame[mask] = body
+        mask[12:28, 24:36] &= k % 5 > 0
+    background = ground.astype(np.float32)
+    background[12:28, 24:36] = body
+    found = shows_character(frames, masks, background)
+    assert found[12:28, 24:36].all() and not found[:, :19].any() and not found[:, 43:].any()
+    assert not shows_character(frames, masks, ground.astype(np.float32)).any()

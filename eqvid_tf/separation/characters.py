@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
@@ -86,17 +88,23 @@ class ClipCharacters:
         """The layers of the character with the lowest number."""
         return self.layers[min(self.layers)]
 
-    @property
+    @functools.cached_property
     def background(self) -> np.ndarray:
         """The background without any character, float32 [H, W, 3] in [0, 255]."""
-        return self.first.background
+        others = self._residuals & ~self.first.residual
+        return inpaint(self.first.background, others) if others.any() else self.first.background
+
+    @functools.cached_property
+    def _residuals(self) -> np.ndarray:
+        """Where the frames tell a character itself for the background, bool [H, W]."""
+        return np.any([layers.residual for layers in self.layers.values()], 0)
 
     @property
     def unseen(self) -> np.ndarray:
         """What no frame shows of the background, not even through a character: bool [H, W], filled in from around."""
         hidden = [layers.to_clip_size(layers.hidden.astype(np.float32)) > 0.5 for layers in self.layers.values()]
         measured = self.first.background != self.first.visible_background.picture
-        return np.any(hidden, 0) & ~measured.any(-1)
+        return (np.any(hidden, 0) & ~measured.any(-1)) | self._residuals
 
     def number(self, who: int | str) -> int:
         """The number of a character that is given by its name, or by its number, as text or not.

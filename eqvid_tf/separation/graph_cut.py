@@ -20,8 +20,10 @@ from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.canvas import bounded_size
 from eqvid_tf.pixels.colours import largest_channel
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
-from eqvid_tf.pixels.morphology import SQUARE, dilate
+from eqvid_tf.pixels.medians import nan_median
+from eqvid_tf.pixels.morphology import SQUARE, close, dilate, fill_holes
 
+MOSTLY, SAME_COLOUR, RESIDUAL_RIM = 0.5, 24.0, 3  # share of frames, grey levels and pixels: see `shows_character`
 COVERED = 0.3  # coverage from which a pixel is looked at
 SHORTEST = 240  # pixels: shorter side of the frames whose textures are compared
 MEMORY = 64 << 20  # pixels of all of them; of a long clip they are smaller
@@ -135,6 +137,22 @@ def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:
     result = np.zeros_like(alpha)
     result[part] = np.where(kept > 0.5, np.maximum(alpha[part], kept), np.minimum(alpha[part], kept))
     return result
+
+
+def shows_character(frames: np.ndarray, masks: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Where a background is a picture of the character itself, who hides it in most frames, bool [h, w].
+
+    Why: of a body that moves on the spot its middle looks the same in every frame, and the networks leave it out of
+    some; those frames then tell the background. The graph cut, which goes by colours, has it in most.
+
+    Shapes: frames uint8 [T, h, w, 3], masks bool [T, h, w], from the graph cut; background [h, w, 3] in [0, 255].
+    """
+    mostly = masks.mean(0) > MOSTLY
+    own = nan_median(np.where(masks[:, mostly, None], frames[:, mostly], np.nan))
+    result = np.zeros(mostly.shape, bool)
+    result[mostly] = np.abs(own - background[mostly]).max(-1) < SAME_COLOUR
+    opened = cv2.morphologyEx(result.astype(np.uint8), cv2.MORPH_OPEN, SQUARE) > 0
+    return dilate(fill_holes(close(opened)), RESIDUAL_RIM)
 
 
 def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ from eqvid_tf.separation.background import (
 from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
-from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, working_size
+from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, shows_character, working_size
 from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
 from eqvid_tf.separation.motions import (
     MotionEstimates,
@@ -220,11 +220,29 @@ class ClipLayers:
 
     # ---- what others ask for
 
-    @property
+    @cached_property
     def background(self) -> np.ndarray:
         """The background, float32 [H, W, 3] in [0, 255]; in the exposure of an empty scene, where that drifts."""
         found = self.visible_background
-        return found.picture if found.seen.all() else self.translucency.background
+        picture = found.picture if found.seen.all() else self.translucency.background
+        return inpaint(picture, self.residual) if self.residual.any() else picture
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """Where the frames tell the character itself for the background, bool [H, W]; see `shows_character`.
+
+        Nowhere before a camera that travels: its mosaic is made without whom the camera goes along with.
+        """
+        if self.seeds is None or self.clip.travels:
+            return np.zeros(self.clip.size, bool)
+        size, chosen = working_size(self.clip.size, self.clip.count), affordable_frames(self.clip.count, self.clip.size)
+        frames = [frame for k, frame in enumerate(self.clip.smaller(size)) if k in chosen]
+        levelled = np.stack([self.exposure.remove(frame, k) for k, frame in zip(chosen, frames)])
+        coverage = [unfit(self.coverage[k], size, self.canvas) for k in chosen]
+        masks = [cut_alpha(frame, mask, self.seeds[k]) > 0.5 for k, frame, mask in zip(chosen, frames, coverage)]
+        small = cv2.resize(self.visible_background.picture, size[::-1], interpolation=cv2.INTER_AREA)
+        found = shows_character(levelled, np.stack(masks), small)
+        return cv2.resize(found.astype(np.float32), self.clip.size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
 
     @cached_property
     def background_stored(self) -> bool:
