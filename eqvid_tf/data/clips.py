@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,7 @@ class Clip:
     noise: float = 0.0
     _motion: Path | None = None
     _start = 0
+    _sampled: Mapping[int, np.ndarray] = MappingProxyType({})
     path: Path
     name: str
     size: tuple[int, int]
@@ -164,7 +166,7 @@ class Clip:
     def _take(self, start: int, stop: int) -> None:
         """Set the range of the frames, and what follows from it."""
         self._start, self._stop, self.count = start, stop, stop - start
-        self._sampled: dict[int, np.ndarray] = {}
+        self._sampled = {}
         times = self._reader.times[start:stop]
         self.fps = rate_of(times, self._reader.fps)
         self.times = rising_times(times, self.fps)
