@@ -1,12 +1,13 @@
 """Calibration of the certificate: its figure of many models, good and bad, beside the true iou of their masks.
 
-    python benchmarks/certificate.py --work DIR [--seeds N] [--train-only]
+    python benchmarks/certificate.py --work DIR [--seeds N] [--train-only] [--filmed RUNS CLIPS]...
 
 Small scenes are drawn, and models trained on them, some of them wrong on purpose: short (60 steps) and very short (20);
 motions that are wrong ('known', the steps in reverse order); one character where there are two; a camera that jumps and
 is taken to stand still. Of each model `certify` gives its figure from the clip alone, and the truth gives the iou.
-Spearman's rank correlation of the two is what counts. What is done is kept in --work, and is not done again; what there
-is goes to benchmarks/results/certificate.json.
+Spearman's rank correlation of the two is what counts. --filmed adds models that were trained on other clips with masks
+of their own: RUNS/NAME, or RUNS/NAME/run as benchmarks/real.py has it, of CLIPS/NAME. What is done is kept in --work,
+and is not done again; what there is goes to benchmarks/results/certificate.json.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def measure(scene: Path, run: Path, kind: str) -> dict:
     """The figures of a model."""
     model, clip = load(run), clip_of(scene, kind)
     characters = ClipCharacters(model, clip, cast=Cast.read(run))
-    found = certify(characters, read_metrics(run)["hold_out"])
+    found = certify(characters, read_metrics(run).get("hold_out", 0))
     cut = [{number: layer[..., 3] > 0.5 for number, layer in one.items()} for one in characters.all_cut_outs()]
     masks = {number: np.stack([one[number] for one in cut]) for number in cut[0]}
     return {"kind": kind, "iou": round(true_iou(scene, masks), 4), **found.to_json()}
@@ -134,27 +135,47 @@ def each(work: Path, seeds: int, do: Callable[[Path, Path, str], None]) -> None:
             do(place / "scene", place, kind)
 
 
+def trained_on(runs: Path, clips: Path) -> list[tuple[Path, Path]]:
+    """The runs of a folder whose clips have masks, each with its clip."""
+    pairs = [
+        (run if (run / "model.keras").is_file() else run / "run", clips / run.name) for run in sorted(runs.iterdir())
+    ]
+    has_truth = lambda scene: (scene / "masks").is_dir() or (scene / "characters").is_dir()
+    return [(run, scene) for run, scene in pairs if (run / "model.keras").is_file() and has_truth(scene)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--filmed", nargs=2, action="append", type=Path, metavar=("RUNS", "CLIPS"), default=[])
     args = parser.parse_args()
     saved_model.export = lambda *_: None  # it takes longer than these trainings, and nothing reads it
     figures: dict[str, dict] = {}
 
+    def keep(file: Path, name: str, scene: Path, run: Path, kind: str) -> None:
+        if not file.is_file():
+            file.write_text(json.dumps(measure(scene, run, kind)))
+        figures[name] = json.loads(file.read_text())
+        save(figures)
+
     def do(scene: Path, place: Path, kind: str) -> None:
         if not (place / "run" / "model.keras").is_file():
             train_model(scene, place / "run", kind)
-        if args.train_only:
-            return
-        file = place / "figures.json"
-        if not file.is_file():
-            file.write_text(json.dumps(measure(scene, place / "run", kind)))
-        figures[place.name] = json.loads(file.read_text())
-        save(figures)
+        if not args.train_only:
+            keep(place / "figures.json", place.name, scene, place / "run", kind)
 
     each(args.work, args.seeds, do)
+    for runs, clips in args.filmed:
+        for run, scene in trained_on(runs, clips):
+            keep(
+                args.work / f"{runs.resolve().name}-{scene.name}.json",
+                f"{runs.resolve().name}/{scene.name}",
+                scene,
+                run,
+                "filmed",
+            )
 
 
 def save(figures: dict[str, dict]) -> None:
