@@ -418,7 +418,8 @@ def _write(
         cast = write_cast(new, draft, source)
         write_corrections([*(read_corrections(source) if source else ()), *corrections], draft)
         write_model(model, config, metrics, draft, version)
-        rename_characters(draft, cast.name_numbers())
+        if config.model.clip_of and cast.name_numbers() != config.model.name_of:
+            rename_characters(draft, cast.name_numbers())
         written = _move_into(folder, draft)
     if version == 1:
         _remove_former_model(folder, written)
