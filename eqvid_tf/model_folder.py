@@ -163,14 +163,26 @@ def rename_characters(folder: Path, name_of: tuple[int, ...]) -> None:
         name_of: of the character at each place in memory, see `ModelConfig.name_of`.
     """
     config = read_config(folder)
-    if not config.model.clip_of or config.model.name_of == name_of or len(name_of) != config.model.memory:
-        return
-    former = load(folder)
-    model = dataclasses.replace(config.model, name_of=name_of)
-    renamed = type(former)(model, former.weights_of, seed=former.seed, dtype=former.dtype_policy)
-    renamed.set_weights(former.get_weights())
-    config = dataclasses.replace(config, model=model)
-    write_model(renamed, config, read_metrics(folder), folder, max(version_of(folder), 1))
+    if _has_other_names(config, name_of):
+        model, config = with_names(load(folder), config, name_of)
+        write_model(model, config, read_metrics(folder), folder, max(version_of(folder), 1))
+
+
+def with_names(
+    model: EquivariantVideoModel, config: Config, name_of: tuple[int, ...]
+) -> tuple[EquivariantVideoModel, Config]:
+    """A model and its config with other numbers of names, see `rename_characters`; the same where those are."""
+    if not _has_other_names(config, name_of):
+        return model, config
+    named = dataclasses.replace(config.model, name_of=name_of)
+    renamed = type(model)(named, model.weights_of, seed=model.seed, dtype=model.dtype_policy)
+    renamed.set_weights(model.get_weights())
+    return renamed, dataclasses.replace(config, model=named)
+
+
+def _has_other_names(config: Config, name_of: tuple[int, ...]) -> bool:
+    known = config.model
+    return bool(known.clip_of) and known.name_of != name_of and len(name_of) == known.memory
 
 
 def _model_card(config: Config, metrics: dict) -> str:

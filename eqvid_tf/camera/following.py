@@ -50,7 +50,7 @@ class Followed:
 def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progress, sparse: bool = False) -> Followed:
     """Follow the camera over frames of grey levels [h, w], all of one shape; `sparse` where they have few edges."""
     if sparse:
-        return _follow(frames, "sparse", progress, _richest(frames))
+        return _follow(frames, "sparse", progress)
     similar, projective = (_follow(frames, poses, progress) for poses in ("similar", "projective"))
     better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
     more_lost = projective.lost.sum() - similar.lost.sum()
@@ -70,11 +70,9 @@ def _richest(frames: Sequence[np.ndarray]) -> int:
     return max(range(len(frames)), key=lambda k: (tiles[k], -abs(k - len(frames) // 2)))
 
 
-def _follow(
-    frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any], first: int | None = None
-) -> Followed:
-    """Chain the frames from one outwards, the middle one or another, and register each on a key that is far away."""
-    count, first = len(frames), len(frames) // 2 if first is None else first
+def _follow(frames: Sequence[np.ndarray], kind: str, progress: Callable[..., Any]) -> Followed:
+    """Chain the frames from one outwards, and register each on a key that is far away."""
+    count, first = len(frames), _richest(frames) if kind == "sparse" else len(frames) // 2
     chained, lost = _chain(frames, kind, progress, first)
     keys = {first: KeyFrame(frames[first], kind)}
     found = {first: (first, IDENTITY)}  # of each frame: its key, and its pose from there

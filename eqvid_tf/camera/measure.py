@@ -117,9 +117,9 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
     in_memory = list(_grey_frames(clip, step)) if count <= MOST_IN_MEMORY else None
     chosen = _key_indices(count)
     keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
-    registered = _register_keys(keys)
     if _is_plain(list(keys.values())):
         return _before_plain_ground(in_memory or _small_frames(clip, step), clip.size, progress)
+    registered = _register_keys(keys)
     by_keys = _judge([registered[k] for k in chosen], clip.size)
     followed = _follow(clip, step, in_memory, progress) if by_keys.kind == "travels" else None
     if followed and (by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size)):

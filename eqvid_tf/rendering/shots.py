@@ -307,7 +307,7 @@ def without(
     finder: FrameFinder, characters: ClipCharacters, index: int, frame: np.ndarray, gone: Collection[int]
 ) -> np.ndarray:
     """A frame as filmed, uint8 [H, W, 3], without the characters of some numbers."""
-    cut_outs, behind = characters.cut_outs(index), characters.first.background_as_filmed(index)
+    cut_outs, behind = characters.cut_outs(index), characters.background_as_filmed(index)
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
             behind = over(moved_character(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)

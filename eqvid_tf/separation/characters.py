@@ -94,6 +94,10 @@ class ClipCharacters:
         others = self._residuals & ~self.first.residual
         return inpaint(self.first.background, others) if others.any() else self.first.background
 
+    def background_as_filmed(self, index: int) -> np.ndarray:
+        """The background as a frame shows it that was filmed, float32 [H, W, 3] in [0, 255]."""
+        return self.first.clip.colours_as_filmed(self.first.exposure.apply(self.background, index), index)
+
     @functools.cached_property
     def _residuals(self) -> np.ndarray:
         """Where the frames tell a character itself for the background, bool [H, W]."""
@@ -159,6 +163,7 @@ class ClipCharacters:
 
         for layers in self.layers.values():
             layers.prepare()
+        _ = self.background
         self.clip.filmed.forget_sampled()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
         return in_threads(cut, enumerate(frames))
@@ -209,11 +214,11 @@ class ClipCharacters:
 
     def _empty(self, index: int) -> np.ndarray:
         """The background of all frames as a frame as filmed sees it, uint8 [H, W, 3]."""
-        return np.clip(self.first.background_as_filmed(index), 0, 255).round().astype(np.uint8)
+        return np.clip(self.background_as_filmed(index), 0, 255).round().astype(np.uint8)
 
     def _plate(self, index: int, frame: np.ndarray, layers: Iterable[np.ndarray]) -> np.ndarray:
         """As `plate`, from the frame and the layers that are taken out of it."""
-        shown = uncover(frame, layers, self.first.background_as_filmed(index))
+        shown = uncover(frame, layers, self.background_as_filmed(index))
         if self.clip.travels:
             return shown
         assert isinstance(self.first.clip, SoloClip)

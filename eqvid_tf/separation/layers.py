@@ -100,19 +100,26 @@ class ClipLayers:
 
     @cached_property
     def coverage(self) -> np.ndarray:
-        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted.
-
-        One that the networks find nowhere, too small for them or trained too briefly, is where it was tracked; and on
-        plain ground all are, for there hues tell bodies from their shadows more finely than the networks do.
-        """
-        found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
-        if not self.network_only and self.background_stored and (self.clip.plain or not (found > 0.5).any()):
-            tracked = self.clip.tracked_coverage(self.canvas)
-            found = found if tracked is None else tracked
+        """Masks: the networks' coverage on the canvas, float32 [T, h, w] in [0, 1], with what was painted."""
+        found = self._found_coverage()
         if not self.corrections:
             return found
         carry = lambda k: [stroke.carried(self.canvas_frames[k], k) for stroke in self._canvas_strokes]
         return np.stack([with_strokes(mask, carry(k)) for k, mask in enumerate(found)])
+
+    def _found_coverage(self) -> np.ndarray:
+        """As `coverage`, without what was painted.
+
+        One that the networks find nowhere, too small for them or trained too briefly, is where it was tracked; and on
+        plain ground all are, for there hues tell bodies from their shadows more finely than the networks do.
+        """
+        trusted = not self.network_only and self.background_stored
+        if trusted and self.clip.plain and (tracked := self.clip.tracked_coverage(self.canvas)) is not None:
+            return tracked
+        found = network_coverage(self.model, self.canvas_frames, progress=self.progress, name=self.name)
+        if trusted and not (found > 0.5).any() and (tracked := self.clip.tracked_coverage(self.canvas)) is not None:
+            return tracked
+        return found
 
     @cached_property
     def exposure(self) -> Exposure:

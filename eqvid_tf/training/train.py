@@ -21,7 +21,7 @@ from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import check_deal, default_shares, held_out, pairs
-from eqvid_tf.model_folder import read_metrics, read_model, rename_characters, write_model
+from eqvid_tf.model_folder import read_metrics, read_model, with_names, write_model
 from eqvid_tf.pixels.canvas import canvas_for
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
@@ -417,9 +417,7 @@ def _write(
             write_material(new, config, draft / "kept", _first_place(config, new))
         cast = write_cast(new, draft, source)
         write_corrections([*(read_corrections(source) if source else ()), *corrections], draft)
-        write_model(model, config, metrics, draft, version)
-        if config.model.clip_of and cast.name_numbers() != config.model.name_of:
-            rename_characters(draft, cast.name_numbers())
+        write_model(*with_names(model, config, cast.name_numbers()), metrics, draft, version)
         written = _move_into(folder, draft)
     if version == 1:
         _remove_former_model(folder, written)
