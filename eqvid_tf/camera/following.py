@@ -26,6 +26,8 @@ WORN, LEAST_STRIDE = 0.5, 4  # residual of a frame that is a key in the chain, s
 TIED = 0.4  # of a key that another must show for the two to be registered on each other
 MOST_TIES = 6  # of a key to others
 COMPARED = 0.5  # of the middle frame that another must show, to say whether perspective explains more
+MOST_COMPARED = 20  # frames that are looked at to say so
+SURELY_BETTER = 0.85  # of the residual that similarities leave from there: whose own way need not be followed
 CLEARLY_BETTER = 0.95  # of the residual of similarities: homographies that leave less are taken
 FEW = 0.05  # of the frames: homographies may lose so many more than similarities
 ASTRAY = 0.6  # of the frame that may differ from its neighbours' key; where more does, it shows another place
@@ -51,17 +53,33 @@ def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progr
     """Follow the camera over frames of grey levels [h, w], all of one shape; `sparse` where they have few edges."""
     if sparse:
         return _follow(frames, "sparse", progress)
-    similar, projective = (_follow(frames, poses, progress) for poses in ("similar", "projective"))
-    better = _mean_residual(frames, projective.poses) < CLEARLY_BETTER * _mean_residual(frames, similar.poses)
+    projective = _follow(frames, "projective", progress)
+    few_lost = projective.lost.sum() <= FEW * len(frames)
+    if few_lost and _residual_ratio(frames, projective.poses, _similarities(frames, projective.poses)) < SURELY_BETTER:
+        return projective
+    similar = _follow(frames, "similar", progress)
+    better = _residual_ratio(frames, projective.poses, similar.poses) < CLEARLY_BETTER
     more_lost = projective.lost.sum() - similar.lost.sum()
     return projective if better and more_lost <= FEW * len(frames) else similar
 
 
-def _mean_residual(frames: Sequence[np.ndarray], poses: list[Homography]) -> float:
-    """How little the middle frame explains those that show the same place, at their poses: in [0, 1]."""
+def _residual_ratio(frames: Sequence[np.ndarray], poses: list[Homography], others: list[Homography]) -> float:
+    """How little the middle frame explains those that show the same place at poses, as a share of that at others."""
     middle = KeyFrame(frames[len(frames) // 2], "projective")
+    residual = lambda which: np.mean([middle.misfit(frames[k], which[k]) for k in _near_middle(frames, poses)])
+    return float(residual(poses) / residual(others))
+
+
+def _near_middle(frames: Sequence[np.ndarray], poses: list[Homography]) -> list[int]:
+    """The frames that show most of the middle one: of many, some."""
     near = [k for k, pose in enumerate(poses) if _share(pose, frames[0].shape) > COMPARED]
-    return float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
+    return near[:: -(-len(near) // MOST_COMPARED)]
+
+
+def _similarities(frames: Sequence[np.ndarray], poses: list[Homography]) -> list[Homography]:
+    """The similarities that fit the frames near the middle one best, found from poses that are none."""
+    middle, near = KeyFrame(frames[len(frames) // 2], "similar"), _near_middle(frames, poses)
+    return [middle.refine(frames[k], pose.similarity()) if k in near else pose for k, pose in enumerate(poses)]
 
 
 def _richest(frames: Sequence[np.ndarray]) -> int:

@@ -51,7 +51,7 @@ NEAR = 4  # times that limit: up to there, a pose that the votes leave open is b
 PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 6  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 7  # of what is measured; raised whenever the same clip would give another answer
 CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
@@ -119,11 +119,16 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
     keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
     if _is_plain(list(keys.values())):
         return _before_plain_ground(in_memory or _small_frames(clip, step), clip.size, progress)
-    registered = _register_keys(keys)
-    by_keys = _judge([registered[k] for k in chosen], clip.size)
-    followed = _follow(clip, step, in_memory, progress) if by_keys.kind == "travels" else None
-    if followed and (by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size)):
-        return followed
+    followed = None
+    for every in (False, True):
+        registered = _register_keys(keys, clip.size, every)
+        by_keys = _judge([registered[k] for k in chosen if k in registered], clip.size)
+        if by_keys.kind == "travels":
+            followed = followed or _follow(clip, step, in_memory, progress)
+            if by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size):
+                return followed
+        if len(registered) == len(keys):
+            break
     poses = _key_poses(registered, clip.size)
     reference, start, registrations = _median_reference(keys, poses, clip.size), STILL, []
     for frame in progress(in_memory or _grey_frames(clip, step), "watching the camera", count):
@@ -242,16 +247,23 @@ def _small_frames(clip: Clip, step: int) -> list[np.ndarray]:
     return [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
 
 
-def _register_keys(keys: dict[int, np.ndarray]) -> dict[int, Registration]:
-    """Each key registered on the middle one, from there outwards, so that each pose starts from its neighbour's."""
+def _register_keys(keys: dict[int, np.ndarray], size: tuple[int, int], every: bool) -> dict[int, Registration]:
+    """The keys registered on the middle one, from there outwards, so that each pose starts from its neighbour's.
+
+    Unless every one is asked for, it ends where so many are lost, or so far away, that the camera must travel.
+    """
     order = list(keys)
-    middle = len(order) // 2
-    reference, registered = Reference(keys[order[middle]]), {}
-    for outwards in (order[middle:], order[:middle][::-1]):
-        start = STILL
-        for k in outwards:
-            registered[k] = reference.register(keys[k], [start, STILL])
-            start = registered[k].pose if _has_moved(registered[k]) else start
+    middle = order[len(order) // 2]
+    reference, registered, start = Reference(keys[middle]), {}, {False: STILL, True: STILL}
+    beyond, lost = 0, 0
+    for k in sorted(order, key=lambda k: abs(k - middle)):
+        registered[k] = reference.register(keys[k], [start[k > middle], STILL])
+        moved = _has_moved(registered[k])
+        start[k > middle] = registered[k].pose if moved else start[k > middle]
+        beyond += moved and registered[k].pose.travel(size) > 2 * TRAVEL * max(size)  # from whichever frame
+        lost += _shows_another_place(registered[k], moved, size)
+        if not every and (beyond >= _enough_moved(len(order)) or _are_too_many(lost, len(order))):
+            break
     return registered
 
 
@@ -347,11 +359,20 @@ def _judge(registrations: Sequence[Registration], size: tuple[int, int]) -> Came
 
 def _kind(distance: np.ndarray, count: int, lost: float, size: tuple[int, int]) -> str:
     """What the camera does, from the distances in pixels of those of `count` frames that have moved."""
-    enough = max(FEWEST_MOVED, SHARE_MOVED * count)
-    many_beyond = lambda limit: (distance > limit).sum() >= enough
-    if (lost > MOST_LOST and count >= SHORTEST) or many_beyond(TRAVEL * max(size)):
+    many_beyond = lambda limit: (distance > limit).sum() >= _enough_moved(count)
+    if _are_too_many(lost * count, count) or many_beyond(TRAVEL * max(size)):
         return "travels"
     return "sways" if many_beyond(_still_limit(size)) else "still"
+
+
+def _are_too_many(lost: float, count: int) -> bool:
+    """Whether so many of `count` frames are lost that the clip has no one background."""
+    return lost > MOST_LOST * count and count >= SHORTEST
+
+
+def _enough_moved(count: int) -> float:
+    """How many of `count` frames must have moved for the camera to."""
+    return max(FEWEST_MOVED, SHARE_MOVED * count)
 
 
 def _trusted_poses(

@@ -27,6 +27,8 @@ LEAST_GRADIENT = 1.0  # grey levels a pixel: with less, noise moves the edge
 COARSEST = 48  # pixels: the shorter side is halved while it is longer than twice that
 FEWEST_POINTS = 8  # that a tile must have for its residual to mean something
 ENOUGH = 0.01  # pixels: after a smaller step the search ends
+ENOUGH_ON_THE_WAY = 0.1  # the same where a finer search follows
+MEET = 1.0  # pixels: searches that come nearer to each other go on as one
 COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
 KEY_STEPS = 30  # the same where perspective is looked for, too
 NEARBY = 0.5  # pixels: where the first step is longer, the search begins again at the coarsest level
@@ -126,6 +128,12 @@ class Homography:
         """Carry points, complex [...]."""
         x, y, w = (row[0] * points.real + row[1] * points.imag + row[2] for row in self.matrix)
         return (x + 1j * y) / w
+
+    def similarity(self) -> Homography:
+        """The similarity that is most like it around the centre."""
+        around = np.array([1, 1j, -1, -1j]) / 2
+        carried = self.apply(around)
+        return Homography.of(Pose(complex(carried @ around.conj()), complex(carried.mean())))
 
     @property
     def zoom(self) -> float:
@@ -309,7 +317,7 @@ class KeyFrame:
             return near, self._reference.unlike(smooth, near), misfit
         shifts = finest.likely_shifts(self._coarsest, pictures[-1])
         candidates = [*starts, *(Homography.of(Pose(shift=shift)) for shift in shifts)]
-        found = [near, *(self._coarse_to_fine(pictures, smooth, start) for start in candidates)]
+        found = [near, *self._coarse_to_fine(pictures, smooth, candidates)]
         best = min(found, key=lambda each: finest.cost(smooth, each, starts[0]))
         if self._reference.unlike(smooth, best) > ELSEWHERE:
             by_features = Homography.of(self._reference.register(frame, [STILL]).pose)
@@ -338,10 +346,17 @@ class KeyFrame:
         """The mean residual of a frame at a pose, see `Registration`."""
         return self._levels[0].misfit(_blur(np.asarray(frame, np.float32)), pose)
 
-    def _coarse_to_fine(self, pictures: list[np.ndarray], smooth: np.ndarray, start: Homography) -> Homography:
+    def _coarse_to_fine(
+        self, pictures: list[np.ndarray], smooth: np.ndarray, starts: list[Homography]
+    ) -> list[Homography]:
+        """The poses that searches from coarse to fine lead to; of those that meet on the way, one goes on."""
+        poses = starts
         for level, picture in reversed(list(zip(self._levels[1:], pictures[1:]))):
-            start = level.search(_blur(picture), start, KEY_STEPS)
-        return self._levels[0].search(smooth, start, KEY_STEPS)
+            blurred = _blur(picture)
+            found = [level.search(blurred, start, KEY_STEPS, ENOUGH_ON_THE_WAY) for start in poses]
+            apart = lambda a, b: (a @ b.inverse()).travel(picture.shape) > MEET
+            poses = [pose for k, pose in enumerate(found) if all(apart(pose, other) for other in found[:k])]
+        return [self._levels[0].search(smooth, pose, KEY_STEPS) for pose in poses]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -436,13 +451,13 @@ class _Level:
         pose, pixels = self._moved(pose, found[2:])
         return _Step(pose, difference - self.slopes[:, :2] @ found[:2], pixels)
 
-    def search(self, smooth: np.ndarray, pose: Any, steps: int) -> Any:
-        """The pose after some steps, as many as it takes."""
+    def search(self, smooth: np.ndarray, pose: Any, steps: int, enough: float = ENOUGH) -> Any:
+        """The pose after some steps, as many as it takes until one is shorter than enough, in pixels."""
         start, residual = pose, self.residual(smooth, pose).values
         for _ in range(steps):
             step = self.step(smooth, pose, residual, start)
             pose, residual = step.pose, step.residual
-            if step.pixels < ENOUGH or not 1 / MOST_ZOOM < pose.zoom < MOST_ZOOM:
+            if step.pixels < enough or not 1 / MOST_ZOOM < pose.zoom < MOST_ZOOM:
                 break
         return pose
 
