@@ -2,11 +2,12 @@
 
     python benchmarks/correcting.py SCENES --work DIR [--minutes M] [--run RUN]
 
-SCENES holds scenes of one character each, with truth. One model is trained on their frames (or RUN is taken). Of each
-scene the model is then taught wrong masks, for 45 s: a third of the character, fixed on its body, is missing in every
-frame. Then `eqvid correct` gets the true mask of the frame in the middle. The error is the number of pixels of all
-frames in which mask and truth differ; it is taken by `eqvid separate` of the three model folders. What is done is kept
-in --work, and is not done again. The figures go to benchmarks/results/correcting.json.
+SCENES holds scenes of one character each, with truth: drawn ones, or frames/ and hand-made masks/ of a filmed clip. One
+model is trained on their frames (or RUN is taken). Of each scene the model is then taught wrong masks, for 45 s: the
+upper third of the character is missing in every frame, fixed on its body where its motion is known. Then
+`eqvid correct` gets the true mask of the frame in the middle. The error is the number of pixels of all frames in which
+mask and truth differ; it is taken by `eqvid separate` of the three model folders. What is done is kept in --work, and
+is not done again. The figures go to benchmarks/results/correcting.json, beside those of other scenes.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ from measured import ROOT
 from record import write
 
 from eqvid_tf.config import TrainConfig
-from eqvid_tf.data.clips import open_clip
+from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.clips import Clip, open_clip
 from eqvid_tf.data.images import read_image
 from eqvid_tf.data.readers import in_name_order
 from eqvid_tf.model_folder import load, read_config
 from eqvid_tf.pixels.canvas import fit
 from eqvid_tf.pixels.coordinates import homogeneous
 from eqvid_tf.pixels.resampling import move
+from eqvid_tf.separation.characters import ClipCharacters
 from eqvid_tf.training.material import TrainingClips
 from eqvid_tf.training.train import compile_model, finish, learn, prepare
 
 RUN = "import sys; from eqvid_tf.cli import main; sys.exit(main())"
 MISSING = 0.35  # of the character's height
+OUTPUT = ROOT / "benchmarks/results/correcting.json"
 TEACHING = TrainConfig(minutes=0.75, learning_rate=1e-3, doctor="watch")
 
 
@@ -48,24 +52,34 @@ def masks_in(folder: Path) -> np.ndarray:
     return np.stack([read_image(path)[..., 0] for path in in_name_order(folder)]) / np.float32(255)
 
 
-def damaged(scene: Path) -> np.ndarray:
-    """The true masks without the upper part of the character, [T, H, W]."""
+def damaged(model: EquivariantVideoModel, clip: Clip, scene: Path) -> np.ndarray:
+    """Masks on the canvas without the upper part of the character, [T, h, w]: the true ones, or a filmed clip's own."""
+    if not (scene / "motion.json").is_file():
+        coverage = ClipCharacters(model, clip).layers[0].coverage
+        return np.stack([mask * ~_upper_part(mask) for mask in coverage])
     truth, poses = masks_in(scene / "masks"), [np.eye(3)]
     for step in homogeneous(np.array(json.loads((scene / "motion.json").read_text())["motion"])):
         poses.append(step @ poses[-1])
-    rows = np.flatnonzero((truth[0] > 0.5).any(1))
-    upper = np.zeros(truth[0].shape, np.float32)
-    upper[: rows[0] + round(MISSING * len(rows))] = 1
-    return np.stack([mask * (1 - np.clip(move(upper, pose), 0, 1)) for mask, pose in zip(truth, poses)])
+    upper = _upper_part(truth[0]).astype(np.float32)
+    cut = [mask * (1 - np.clip(move(upper, pose), 0, 1)) for mask, pose in zip(truth, poses)]
+    return np.stack([fit(mask, model.config.canvas) for mask in cut])
+
+
+def _upper_part(mask: np.ndarray) -> np.ndarray:
+    """The rows from the top to so far down a mask [H, W] as is to be missing, bool [H, W]."""
+    rows = np.flatnonzero((mask > 0.5).any(1))
+    upper = np.zeros(mask.shape, bool)
+    if len(rows):
+        upper[: rows[0] + round(MISSING * len(rows))] = True
+    return upper
 
 
 def teach_wrong_masks(run: Path, scene: Path, folder: Path) -> None:
     """Trains a copy of a model on the damaged masks of a scene, and writes it."""
     config, clip = read_config(run), open_clip(scene / "frames")
     model = load(run)
-    place, canvas = config.clips.index(clip.name), config.model.canvas
-    hints = np.stack([fit(mask, canvas) for mask in damaged(scene)]).astype(np.float32)
-    new = dataclasses.replace(prepare([clip], canvas, print), hints=[hints], first=place)
+    place, hints = config.clips.index(clip.name), damaged(model, clip, scene).astype(np.float32)
+    new = dataclasses.replace(prepare([clip], config.model.canvas, print), hints=[hints], first=place)
     schedule = dataclasses.replace(config.schedule, refreshes=(), warm_up=20, hints_grow=(0.0, 0.05))
     teaching = dataclasses.replace(config, train=TEACHING, schedule=schedule)
     model.seconds_trained.assign(0.0)
@@ -99,6 +113,7 @@ def measure(run: Path, scene: Path, work: Path) -> dict:
     others = np.arange(len(truth)) != frame
     seconds = json.loads((right_run / "metrics.json").read_text())["seconds"]
     return {
+        "minutes": read_config(run).train.minutes,
         "frames": len(truth),
         "painted": frame,
         "wrong_pixels": {"trained": int(trained.sum()), "damaged": int(before.sum()), "corrected": int(after.sum())},
@@ -123,8 +138,8 @@ def main() -> None:
         frames = [scene / "frames" for scene in scenes]
         eqvid("train", *frames, "--output", run, "--minutes", str(args.minutes))
     figures = {scene.name: measure(run, scene, work / scene.name) for scene in scenes}
-    settings = {"minutes": args.minutes, "missing": MISSING}
-    write(ROOT / "benchmarks/results/correcting.json", {"settings": settings, "figures": figures})
+    former = json.loads(OUTPUT.read_text()).get("figures", {}) if OUTPUT.is_file() else {}
+    write(OUTPUT, {"settings": {"missing": MISSING}, "figures": {**former, **figures}})
 
 
 if __name__ == "__main__":

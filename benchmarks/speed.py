@@ -3,11 +3,12 @@
     git worktree add ../before COMMIT
     python benchmarks/speed.py --before ../before
     python benchmarks/speed.py --before ../before --run runs/walk --clip walk.mp4 [--frames A:B]
+    python benchmarks/speed.py --before ../before --camera hike.mp4
 
 Each command runs in a process of its own, in turn of this commit and of the other, so that both meet the same machine.
 Of each row: seconds on the clock, seconds of processor time (which says more where others use the machine, too), and
 the largest memory, each with its smallest and its largest value. The rows at 64 pixels are of a drawn scene and a
-shipped model; those of a clip are of a model that was trained on it before.
+shipped model; those of a clip are of a model that was trained on it before; --camera measures the camera alone.
 """
 
 from __future__ import annotations
@@ -31,18 +32,24 @@ from eqvid_tf.pixels.sheets import text_table
 ROOT = Path(__file__).parents[1]
 MODEL, SCENE = "drawn", "walker"
 MOTION = "jump"
-Command = Callable[[Path], list[str]]  # the arguments of `eqvid`, for the path of its output
+CAMERA = """
+import sys
+from eqvid_tf.camera.measure import measure
+from eqvid_tf.data.clips import open_clip
+print(measure(open_clip(sys.argv[1], cache=None)).kind)
+"""
+Command = Callable[[Path], list[str]]  # the arguments of `python`, for the path of its output
 
 
 def measured(checkout: Path, arguments: list[str]) -> dict:
     """Seconds on the clock and of the processor, and megabytes, of a command of a checkout."""
     start = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-    child = subprocess.Popen([sys.executable, "-m", "eqvid_tf.cli", *arguments], cwd=checkout, env=environment)
+    child = subprocess.Popen([sys.executable, *arguments], cwd=checkout, env=environment)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"eqvid {' '.join(arguments)} ended with {child.returncode}")
+        raise SystemExit(f"python {' '.join(arguments)} ended with {child.returncode}")
     wall = time.perf_counter() - start
     return {"wall_s": wall, "processor_s": usage.ru_utime + usage.ru_stime, "memory_mb": usage.ru_maxrss / 1024}
 
@@ -56,6 +63,11 @@ def paired(command: Command, checkouts: dict[str, Path], rounds: int) -> dict:
                 found[name].append(measured(checkout, command(Path(place))))
     spread = lambda values: {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {name: {key: spread([one[key] for one in rows]) for key in rows[0]} for name, rows in found.items()}
+
+
+def eqvid(*words: str | Path) -> list[str]:
+    """The arguments of `python` that run a command."""
+    return ["-m", "eqvid_tf.cli", *map(str, words)]
 
 
 def shots_of_one_clip(scene: Path, count: int) -> Path:
@@ -79,26 +91,33 @@ def shots_of_one_clip(scene: Path, count: int) -> Path:
 def rows_of_a_scene(work: Path, shots: int) -> dict[str, tuple[Command, int]]:
     """The rows at 64 pixels: commands, and how many frames or pictures each makes."""
     subprocess.run([sys.executable, ROOT / "datasets/drawn/build.py", work, "--only", SCENE, "--overwrite"], check=True)
-    scene, model = work / SCENE, str(ROOT / "saved_models" / MODEL)
+    scene, model = work / SCENE, ROOT / "saved_models" / MODEL
     path = shots_of_one_clip(scene, shots)
-    separate = lambda place: ["separate", model, str(scene), "--output", str(place / "layers")]
-    render = lambda place: ["render", model, "--shots", str(path), "--output", str(place / "shots")]
+    separate = lambda place: eqvid("separate", model, scene, "--output", place / "layers")
+    render = lambda place: eqvid("render", model, "--shots", path, "--output", place / "shots")
     frames = len(list((scene / "frames").iterdir()))
     return {"separate, 64 px": (separate, frames), "render --shots, 64 px": (render, shots)}
 
 
 def rows_of_a_clip(run: Path, clip: Path, frames: str | None) -> dict[str, tuple[Command, int]]:
     """The rows of a filmed clip that a model was trained on."""
-    model, path, cut = str(run.resolve()), str(clip.resolve()), ["--frames", frames] if frames else []
+    model, path, cut = run.resolve(), clip.resolve(), ["--frames", frames] if frames else []
     first, last = (int(end) if end else None for end in (frames or ":").split(":"))
     opened = open_clip(clip)
     count, size = len(range(opened.count)[first:last]), f"{opened.size[1]} x {opened.size[0]}"
-    separate = lambda place: ["separate", model, path, *cut, "--output", str(place / "layers")]
+    separate = lambda place: eqvid("separate", model, path, *cut, "--output", place / "layers")
     video = ["--motion", MOTION, "--play", *cut]
-    play = lambda place: [
-        *("render", model, "--character", path, "--background", path, *video, "--output", str(place / "new.mp4"))
-    ]
+    play = lambda place: eqvid(
+        *("render", model, "--character", path, "--background", path, *video, "--output", place / "new.mp4")
+    )
     return {f"separate, {size}": (separate, count), f"render --play, {size}": (play, count)}
+
+
+def rows_of_a_camera(clip: Path) -> dict[str, tuple[Command, int]]:
+    """The row of a clip whose camera moves, start-up included."""
+    opened = open_clip(clip)
+    name = f"measuring the camera, {opened.size[1]} x {opened.size[0]}"
+    return {name: (lambda place: ["-c", CAMERA, str(clip.resolve())], opened.count)}
 
 
 def table(rows: dict) -> str:
@@ -120,6 +139,7 @@ def main() -> int:
     parser.add_argument("--run", type=Path, metavar="RUN", help="a model that was trained on --clip")
     parser.add_argument("--clip", type=Path, metavar="CLIP")
     parser.add_argument("--frames", metavar="A:B", help="of the clip")
+    parser.add_argument("--camera", type=Path, metavar="CLIP", help="a clip whose camera moves")
     parser.add_argument("--shots", type=int, default=100, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--only", metavar="TEXT", help="rows that hold this text in their name")
@@ -130,6 +150,8 @@ def main() -> int:
         rows = rows_of_a_scene(Path(work), args.shots)
         if args.run and args.clip:
             rows |= rows_of_a_clip(args.run, args.clip, args.frames)
+        if args.camera:
+            rows |= rows_of_a_camera(args.camera)
         figures = {}
         for name, (command, items) in rows.items():
             if args.only is None or args.only in name:
