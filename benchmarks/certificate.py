@@ -182,12 +182,15 @@ def save(figures: dict[str, dict]) -> None:
     """Writes the figures there are, and how well they rank."""
     trust, iou = ([one[key] for one in figures.values()] for key in ("trust", "iou"))
     ranked = float(spearmanr(trust, iou).statistic) if len(figures) > 2 else None
-    refused = [one["iou"] for one in figures.values() if one["trust"] < DOUBTFUL]
+    refused = [one for one in figures.values() if one["trust"] < DOUBTFUL]
+    bad_masks = [one for one in refused if one["iou"] < 0.5]
+    bad_motions = [one for one in refused if one["kind"] == "estimator" and one["iou"] >= 0.5]
     summary = {
         "models": len(figures),
         "spearman": None if ranked is None else round(ranked, 3),
         "refused": len(refused),
-        "refused_with_iou_below_half": sum(iou < 0.5 for iou in refused),
+        "refused_with_iou_below_half": len(bad_masks),
+        "refused_with_wrong_motions_alone": len(bad_motions),
     }
     write(ROOT / "benchmarks/results/certificate.json", {**summary, "figures": figures})
 

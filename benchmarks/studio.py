@@ -43,6 +43,7 @@ STEPS = 30  # enough for masks
 SECONDS = 3.0  # of a drag
 REPEATS = 5
 FILM_RATE = 6  # pictures a second of the film of a newcomer's way
+FILM_SIZE = (960, 600)
 LONGEST_WAIT = 0.4  # seconds in it without a new picture
 LIMITS = {  # what is to be reached
     "first_picture_s": 5.0,
@@ -259,7 +260,8 @@ class _Recorder:
     def write(self, path: Path) -> None:
         """A film on which nobody waits for longer than a moment."""
         waits = np.minimum(np.diff([at for at, _ in self.taken]), LONGEST_WAIT)
-        frames = (np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")) for _, jpeg in self.taken)
+        pictures = (Image.open(io.BytesIO(jpeg)).convert("RGB") for _, jpeg in self.taken)
+        frames = (np.asarray(picture.resize(FILM_SIZE, Image.Resampling.LANCZOS)) for picture in pictures)
         write_video(path, frames, FILM_RATE, times=[0.0, *np.cumsum(waits).tolist()])
 
 

@@ -123,7 +123,8 @@ def _lines(report: ClipReport, movers: Movers) -> list[str]:
     camera = {
         "still": "stands still",
         "sways": f"sways by up to {report.camera_pixels:.1f} pixels",
-        "travels": f"travels by up to {report.camera_pixels:.0f} pixels",
+        "travels": f"travels by up to {report.camera_pixels:.0f} pixels; parts of the background go astray by up to "
+        f"{report.parallax.pixels:.1f}{f', {report.parallax.place}' if report.parallax.place else ''}",
     }
     unsure = "" if report.camera_sure else ", as far as a plain background tells"
     return [

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from eqvid_tf.camera.measure import Camera, camera_of, measure
+from eqvid_tf.camera.parallax import Parallax, parallax_of
 from eqvid_tf.camera.stabilization import StabilizedClip, StableView, partly_unseen, travel_reason
 from eqvid_tf.config import ModelConfig
 from eqvid_tf.data.clips import Clip
@@ -52,6 +53,7 @@ class ClipReport:
         camera: "still", "sways" or "travels".
         camera_pixels: by how much the camera moves, at most.
         camera_sure: whether enough edges of the background agree to tell.
+        parallax: of a camera that travels, how far parts of the background go astray from its motion, and where.
         movers: number of separate regions that move, in a usual frame.
         mover_area: of all movers together, in a usual frame.
         largest_area: of all movers together, at most.
@@ -80,6 +82,7 @@ class ClipReport:
     camera: str
     camera_pixels: float
     camera_sure: bool
+    parallax: Parallax = Parallax()
     movers: int = 0
     mover_area: float = 0.0
     largest_area: float = 0.0
@@ -123,6 +126,7 @@ def check_clip(
         camera=camera.kind,
         camera_pixels=camera.pixels,
         camera_sure=camera.sure,
+        parallax=parallax_of(clip, camera),
         noise=_frame_noise(clip),
         held=find_repeats(clip, 0, min(clip.count, MOST_FRAMES)).usual,
         remarks=tuple(clip.remarks),
@@ -332,6 +336,11 @@ class _Rule:
 
 
 DOES_NOT_SUIT = (
+    _Rule(
+        lambda r: r.parallax.leaves_no_background(r.size),
+        "half of the background goes astray by {parallax[usual]:.0f} pixels and more: no one motion of the camera "
+        "explains it.",
+    ),
     _Rule(lambda r: not r.movers, "nothing moves that could be told from the background."),
     _Rule(
         lambda r: r.mover_area > 0.6,
@@ -339,6 +348,7 @@ DOES_NOT_SUIT = (
     ),
 )
 NEEDS_CARE = (
+    _Rule(lambda r: bool(r.parallax.remark(r.size)), "{astray}"),
     _Rule(
         lambda r: r.frames < 20,
         "{frames} frames are few: every one more shows more of the background and of the motion.",
@@ -422,7 +432,11 @@ class _Verdict:
 
 def _verdict(report: ClipReport) -> _Verdict:
     """The verdict on what was measured."""
-    values = {**dataclasses.asdict(report), "hidden": 1 - report.seen_often}
+    values = {
+        **dataclasses.asdict(report),
+        "hidden": 1 - report.seen_often,
+        "astray": report.parallax.remark(report.size),
+    }
     bad, care, notes = (
         tuple(rule.text.format(**values) for rule in rules if rule.applies(report))
         for rules in (DOES_NOT_SUIT, NEEDS_CARE, TO_KNOW)

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from eqvid_tf.camera.measure import CameraTravels
+from eqvid_tf.camera.parallax import parallax_of
 from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.estimators import build_estimator
@@ -195,6 +197,7 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
         if clip.moves:
             then = f"the background is {clip.size[1]} x {clip.size[0]}" if clip.travels else "that is taken out"
             log(f"{clip.name}: the camera {clip.camera.kind} by up to {clip.camera.pixels:.1f} pixels; {then}")
+            _look_at_parallax(clip, log)
     solos = [_solos(clip, characters, log) for clip in stable]
     alone = [solo for group in solos for solo in group]
     frames = [clip.arrays(canvas) for clip in alone]
@@ -208,6 +211,18 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
     )
     known = zip(frames, [clip.noise for clip in alone], material.occupied)
     return material.with_hints(first_hints(*of_clip) for of_clip in known)
+
+
+def _look_at_parallax(clip: StabilizedClip, log: Log) -> None:
+    """Say how far parts of the background go astray from the camera's motion; refuse where half of it does."""
+    parallax = parallax_of(clip.filmed, clip.camera)
+    if parallax.leaves_no_background(clip.filmed.size):
+        raise CameraTravels(
+            f"{clip.path}: no one motion of the camera explains the background; half of it goes astray by "
+            f"{parallax.usual:.0f} pixels and more. eqvid inspect says more."
+        )
+    if remark := parallax.remark(clip.filmed.size):
+        log(f"{clip.name}: {remark}")
 
 
 def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
