@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pytest
 
 from eqvid_tf.camera.mosaic import ALWAYS, make_mosaic
 from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.pixels.coordinates import box_from_frame
 from eqvid_tf.separation.solo import moving_pixels
+from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.training.hints import first_hints
 
 SIZE, COUNT = (72, 112), 24  # pixels, and frames
@@ -71,6 +73,23 @@ def test_a_body_that_leaves_its_place_stays_nowhere_and_neither_does_the_sea():
     picture, share = _mosaic(film)
     assert not (share == ALWAYS).any()
     assert np.median(np.abs(picture - film.ground)[44:]) < 5
+
+
+def test_a_body_that_rests_for_most_of_a_pan_leaves_the_mosaic():
+    ground = draw_background(3, (SIZE[0], SIZE[1] + COUNT), "hills").astype(np.float32)
+    body = np.zeros(ground.shape[:2], np.uint8)
+    cv2.ellipse(body, (70, 40), (8, 18), 0, 0, 360, 1, -1)
+    there = np.where(body[..., None] > 0, (230, 40, 60), ground)
+    rng = np.random.default_rng(6)
+    rests = [4 <= k < 20 for k in range(COUNT)]
+    whole = [(there if at_rest else ground) + rng.normal(0, 3, ground.shape) for at_rest in rests]
+    frames = [picture[:, k : k + SIZE[1]].clip(0, 255).astype(np.uint8) for k, picture in enumerate(whole)]
+    clip = SimpleNamespace(count=COUNT, size=SIZE, native=lambda chosen: (frames[k] for k in chosen))
+    matrices = np.stack([box_from_frame(ground.shape[:2], 0, k, *SIZE) for k in range(COUNT)])
+    mosaic = make_mosaic(clip, ground.shape[:2], np.linalg.inv(matrices))
+    assert np.abs(mosaic[..., :3] - ground)[body > 0].mean() < 4
+    share = mosaic[..., 3] / ALWAYS
+    assert share[body > 0].mean() == pytest.approx(np.mean(rests), abs=0.05) and share[:, :40].max() == 0
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

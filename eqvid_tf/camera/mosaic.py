@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from eqvid_tf.camera.staying import count_views, find_staying, measure_flow
+from eqvid_tf.camera.staying import count_views, find_resting, find_staying, measure_flow
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.medians import weighted_median
@@ -54,11 +54,14 @@ def make_mosaic(
     small = np.stack([resize(frame, smaller(clip.size)) for frame in frames])
     flow = measure_flow(small, matrices)
     staying = find_staying(small, flow, matrices, smaller(size))
-    still = ~staying / np.sqrt(1 + (flow.farthest / MOVES) ** 2)
-    trust = (255 * still).round().astype(np.uint8)
+    stays = staying.any()
+    own_motion, heat = (flow.farthest / MOVES) ** 2, np.zeros(small.shape[1:3], np.float32)
+    trusted = lambda: (255 * ~staying / np.sqrt((1 + own_motion) * (1 + (heat / HOT) ** 2))).round().astype(np.uint8)
     for _ in range(REFINEMENTS):
-        heat = _heat(_steady_median(small, trust, matrices, smaller(size))[0], small, matrices)
-        trust = (255 * still / np.sqrt(1 + (heat / HOT) ** 2)).round().astype(np.uint8)
+        first, _ = _steady_median(small, trusted(), matrices, smaller(size))
+        staying |= find_resting(small, first, matrices) & ~stays
+        heat = _heat(first, small, matrices)
+    trust = trusted()
     trust = np.stack([resize(one, clip.size, "bilinear") for one in trust])
     picture, seen = _steady_median(frames, trust, matrices, size)
     picture, occupied = _extend(picture, ~seen), _occupied(staying, matrices, smaller(size), size)

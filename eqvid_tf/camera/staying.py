@@ -12,6 +12,7 @@ import dataclasses
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.edges import edge_strength, regions_of, stands_out
 from eqvid_tf.pixels.morphology import dilate, reconstruct
 from eqvid_tf.pixels.resampling import move_with_validity
 
@@ -25,6 +26,10 @@ SMALLEST, LARGEST = 0.003, 0.3  # frame areas of a place that always moves
 AROUND = 4  # pixels around what likely moves that may be the body's, too
 MOMENT = 5  # frames; a body is not gone from a place for less than half of them
 RIM = 2  # pixels around a body that are mixed with it
+GONE = 22  # grey levels by which a frame differs from the mosaic where a body is gone
+FEWEST_CLEAR = 3  # frames that show a place without a body that rests there
+STANDS_OUT = 0.7  # of the rim of such a body, where the mosaic has an edge and those frames have none
+SHARP = 12.0  # grey levels a pixel: the edge of a body; foam and wet sand have 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +143,34 @@ def find_staying(frames: np.ndarray, flow: Flow, view_from_frame: np.ndarray, si
         place = move_with_validity(places.astype(np.float32), np.linalg.inv(matrix), frame.shape[:2])[0] > 0.5
         masks[index] = _cut(frame, moved[index], explained[index], place)
     return dilate(_steady(masks, view_from_frame, size), RIM)
+
+
+def find_resting(frames: np.ndarray, picture: np.ndarray, view_from_frame: np.ndarray) -> np.ndarray:
+    """The masks of bodies at rest that a mosaic has taken for background, with their rim, bool [N, h, w].
+
+    Such a body has a sharp edge of its own all around, which frames in which it is gone have not.
+
+    Args:
+        frames: of a clip, small: uint8 [N, h, w, 3].
+        picture: the mosaic of such frames, uint8 [H, W, 3].
+        view_from_frame: [N, 3, 3], from the coordinates of each frame to those of the mosaic.
+    """
+    size, own = picture.shape[:2], edge_strength(picture)
+    clear = np.zeros((len(frames), *size), bool)
+    for index, (frame, matrix) in enumerate(zip(frames, view_from_frame)):
+        laid, seen = move_with_validity(frame, matrix, size)
+        differs, edges = np.abs(laid.astype(np.int16) - picture).max(-1) > GONE, edge_strength(laid)
+        for place in regions_of(differs & seen):
+            rim = dilate(place, 1) & ~place
+            if own[rim].mean() > SHARP and stands_out(place, own, edges, most=STANDS_OUT):
+                clear[index] |= place
+    resting = clear.sum(0) >= FEWEST_CLEAR
+    hidden = dilate(resting, RIM) & ~dilate(clear, RIM)
+    back = (
+        move_with_validity(mask.astype(np.float32), np.linalg.inv(matrix), frames[0].shape[:2])[0]
+        for mask, matrix in zip(hidden, view_from_frame)
+    )
+    return np.stack([mask > 0.5 for mask in back])
 
 
 def count_views(masks: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

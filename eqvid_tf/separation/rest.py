@@ -13,6 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.edges import edge_strength, regions_of, stands_out
 from eqvid_tf.pixels.morphology import close, dilate
 from eqvid_tf.separation.background import evenly_spaced, median_background, novelty, resting_coverage
 from eqvid_tf.separation.plain import without_bodies
@@ -27,7 +28,6 @@ SEAM_UNIT = 20.0  # grey levels between neighbours that weigh as much as a colou
 TEXTURE = 2.0  # added to that unit per grey level by which neighbours differ anyway
 ROUNDS = 60  # of belief propagation
 GONE = 22  # grey levels: a place differs from the background
-EDGE_RATIO, EDGE_NOISE = 1.5, 2.0  # an edge is stronger than another: by this factor, and so many grey levels
 CLEARED = 4  # rounds in which things put there are taken away
 _ALL, _LATER, _EARLIER = slice(None), slice(1, None), slice(None, -1)
 _RECEIVERS = {  # the places that get a message from each side
@@ -47,9 +47,9 @@ def first_background(frames: np.ndarray) -> np.ndarray:
     chosen = _clear(frames, _choose(*_choices(frames)))
     median = median_background(frames, resting_coverage(frames))
     believed = np.abs(chosen - median).max(-1) <= AGREE
-    edges, other = _edges(chosen), _edges(median)
-    for place in _places(close(~believed)):
-        believed |= dilate(place, 1) & _has_edge(place, edges, other, most=0.8, least=0.05)
+    edges, other = edge_strength(chosen), edge_strength(median)
+    for place in regions_of(close(~believed)):
+        believed |= dilate(place, 1) & stands_out(place, edges, other, most=0.8, least=0.05)
     return without_bodies(frames, np.where(believed[..., None], median, chosen).astype(np.float32))
 
 
@@ -129,51 +129,17 @@ def _clear(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
 
     Why: where a frame differs from the background, one of the two shows something in front. It has an edge all around.
     """
-    edges = [_edges(frame) for frame in frames]
+    edges = [edge_strength(frame) for frame in frames]
     for _ in range(CLEARED):
-        own, total = _edges(background), np.zeros(background.shape, np.float32)
+        own, total = edge_strength(background), np.zeros(background.shape, np.float32)
         views = np.zeros(background.shape[:2], np.float32)
         for frame, edge in zip(frames, edges):
             differs = np.abs(frame - background).max(-1) > GONE
-            for place in _places(differs):
-                if _has_edge(place, own, edge):
+            for place in regions_of(differs):
+                if stands_out(place, own, edge):
                     total[place] += frame[place]
                     views[place] += 1
         if not views.any():
             break
         background = np.where(views[..., None] > 0, total / np.maximum(views, 1)[..., None], background)
     return background
-
-
-def _places(mask: np.ndarray) -> list[np.ndarray]:
-    """Connected regions of a mask that are more than specks, each bool [h, w]."""
-    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(opened)
-    return [labels == number for number in range(1, count) if boxes[number, cv2.CC_STAT_AREA] >= 12]
-
-
-def _has_edge(place: np.ndarray, edges: np.ndarray, other: np.ndarray, most: float = 0.5, least: float = 0.15) -> bool:
-    """Whether a picture has an edge around a place, by its `edges`, that another has not.
-
-    Args:
-        place: bool [h, w].
-        edges: of the picture, see `_edges`.
-        other: of the other.
-        most: share of the rim where the picture's has to be stronger.
-        least: share of the rim where the other's may be.
-    """
-    rim = dilate(place, 1) & dilate(~place, 1)
-    rim[[0, -1]] = rim[:, [0, -1]] = False
-    if np.count_nonzero(rim) < 8:
-        return False
-    a, b = edges[rim], other[rim]
-    stronger = np.mean(a > EDGE_RATIO * b + EDGE_NOISE)
-    weaker = np.mean(b > EDGE_RATIO * a + EDGE_NOISE)
-    return bool(stronger > most and weaker < least)
-
-
-def _edges(picture: np.ndarray) -> np.ndarray:
-    """How fast a picture [h, w, 3] changes, grey levels a pixel, [h, w]."""
-    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8)
-    right, down = (cv2.Sobel(smooth, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
-    return np.sqrt((right**2 + down**2).max(-1))
