@@ -13,6 +13,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import in_threads
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
@@ -26,6 +27,7 @@ from eqvid_tf.separation.solo import SoloClip, track
 
 Result = TypeVar("Result")
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
+CLAIMED = 0.5  # coverage from which a pixel is a character's
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
 
 
@@ -170,7 +172,23 @@ class ClipCharacters:
 
     def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
-        return {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
+        found = {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
+        return self._each_once(found, index)
+
+    def _each_once(self, cut_outs: dict[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
+        """The cut-outs of a frame without what several claim, but for those it was tracked as, or near to.
+
+        Why: each is found in frames in which it is alone, and all of them hold what moves at times and is nobody's.
+        """
+        claimed = np.sum([layer[..., 3] > CLAIMED for layer in cut_outs.values()], 0) > 1
+        solos = {number: layers.clip for number, layers in self.layers.items() if isinstance(layers.clip, SoloClip)}
+        box = bounding_box(claimed)
+        if box is None or len(solos) < len(cut_outs):
+            return cut_outs
+        part = box_slices(box)
+        for number, layer in cut_outs.items():
+            layer[part][claimed[part] & ~solos[number].near_as_filmed(index)[part]] = 0
+        return cut_outs
 
     def taken_out(
         self, index: int, cut_outs: Mapping[int, np.ndarray], alone: Mapping[int, np.ndarray] | None = None

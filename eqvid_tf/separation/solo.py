@@ -102,6 +102,10 @@ class TrackedClip:
         other = ~own if self.clip.travels or self.plain else self.moving[index] & (owner == 0)
         return self.to_clip_size(hidden | (other & ~dilate(own, 1 if self.plain else FRINGE)), size) > 255 * least
 
+    def near(self, number: int, index: int) -> np.ndarray:
+        """Where a frame may show this character: its mask and its fringe, bool [H, W] at the clip's own size."""
+        return self.to_clip_size(dilate(self.owners.owner[index] == number + 1, FRINGE)) > 127
+
     def restless(self, index: int) -> np.ndarray:
         """Where a frame shows what is restless, and no character's, bool [H, W] at the clip's own size."""
         owner = self.owners.owner[index]
@@ -233,6 +237,10 @@ class SoloClip(StabilizedClip):
     def alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame of the stabilized clip with the background where other characters are."""
         return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
+
+    def near_as_filmed(self, index: int) -> np.ndarray:
+        """Where a frame as filmed may show the character, bool [H, W]."""
+        return self.tracked.clip.as_filmed(self.tracked.near(self.number, index).astype(np.float32), index) > 0.5
 
     def filmed_alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame as filmed, with the background where other characters are."""
