@@ -153,6 +153,16 @@ def test_a_part_that_comes_off_for_two_frames_stays_with_its_body():
     np.testing.assert_array_equal(found.mask(0), moving & ~gap)
 
 
+def test_a_body_that_leaves_the_frame_in_pieces_is_one():
+    """For a moment its middle looks like the background; then it is gone."""
+    frames, moving, owner = film((RED, line((4, 20), (60, 20))))
+    moving[20:, 26:30] = False
+    frames[22:], moving[22:], owner[22:] = BACKGROUND, False, 0
+    assert find_tracklets(frames, moving)[0].characters == 1
+    found = find_characters(frames, moving)
+    assert found.count == 1 and overlap(found, owner)[0] > 0.9
+
+
 def test_one_that_stays_and_another_that_travels_are_two():
     place = np.stack([30 + 2 * np.sin(np.arange(COUNT)), np.full(COUNT, 20)], -1).round().astype(int)
     frames, moving, owner = film((texture(4, (30, 16)), place), (BLUE[:8, :8], line((2, 50), (66, 52))))

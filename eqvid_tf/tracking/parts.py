@@ -20,6 +20,7 @@ FEWEST_PIXELS = 8  # of a part
 OVERLAP = 0.3  # share of the smaller part that the other covers when it is moved along the flow: they are linked
 SIGNIFICANT = 0.008, 0.003  # share of the frame from which a tracklet counts as a body; and if it lasts ...
 LASTS = 4  # ... so many frames
+MOMENT = 10  # frames, in which a body that leaves the frame, or comes into it, may be in pieces
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +113,7 @@ def find_tracklets(frames: np.ndarray, moving: np.ndarray, finest: float = 1.0) 
         large, lasting = (finest * share * size for share in SIGNIFICANT)
         long = len(tracklet.parts) >= LASTS
         tracklet.significant = tracklet.area >= large or (long and tracklet.area >= lasting)
-    _count_characters(tracklets)
+    _count_characters(tracklets, len(frames))
     return tracklets
 
 
@@ -183,14 +184,24 @@ def _chain(parts: Sequence[Sequence[Part]], links: Sequence[set[tuple[int, int]]
     return tracklets
 
 
-def _count_characters(tracklets: Sequence[Tracklet]) -> None:
-    """Count the characters in each tracklet: at least as many as in all that become it, or that it becomes."""
+def _count_characters(tracklets: Sequence[Tracklet], frames: int) -> None:
+    """Count the characters in each tracklet: at least as many as in all that become it, or that it becomes.
+
+    What falls into pieces that all are gone in a moment is one that leaves the frame, or comes into it.
+    """
+    fragment = lambda piece, side: (
+        not getattr(piece, side)
+        and len(piece.parts) < MOMENT
+        and (piece.last.frame < frames - 1 if side == "after" else piece.first.frame > 0)
+    )
     changed = True
     while changed:
         changed = False
         for tracklet in tracklets:
             for side, back in (("before", "after"), ("after", "before")):
                 others = [tracklets[k] for k in getattr(tracklet, side)]
+                if all(fragment(other, side) for other in others):
+                    continue
                 only_here = [
                     other
                     for other in others
