@@ -27,6 +27,7 @@ export class App {
   playing = false;
   onion = false;
   painting: Painting | null = null;
+  exporting = false; // what is exported has the processor for itself
   final: { image: ImageBitmap; key: string; ms: number } | null = null;
   trouble = "";
 
@@ -152,7 +153,7 @@ export class App {
     this.changed();
     this.warm(false);
     this.motions = await get<Motion[]>("motions");
-    await this.loadLayers(clip);
+    if (mine === this.opened) await this.loadLayers(clip);
   }
 
   /** Have ready what the next picture is drawn from; `moved`: when a character is moved. */
@@ -476,7 +477,7 @@ export class App {
   settle(wait: number): void {
     clearTimeout(this.settling);
     this.drawing?.abort();
-    if (this.mode !== "scene" || !this.scene || this.playing || this.painting) return;
+    if (this.mode !== "scene" || !this.scene || this.playing || this.painting || this.exporting) return;
     if (wait) this.settling = setTimeout(() => void this.draw(), wait);
     else void this.draw();
   }

@@ -25,6 +25,10 @@ export function bindExport(app: App): void {
   const button = $<HTMLButtonElement>("export-do"),
     wrong = dialog.querySelector<HTMLElement>(".wrong")!;
   $("export").onclick = () => openExport(app);
+  dialog.onclose = () => {
+    app.exporting = false;
+    app.settle(0);
+  };
   what.onchange = () => say(app);
   button.onclick = async () => {
     wrong.textContent = "";
@@ -58,6 +62,8 @@ export function openExport(app: App): void {
   if (!name.value) name.value = `${app.run!.name}-${app.facts!.called}`.replace(/[^\w-]+/g, "-");
   say(app);
   showExports(app);
+  app.exporting = true;
+  app.settle(0);
   $<HTMLDialogElement>("export-dialog").showModal();
 }
 

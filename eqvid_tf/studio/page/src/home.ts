@@ -3,7 +3,7 @@
 import { at, send, upload } from "./api";
 import { App } from "./app";
 import { $, fill, make, text } from "./dom";
-import { ClipEntry, Report, Run } from "./types";
+import { ClipEntry, ClipFacts, Report, Run } from "./types";
 
 export function bindHome(app: App): void {
   $("home").onclick = () => void app.try(() => app.openHome());
@@ -67,7 +67,7 @@ export function showHome(app: App): void {
           : [make("li", { className: "quiet", textContent: "None yet: drop a video." })],
     );
   }
-  if (app.mode === "clip") showClip(app);
+  if (app.mode === "clip" && app.facts) showClip(app, app.facts);
 }
 
 function scenesOf(app: App, run: Run): HTMLElement[] {
@@ -99,9 +99,8 @@ function clipItem(app: App, clip: ClipEntry): HTMLElement {
 
 // ---- a clip before its training
 
-function showClip(app: App): void {
-  const facts = app.facts!,
-    clip = app.state.clips.find(one => one.name === facts.name);
+function showClip(app: App, facts: ClipFacts): void {
+  const clip = app.state.clips.find(one => one.name === facts.name);
   if (!clip) return;
   const parts = clip.report?.parts ?? (clip.report ? [clip.report] : []);
   showVerdict(clip, parts);

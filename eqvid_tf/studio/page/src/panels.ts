@@ -101,8 +101,8 @@ function place(app: App, { motion }: Entry, id: string, value: number): void {
 
 export function showPanels(app: App): void {
   document.body.dataset.mode = app.mode;
-  const name =
-    app.mode === "scene" ? `${app.run!.name} · ${app.facts!.called}` : app.mode === "clip" ? app.facts!.name : "";
+  const { run, facts } = app, // none while another is being opened
+    name = app.mode === "scene" && run && facts ? `${run.name} · ${facts.called}` : (facts?.name ?? "");
   text($("what"), name);
   document.title = name ? `${name} – eqvid studio` : "eqvid studio";
   text($("saved"), app.saved);
