@@ -149,6 +149,23 @@ def test_each_has_files_of_its_own(characters, tmp_path):
     assert first == json.loads((tmp_path / "characters/0/motion.json").read_text())
 
 
+def test_what_several_claim_is_the_ones_it_is_near_and_specks_are_nobodys(clip, monkeypatch):
+    found, index = ClipCharacters(Model(), clip), 0
+    everything = np.ones((*SIZE, 4), np.float32)
+    for layers in found.layers.values():
+        monkeypatch.setattr(layers, "layer_as_filmed", lambda *_: everything.copy())
+    cut_outs = found.cut_outs(index)
+    for number, path, body in ((0, RED_PATH, RED), (1, BLUE_PATH, BLUE)):
+        assert cut_outs[number][path[index, 1] + 2, path[index, 0] + 2, 3] == 1
+        assert body[..., 0].size <= cut_outs[number][..., 3].sum() < 3 * body[..., 0].size
+    specks = np.zeros_like(everything)
+    specks[:2, :2] = 1
+    found.keep(0)
+    monkeypatch.setattr(found.first, "layer_as_filmed", lambda *_: specks.copy())
+    found.first.clip.seen_in = np.arange(COUNT) != 1  # as if it had not been tracked there
+    assert not found.cut_outs(1)[0].any() and found.cut_outs(2)[0].any()
+
+
 def test_a_point_names_the_character_that_it_shows_or_that_is_near(characters):
     assert characters.at_point(0, centre(RED_PATH, RED, 0)) == 0
     assert characters.at_point(0, centre(BLUE_PATH, BLUE, 0)) == 1

@@ -28,6 +28,7 @@ from eqvid_tf.separation.solo import SoloClip, track
 Result = TypeVar("Result")
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
 CLAIMED = 0.5  # coverage from which a pixel is a character's
+SPECKS = 0.1  # share of what a character usually covers: what is less where it was not tracked is none of it
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
 
 
@@ -173,7 +174,17 @@ class ClipCharacters:
     def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
         found = {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
+        for number, layer in found.items():
+            if self._is_specks(number, index, layer):
+                layer[:] = 0
         return self._each_once(found, index)
+
+    def _is_specks(self, number: int, index: int, layer: np.ndarray) -> bool:
+        """Whether a cut-out is what is left over of a frame in which the character was not tracked."""
+        solo = self.layers[number].clip
+        if not isinstance(solo, SoloClip) or solo.seen_in[index]:
+            return False
+        return bool((layer[..., 3] > CLAIMED).mean() < SPECKS * solo.usual_area)
 
     def _each_once(self, cut_outs: dict[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame without what several claim, but for those it was tracked as, or near to.

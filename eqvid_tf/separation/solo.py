@@ -238,6 +238,17 @@ class SoloClip(StabilizedClip):
         """A frame of the stabilized clip with the background where other characters are."""
         return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
 
+    @functools.cached_property
+    def seen_in(self) -> np.ndarray:
+        """The frames in which the character was tracked, bool [count]."""
+        return np.asarray((self.tracked.owners.owner == self.number + 1).any((1, 2)))
+
+    @functools.cached_property
+    def usual_area(self) -> float:
+        """The share of a frame that the character covers, in the median of the frames in which it was tracked."""
+        areas = (self.tracked.owners.owner[self.seen_in] == self.number + 1).mean((1, 2))
+        return float(np.median(areas)) if len(areas) else 0.0
+
     def near_as_filmed(self, index: int) -> np.ndarray:
         """Where a frame as filmed may show the character, bool [H, W]."""
         return self.tracked.clip.as_filmed(self.tracked.near(self.number, index).astype(np.float32), index) > 0.5
