@@ -67,7 +67,7 @@ def _residual_ratio(frames: Sequence[np.ndarray], poses: list[Homography], other
     """How little the middle frame explains those that show the same place at poses, as a share of that at others."""
     middle = KeyFrame(frames[len(frames) // 2], "projective")
     residual = lambda which: np.mean([middle.misfit(frames[k], which[k]) for k in _near_middle(frames, poses)])
-    return float(residual(poses) / residual(others))
+    return float(residual(poses) / max(residual(others), 1e-9))
 
 
 def _near_middle(frames: Sequence[np.ndarray], poses: list[Homography]) -> list[int]:

@@ -59,7 +59,8 @@ def make_mosaic(
     trusted = lambda: (255 * ~staying / np.sqrt((1 + own_motion) * (1 + (heat / HOT) ** 2))).round().astype(np.uint8)
     for _ in range(REFINEMENTS):
         first, _ = _steady_median(small, trusted(), matrices, smaller(size))
-        staying |= find_resting(small, first, matrices) & ~stays
+        if not stays:
+            staying |= find_resting(small, first, matrices)
         heat = _heat(first, small, matrices)
     trust = trusted()
     trust = np.stack([resize(one, clip.size, "bilinear") for one in trust])

@@ -162,7 +162,7 @@ def find_resting(frames: np.ndarray, picture: np.ndarray, view_from_frame: np.nd
         differs, edges = np.abs(laid.astype(np.int16) - picture).max(-1) > GONE, edge_strength(laid)
         for place in regions_of(differs & seen):
             rim = dilate(place, 1) & ~place
-            if own[rim].mean() > SHARP and stands_out(place, own, edges, most=STANDS_OUT):
+            if rim.any() and own[rim].mean() > SHARP and stands_out(place, own, edges, most=STANDS_OUT):
                 clear[index] |= place
     resting = clear.sum(0) >= FEWEST_CLEAR
     hidden = dilate(resting, RIM) & ~dilate(clear, RIM)
