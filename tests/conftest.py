@@ -14,11 +14,13 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # what
 
 import eqvid_tf  # noqa: F401, I001 - before TensorFlow, which reads what it sets once, when it is imported
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
+from eqvid_tf.data.writers import write_png
 from eqvid_tf.rendering import walk_cycle
 from eqvid_tf.separation import texture
 from eqvid_tf.synthetic.scenes import write_scenes
@@ -153,6 +155,13 @@ def untraced():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+def write_clip(folder, frames):
+    """A folder of frames, [T, h, w, 3] in [0, 255]."""
+    for index, frame in enumerate(frames):
+        write_png(folder / f"{index:05d}.png", np.clip(frame, 0, 255).astype(np.uint8))
+    return folder
 
 
 def step_by_step(monkeypatch, module):

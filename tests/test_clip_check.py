@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import write_clip
 
 from eqvid_tf import cli
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.data.clips import open_clip, read_image
-from eqvid_tf.data.writers import write_png
 from eqvid_tf.evaluation import clip_check
 from eqvid_tf.evaluation.movers import find_movers
 from eqvid_tf.separation.levelling import level_switched
@@ -20,12 +20,6 @@ from eqvid_tf.synthetic.scenes import draw_scene
 
 SCENE = draw_scene(3, size=(64, 96), frames=24, background="bricks")
 FRAMES, MASKS = SCENE.frames, SCENE.masks
-
-
-def write_clip(folder, frames):
-    for index, frame in enumerate(frames):
-        write_png(folder / f"{index:05d}.png", np.clip(frame, 0, 255).astype(np.uint8))
-    return folder
 
 
 @pytest.fixture

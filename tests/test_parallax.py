@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import write_clip
 
 from eqvid_tf import cli
 from eqvid_tf.camera.measure import CameraTravels, camera_of
 from eqvid_tf.camera.parallax import Parallax, parallax_of
 from eqvid_tf.data.clips import open_clip
-from eqvid_tf.data.writers import write_png
 from eqvid_tf.synthetic.backgrounds import draw_background
 from eqvid_tf.training import train
 
@@ -24,12 +24,6 @@ def pan(nearer: float) -> np.ndarray:
         frames.append(wide[:, STEP * k : STEP * k + SIZE[1]].copy())
         frames[-1][64:] = near[64:, first : first + SIZE[1]]
     return np.stack(frames)
-
-
-def write_clip(folder, frames):
-    for number, frame in enumerate(frames):
-        write_png(folder / f"{number:03d}.png", frame)
-    return folder
 
 
 @pytest.fixture

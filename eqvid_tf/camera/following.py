@@ -54,32 +54,30 @@ def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progr
     if sparse:
         return _follow(frames, "sparse", progress)
     projective = _follow(frames, "projective", progress)
-    few_lost = projective.lost.sum() <= FEW * len(frames)
-    if few_lost and _residual_ratio(frames, projective.poses, _similarities(frames, projective.poses)) < SURELY_BETTER:
+    near = _near_middle(projective.poses, frames[0].shape)
+    middle = KeyFrame(frames[len(frames) // 2], "projective")
+    residual = lambda poses: float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
+    left, few = residual(projective.poses), FEW * len(frames)
+    share_of = lambda poses: left / max(residual(poses), 1e-9)
+    if projective.lost.sum() <= few and share_of(_similarities(frames, projective.poses, near)) < SURELY_BETTER:
         return projective
     similar = _follow(frames, "similar", progress)
-    better = _residual_ratio(frames, projective.poses, similar.poses) < CLEARLY_BETTER
     more_lost = projective.lost.sum() - similar.lost.sum()
-    return projective if better and more_lost <= FEW * len(frames) else similar
+    return projective if share_of(similar.poses) < CLEARLY_BETTER and more_lost <= few else similar
 
 
-def _residual_ratio(frames: Sequence[np.ndarray], poses: list[Homography], others: list[Homography]) -> float:
-    """How little the middle frame explains those that show the same place at poses, as a share of that at others."""
-    middle = KeyFrame(frames[len(frames) // 2], "projective")
-    residual = lambda which: np.mean([middle.misfit(frames[k], which[k]) for k in _near_middle(frames, poses)])
-    return float(residual(poses) / max(residual(others), 1e-9))
-
-
-def _near_middle(frames: Sequence[np.ndarray], poses: list[Homography]) -> list[int]:
+def _near_middle(poses: list[Homography], shape: tuple[int, ...]) -> list[int]:
     """The frames that show most of the middle one: of many, some."""
-    near = [k for k, pose in enumerate(poses) if _share(pose, frames[0].shape) > COMPARED]
+    near = [k for k, pose in enumerate(poses) if _share(pose, shape) > COMPARED]
     return near[:: -(-len(near) // MOST_COMPARED)]
 
 
-def _similarities(frames: Sequence[np.ndarray], poses: list[Homography]) -> list[Homography]:
-    """The similarities that fit the frames near the middle one best, found from poses that are none."""
-    middle, near = KeyFrame(frames[len(frames) // 2], "similar"), _near_middle(frames, poses)
-    return [middle.refine(frames[k], pose.similarity()) if k in near else pose for k, pose in enumerate(poses)]
+def _similarities(
+    frames: Sequence[np.ndarray], poses: list[Homography], chosen: Sequence[int]
+) -> dict[int, Homography]:
+    """The similarities that fit some frames best on the middle one, found from poses that are none, by frame."""
+    middle = KeyFrame(frames[len(frames) // 2], "similar")
+    return {k: middle.refine(frames[k], poses[k].similarity()) for k in chosen}
 
 
 def _richest(frames: Sequence[np.ndarray]) -> int:

@@ -22,7 +22,7 @@ from eqvid_tf.camera.registration import (
     square_coordinates,
     tiles_with_edges,
 )
-from eqvid_tf.data.clips import Clip, ClipError
+from eqvid_tf.data.clips import Clip, ClipError, Indices
 from eqvid_tf.pixels.coordinates import carry
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.progress import no_progress
@@ -114,24 +114,22 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
         progress: called as progress(frames, label, total); returns the frames.
     """
     count = len(range(0, clip.count, step))
-    in_memory = list(_grey_frames(clip, step)) if count <= MOST_IN_MEMORY else None
+    in_memory = list(_every(clip, step)) if count <= MOST_IN_MEMORY else None
     chosen = _key_indices(count)
-    keys = {k: frame for k, frame in enumerate(in_memory or _grey_frames(clip, step)) if k in chosen}
+    keys = {k: frame for k, frame in enumerate(in_memory or _every(clip, step)) if k in chosen}
     if _is_plain(list(keys.values())):
         return _before_plain_ground(in_memory or _small_frames(clip, step), clip.size, progress)
-    followed = None
-    for every in (False, True):
-        registered = _register_keys(keys, clip.size, every)
+    outwards, registered, followed = _register_outwards(keys), dict[int, Registration](), None
+    for some in (_until_it_travels(outwards, len(keys), clip.size), outwards):
+        registered |= some
         by_keys = _judge([registered[k] for k in chosen if k in registered], clip.size)
         if by_keys.kind == "travels":
             followed = followed or _follow(clip, step, in_memory, progress)
             if by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size):
                 return followed
-        if len(registered) == len(keys):
-            break
     poses = _key_poses(registered, clip.size)
     reference, start, registrations = _median_reference(keys, poses, clip.size), STILL, []
-    for frame in progress(in_memory or _grey_frames(clip, step), "watching the camera", count):
+    for frame in progress(in_memory or _every(clip, step), "watching the camera", count):
         registrations.append(reference.register(frame, [start, STILL]))
         start = registrations[-1].pose
     camera = _judge(registrations, clip.size)
@@ -234,37 +232,52 @@ def _key_indices(count: int) -> list[int]:
     return sorted(k for k in keys if 0 <= k < count)
 
 
-def _grey_frames(clip: Clip, step: int) -> Iterator[np.ndarray]:
-    """The frames of a clip in grey, float32 [h, w], small."""
-    scale = min(1.0, LONGER_SIDE / max(clip.size))
-    height, width = (max(1, round(side * scale)) for side in clip.size)
-    for frame in clip.resized((height, width), range(0, clip.count, step)):
+def small_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size (height, width) at which frames of a size are compared."""
+    scale = min(1.0, LONGER_SIDE / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def grey_frames(clip: Clip, indices: Indices) -> Iterator[np.ndarray]:
+    """Frames of a clip, of rising indices, in grey, float32 [h, w], small."""
+    for frame in clip.resized(small_size(clip.size), indices):
         yield frame.astype(np.float32) @ LUMA
+
+
+def _every(clip: Clip, step: int) -> Iterator[np.ndarray]:
+    """Every step-th frame of a clip, see `grey_frames`."""
+    return grey_frames(clip, range(0, clip.count, step))
 
 
 def _small_frames(clip: Clip, step: int) -> list[np.ndarray]:
     """The frames of a clip in grey, uint8 [h, w], small: a tenth of a megabyte each."""
-    return [frame.round().astype(np.uint8) for frame in _grey_frames(clip, step)]
+    return [frame.round().astype(np.uint8) for frame in _every(clip, step)]
 
 
-def _register_keys(keys: dict[int, np.ndarray], size: tuple[int, int], every: bool) -> dict[int, Registration]:
-    """The keys registered on the middle one, from there outwards, so that each pose starts from its neighbour's.
-
-    Unless every one is asked for, it ends where so many are lost, or so far away, that the camera must travel.
-    """
+def _register_outwards(keys: dict[int, np.ndarray]) -> Iterator[tuple[int, Registration]]:
+    """The keys registered on the middle one, from there outwards, so that each pose starts from its neighbour's."""
     order = list(keys)
     middle = order[len(order) // 2]
-    reference, registered, start = Reference(keys[middle]), {}, {False: STILL, True: STILL}
-    beyond, lost = 0, 0
+    reference, start = Reference(keys[middle]), {False: STILL, True: STILL}
     for k in sorted(order, key=lambda k: abs(k - middle)):
-        registered[k] = reference.register(keys[k], [start[k > middle], STILL])
-        moved = _has_moved(registered[k])
-        start[k > middle] = registered[k].pose if moved else start[k > middle]
-        beyond += moved and registered[k].pose.travel(size) > 2 * TRAVEL * max(size)  # from whichever frame
-        lost += _shows_another_place(registered[k], moved, size)
-        if not every and (beyond >= _enough_moved(len(order)) or _are_too_many(lost, len(order))):
-            break
-    return registered
+        registration = reference.register(keys[k], [start[k > middle], STILL])
+        if _has_moved(registration):
+            start[k > middle] = registration.pose
+        yield k, registration
+
+
+def _until_it_travels(
+    outwards: Iterator[tuple[int, Registration]], count: int, size: tuple[int, int]
+) -> Iterator[tuple[int, Registration]]:
+    """The first of `count` registrations: so many that those lost, or far away, say that the camera must travel."""
+    beyond, lost = 0, 0
+    for k, registration in outwards:
+        yield k, registration
+        moved = _has_moved(registration)
+        beyond += moved and registration.pose.travel(size) > 2 * TRAVEL * max(size)  # from whichever frame
+        lost += _shows_another_place(registration, moved, size)
+        if beyond >= _enough_moved(count) or _are_too_many(lost, count):
+            return
 
 
 def _is_plain(frames: Sequence[np.ndarray]) -> bool:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from eqvid_tf.camera.measure import LONGER_SIDE, LUMA, VERSION, Camera
+from eqvid_tf.camera.measure import LONGER_SIDE, VERSION, Camera, grey_frames, small_size
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.pixels.coordinates import carry, homogeneous, pixel_centres
+from eqvid_tf.pixels.flow import optical_flow
 
 PAIRS, LATER = 24, 12  # of frames that are compared, and how much later the second is at the most
 LEAST_WAY = 0.03  # of the longer side, that the camera goes between the two
@@ -26,10 +27,8 @@ FEWEST_PIXELS, FEWEST_PAIRS = 30, 4  # of a cell that are known
 EXPLAINED = 0.5  # of what a cell's flow is, by the camera's way
 OWN = 1 / 3  # of that way: what goes by more moves by itself
 MOST = 0.9  # of the cells go astray by the figure or by less
-NOTABLE, TOO_FAR = (
-    0.01,
-    0.08,
-)  # of the longer side: what is told, and what leaves no one background if half goes astray so
+NOTABLE = 0.01  # of the longer side: what is told
+TOO_FAR = 0.08  # of the longer side: where half goes astray by more, there is no one background
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,9 +54,14 @@ class Parallax:
             "they are nearer or farther (parallax), or water. They stay restless, and parts of them may be in masks."
         )
 
-    def leaves_no_background(self, size: tuple[int, int]) -> bool:
-        """Whether half of the background goes so far astray that there is no one motion of the camera."""
-        return self.usual > TOO_FAR * max(size)
+    def refusal(self, size: tuple[int, int]) -> str:
+        """Why a clip of a size (height, width) has no one background; "" where it has."""
+        if self.usual <= TOO_FAR * max(size):
+            return ""
+        return (
+            "no one motion of the camera explains the background; half of it goes astray by "
+            f"{self.usual:.0f} pixels and more."
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,10 +86,10 @@ def measure_parallax(clip: Clip, camera: Camera) -> Parallax:
         clip: an open clip.
         camera: its own, of all frames.
     """
-    scale = min(1.0, LONGER_SIDE / max(clip.size))
-    height, width = size = (max(1, round(clip.size[0] * scale)), max(1, round(clip.size[1] * scale)))
+    size = small_size(clip.size)
     poses, pairs = homogeneous(camera.poses), _pairs(camera, size)
-    frames = _grey(clip, size, sorted({index for pair in pairs for index in pair}))
+    chosen = sorted({index for pair in pairs for index in pair})
+    frames = {k: frame.round().astype(np.uint8) for k, frame in zip(chosen, grey_frames(clip, chosen))}
     cells: dict[tuple[int, int], list[_Sighting]] = {}
     for first, second in pairs:
         for cell, sighting in _sightings(frames[first], frames[second], poses[first], poses[second]):
@@ -95,7 +99,8 @@ def measure_parallax(clip: Clip, camera: Camera) -> Parallax:
     still = [cell for cell in known if abs(share[cell]) < OWN]
     if not still:
         return Parallax()
-    astray = np.array([abs(share[cell]) * _reach(cell, poses, size) / 2 for cell in still]) / scale
+    astray = np.array([abs(share[cell]) * _reach(cell, poses, size) / 2 for cell in still])
+    astray /= min(1.0, LONGER_SIDE / max(clip.size))
     pixels, usual = (float(figure) for figure in np.quantile(astray, (MOST, 0.5)))
     places = [np.mean([one.place for one in known[cell]], 0) for cell, far in zip(still, astray) if far >= pixels > 0]
     return Parallax(pixels=pixels, usual=usual, place=_in_words(np.mean(places, 0)) if places else "")
@@ -110,11 +115,6 @@ def _pairs(camera: Camera, size: tuple[int, int]) -> list[tuple[int, int]]:
         way = lambda k: np.hypot(*(carry(np.linalg.inv(poses[k]) @ poses[first], np.zeros((1, 2)))[0] * half))
         pairs += [(int(first), k) for k in later if way(k) > LEAST_WAY * max(size)][:1]
     return pairs
-
-
-def _grey(clip: Clip, size: tuple[int, int], indices: list[int]) -> dict[int, np.ndarray]:
-    """Some frames in grey, small, uint8 [h, w]."""
-    return {k: (frame @ LUMA).round().astype(np.uint8) for k, frame in zip(indices, clip.resized(size, indices))}
 
 
 def _sightings(
@@ -141,8 +141,8 @@ def _sightings(
 
 def _flow(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Optical flow between two pictures [h, w], in pixels [h, w, 2], and where it can be believed, bool [h, w]."""
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow, back = (estimator.calc(a, b, None) for a, b in ((first, second), (second, first)))  # type: ignore[call-overload]
+    medium = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+    flow, back = optical_flow(first, second, medium), optical_flow(second, first, medium)
     rows, columns = np.indices(first.shape, np.float32)
     returned = cv2.remap(back, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
     gradient = sum(np.abs(cv2.Sobel(first, cv2.CV_32F, *order)) for order in ((1, 0), (0, 1)))

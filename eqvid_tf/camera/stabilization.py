@@ -236,6 +236,10 @@ class StabilizedClip(Clip):
         margin = BORDER + (0 if self.travels else int(np.ceil(self.camera.pixels)))
         return self.seen_by(np.linalg.inv(self.view.from_frame[index]), picture, margin)
 
+    def mask_as_filmed(self, mask: np.ndarray, index: int) -> np.ndarray:
+        """As `as_filmed`, of a mask, bool [H, W]."""
+        return self.as_filmed(mask.astype(np.float32), index) > 0.5
+
     def colours_as_filmed(self, picture: np.ndarray, index: int) -> np.ndarray:
         """As `as_filmed`, of colours in [0, 255]: in the light of that frame, float32 [H, W, 3]."""
         seen = self.as_filmed(picture, index)

@@ -12,7 +12,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from eqvid_tf.pixels.edges import edge_strength, regions_of, stands_out
+from eqvid_tf.pixels.edges import edge_strength, put_there
+from eqvid_tf.pixels.flow import optical_flow
 from eqvid_tf.pixels.morphology import dilate, reconstruct
 from eqvid_tf.pixels.resampling import move_with_validity
 
@@ -26,7 +27,6 @@ SMALLEST, LARGEST = 0.003, 0.3  # frame areas of a place that always moves
 AROUND = 4  # pixels around what likely moves that may be the body's, too
 MOMENT = 5  # frames; a body is not gone from a place for less than half of them
 RIM = 2  # pixels around a body that are mixed with it
-GONE = 22  # grey levels by which a frame differs from the mosaic where a body is gone
 FEWEST_CLEAR = 3  # frames that show a place without a body that rests there
 STANDS_OUT = 0.7  # of the rim of such a body, where the mosaic has an edge and those frames have none
 SHARP = 12.0  # grey levels a pixel: the edge of a body; foam and wet sand have 8
@@ -109,8 +109,8 @@ def measure_flow(frames: np.ndarray, view_from_frame: np.ndarray) -> Flow:
 
 def _followed(frame: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The optical flow from a frame [h, w, 3] to another, [h, w, 2] pixels, and the other read there."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = dis.calc(*(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (frame, other)), None)  # type: ignore[call-overload]
+    grey, grey_other = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (frame, other))
+    flow = optical_flow(grey, grey_other, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = frame.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     place = x + flow[..., 0], y + flow[..., 1]
@@ -139,9 +139,8 @@ def find_staying(frames: np.ndarray, flow: Flow, view_from_frame: np.ndarray, si
     if not places.any():
         return masks
     for index, matrix in enumerate(view_from_frame):
-        frame = frames[index]
-        place = move_with_validity(places.astype(np.float32), np.linalg.inv(matrix), frame.shape[:2])[0] > 0.5
-        masks[index] = _cut(frame, moved[index], explained[index], place)
+        place = _in_frame(places, matrix, frames[index])
+        masks[index] = _cut(frames[index], moved[index], explained[index], place)
     return dilate(_steady(masks, view_from_frame, size), RIM)
 
 
@@ -159,18 +158,16 @@ def find_resting(frames: np.ndarray, picture: np.ndarray, view_from_frame: np.nd
     clear = np.zeros((len(frames), *size), bool)
     for index, (frame, matrix) in enumerate(zip(frames, view_from_frame)):
         laid, seen = move_with_validity(frame, matrix, size)
-        differs, edges = np.abs(laid.astype(np.int16) - picture).max(-1) > GONE, edge_strength(laid)
-        for place in regions_of(differs & seen):
-            rim = dilate(place, 1) & ~place
-            if rim.any() and own[rim].mean() > SHARP and stands_out(place, own, edges, most=STANDS_OUT):
-                clear[index] |= place
+        for place in put_there(picture, own, laid, edge_strength(laid), seen=seen, most=STANDS_OUT):
+            clear[index] |= place & (own[dilate(place, 1) & ~place].mean() > SHARP)
     resting = clear.sum(0) >= FEWEST_CLEAR
     hidden = dilate(resting, RIM) & ~dilate(clear, RIM)
-    back = (
-        move_with_validity(mask.astype(np.float32), np.linalg.inv(matrix), frames[0].shape[:2])[0]
-        for mask, matrix in zip(hidden, view_from_frame)
-    )
-    return np.stack([mask > 0.5 for mask in back])
+    return np.stack([_in_frame(mask, *where) for mask, *where in zip(hidden, view_from_frame, frames)])
+
+
+def _in_frame(mask: np.ndarray, view_from_frame: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """A mask of the mosaic as a frame [h, w, ...] sees it, by a matrix [3, 3]: bool [h, w]."""
+    return move_with_validity(mask.astype(np.float32), np.linalg.inv(view_from_frame), frame.shape[:2])[0] > 0.5
 
 
 def count_views(masks: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -222,6 +219,5 @@ def _steady(masks: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int
         first = int(np.clip(index - MOMENT // 2, 0, max(len(masks) - MOMENT, 0)))
         around = laid[first : first + MOMENT]
         mostly = 2 * np.nansum(around, 0) > np.isfinite(around).sum(0)
-        back = move_with_validity(mostly.astype(np.float32), np.linalg.inv(matrix), masks[index].shape)[0]
-        steady[index] = back > 0.5
+        steady[index] = _in_frame(mostly, matrix, masks[index])
     return steady

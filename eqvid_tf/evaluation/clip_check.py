@@ -336,11 +336,7 @@ class _Rule:
 
 
 DOES_NOT_SUIT = (
-    _Rule(
-        lambda r: r.parallax.leaves_no_background(r.size),
-        "half of the background goes astray by {parallax[usual]:.0f} pixels and more: no one motion of the camera "
-        "explains it.",
-    ),
+    _Rule(lambda r: bool(r.parallax.refusal(r.size)), "{no_one_background}"),
     _Rule(lambda r: not r.movers, "nothing moves that could be told from the background."),
     _Rule(
         lambda r: r.mover_area > 0.6,
@@ -436,6 +432,7 @@ def _verdict(report: ClipReport) -> _Verdict:
         **dataclasses.asdict(report),
         "hidden": 1 - report.seen_often,
         "astray": report.parallax.remark(report.size),
+        "no_one_background": report.parallax.refusal(report.size),
     }
     bad, care, notes = (
         tuple(rule.text.format(**values) for rule in rules if rule.applies(report))

@@ -27,7 +27,6 @@ from eqvid_tf.separation.solo import SoloClip, track
 
 Result = TypeVar("Result")
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
-CLAIMED = 0.5  # coverage from which a pixel is a character's
 SPECKS = 0.1  # share of what a character usually covers: what is less where it was not tracked is none of it
 NEAR = 0.05  # of the frame's height: how far a point may be from the character that it means
 
@@ -184,17 +183,18 @@ class ClipCharacters:
         solo = self.layers[number].clip
         if not isinstance(solo, SoloClip) or solo.seen_in[index]:
             return False
-        return bool((layer[..., 3] > CLAIMED).mean() < SPECKS * solo.usual_area)
+        return bool((layer[..., 3] > SHOWS).mean() < SPECKS * solo.usual_area)
 
     def _each_once(self, cut_outs: dict[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame without what several claim, but for those it was tracked as, or near to.
 
         Why: each is found in frames in which it is alone, and all of them hold what moves at times and is nobody's.
         """
-        claimed = np.sum([layer[..., 3] > CLAIMED for layer in cut_outs.values()], 0) > 1
         solos = {number: layers.clip for number, layers in self.layers.items() if isinstance(layers.clip, SoloClip)}
-        box = bounding_box(claimed)
-        if box is None or len(solos) < len(cut_outs):
+        if not 1 < len(cut_outs) <= len(solos):
+            return cut_outs
+        claimed = np.sum([layer[..., 3] > SHOWS for layer in cut_outs.values()], 0) > 1
+        if (box := bounding_box(claimed)) is None:
             return cut_outs
         part = box_slices(box)
         for number, layer in cut_outs.items():
@@ -252,7 +252,7 @@ class ClipCharacters:
             return shown
         assert isinstance(self.first.clip, SoloClip)
         restless = self.first.clip.tracked.restless(index)
-        restless = self.clip.as_filmed(restless.astype(np.float32), index) > 0.5
+        restless = self.clip.mask_as_filmed(restless, index)
         return np.where(restless[..., None], shown, self._empty(index))
 
     def at_point(self, index: int, point: Sequence[float]) -> int:

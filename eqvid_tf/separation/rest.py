@@ -13,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from eqvid_tf.pixels.edges import edge_strength, regions_of, stands_out
+from eqvid_tf.pixels.edges import edge_strength, put_there, regions_of, stands_out
 from eqvid_tf.pixels.morphology import close, dilate
 from eqvid_tf.separation.background import evenly_spaced, median_background, novelty, resting_coverage
 from eqvid_tf.separation.plain import without_bodies
@@ -27,7 +27,6 @@ SEAM = 60.0  # grey levels between neighbours: more is no worse
 SEAM_UNIT = 20.0  # grey levels between neighbours that weigh as much as a colour e times as rare
 TEXTURE = 2.0  # added to that unit per grey level by which neighbours differ anyway
 ROUNDS = 60  # of belief propagation
-GONE = 22  # grey levels: a place differs from the background
 CLEARED = 4  # rounds in which things put there are taken away
 _ALL, _LATER, _EARLIER = slice(None), slice(1, None), slice(None, -1)
 _RECEIVERS = {  # the places that get a message from each side
@@ -134,11 +133,9 @@ def _clear(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
         own, total = edge_strength(background), np.zeros(background.shape, np.float32)
         views = np.zeros(background.shape[:2], np.float32)
         for frame, edge in zip(frames, edges):
-            differs = np.abs(frame - background).max(-1) > GONE
-            for place in regions_of(differs):
-                if stands_out(place, own, edge):
-                    total[place] += frame[place]
-                    views[place] += 1
+            for place in put_there(background, own, frame, edge):
+                total[place] += frame[place]
+                views[place] += 1
         if not views.any():
             break
         background = np.where(views[..., None] > 0, total / np.maximum(views, 1)[..., None], background)

@@ -251,14 +251,14 @@ class SoloClip(StabilizedClip):
 
     def near_as_filmed(self, index: int) -> np.ndarray:
         """Where a frame as filmed may show the character, bool [H, W]."""
-        return self.tracked.clip.as_filmed(self.tracked.near(self.number, index).astype(np.float32), index) > 0.5
+        return self.tracked.clip.mask_as_filmed(self.tracked.near(self.number, index), index)
 
     def filmed_alone(self, frame: np.ndarray, index: int) -> np.ndarray:
         """A frame as filmed, with the background where other characters are."""
         stable = self.tracked.clip
         if not stable.moves:
             return self.alone(frame, index)
-        hidden = stable.as_filmed(self.tracked.others(self.number, index).astype(np.float32), index) > 0.5
+        hidden = stable.mask_as_filmed(self.tracked.others(self.number, index), index)
         background = stable.colours_as_filmed(self.tracked.background, index).round()
         return _covered(frame, hidden, background.astype(np.uint8))
 

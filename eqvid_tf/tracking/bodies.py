@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.flow import optical_flow
 from eqvid_tf.pixels.morphology import dilate, label
 
 LIMB = 0.5  # area relative to a body's, up to which what never leaves it is a limb of it ...
@@ -155,13 +156,12 @@ def _changes(mask: np.ndarray, frames: np.ndarray) -> float:
 
     Why: a character keeps its colours, as it moves. What flickers or waves has others in each frame.
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grid = np.stack(np.meshgrid(*map(np.arange, mask.shape[:0:-1])), -1).astype(np.float32)
     seen = np.flatnonzero(mask[:-1].any((1, 2)))
     ratios = []
     for index in seen[:: max(1, len(seen) // PAIRS)]:
         grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames[index : index + 2]]
-        places = grid + flow.calc(grey[0], grey[1], None)  # type: ignore[call-overload]
+        places = grid + optical_flow(*grey)
         found = cv2.remap(frames[index + 1], places[..., 0], places[..., 1], cv2.INTER_LINEAR)
         colours, followed = (picture[mask[index]].astype(np.float32) for picture in (frames[index], found))
         differ = np.abs(colours - np.median(colours, axis=0)).max(-1)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.pixels.coordinates import bounding_box
+from eqvid_tf.pixels.flow import optical_flow
 
 SMALLEST = 0.0025  # share of the frame: a smaller part is noise
 FEWEST_PIXELS = 8  # of a part
@@ -130,7 +131,6 @@ def _find_parts(mask: np.ndarray, frame: int, smallest: float) -> list[Part]:
 
 def _link(frames: np.ndarray, parts: Sequence[Sequence[Part]]) -> list[set[tuple[int, int]]]:
     """Which parts of each frame go over into which of the next: pairs of their numbers, by optical flow."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     size = frames.shape[1:3]
     grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
     carry = lambda part, back: _read(part.whole(size), grid + back)
@@ -138,7 +138,7 @@ def _link(frames: np.ndarray, parts: Sequence[Sequence[Part]]) -> list[set[tuple
     for index in range(len(frames) - 1):
         next_grey, pairs = cv2.cvtColor(frames[index + 1], cv2.COLOR_RGB2GRAY), set()
         if parts[index] and parts[index + 1]:
-            forward, backward = (flow.calc(a, b, None) for a, b in ((grey, next_grey), (next_grey, grey)))  # type: ignore[call-overload]
+            forward, backward = optical_flow(grey, next_grey), optical_flow(next_grey, grey)
             ahead = [carry(part, backward) for part in parts[index]]
             back = [carry(part, forward) for part in parts[index + 1]]
             for i, part in enumerate(parts[index]):

@@ -216,11 +216,8 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
 def _look_at_parallax(clip: StabilizedClip, log: Log) -> None:
     """Say how far parts of the background go astray from the camera's motion; refuse where half of it does."""
     parallax = parallax_of(clip.filmed, clip.camera)
-    if parallax.leaves_no_background(clip.filmed.size):
-        raise CameraTravels(
-            f"{clip.path}: no one motion of the camera explains the background; half of it goes astray by "
-            f"{parallax.usual:.0f} pixels and more. eqvid inspect says more."
-        )
+    if reason := parallax.refusal(clip.filmed.size):
+        raise CameraTravels(f"{clip.path}: {reason} eqvid inspect says more.")
     if remark := parallax.remark(clip.filmed.size):
         log(f"{clip.name}: {remark}")
 
