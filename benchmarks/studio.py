@@ -7,8 +7,8 @@ Needs '.[studio,browser-test]' and a chromium. Measured are the time from `eqvid
 frames per second of a drag with four characters on 1280 x 720; the time from letting go to the picture as it is
 rendered, at 64 pixels and at 1280 x 720, the first time on a frame and again. The model is trained for a few steps: it
 is the time that is measured, not what is drawn. With --newcomer that way, too: the clip of `eqvid demo` is dropped,
-trained on for two minutes, a character removed and brought back, given walk-across on no background, and exported as a
-transparent WebM.
+trained on for two minutes, a character removed and brought back, given walk-across before the background of another
+scene, and exported as a transparent WebM.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from measured import on_a_page
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from eqvid_tf.data.writers import write_video
+from eqvid_tf.data.writers import write_png, write_video
 from eqvid_tf.evaluation.demo import SCENES
 from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.synthetic.scenes import draw_scene
@@ -43,8 +43,11 @@ STEPS = 30  # enough for masks
 SECONDS = 3.0  # of a drag
 REPEATS = 5
 FILM_RATE = 6  # pictures a second of the film of a newcomer's way
-FILM_SIZE = (960, 600)
+FILM_SIZE = (880, 550)
 LONGEST_WAIT = 0.4  # seconds in it without a new picture
+WATCHED = 2000  # milliseconds in which the character walks before the other background, and before none
+HELD = 1.2  # seconds for which the end of a step stays in it
+LAPSE = 4.0  # seconds between two pictures of it while the page is waited for
 LIMITS = {  # what is to be reached
     "first_picture_s": 5.0,
     "drag_fps": 50.0,
@@ -175,8 +178,9 @@ def measure(work: Path) -> dict:
 
 def newcomer(work: Path, film: Path | None) -> dict:
     """A newcomer's way: seconds until each step was done."""
-    clip = work / "demo.mp4"
+    clip, meadow = work / "demo.mp4", work / "meadow.png"
     write_video(clip, draw_scene(**SCENES["demo"]).frames, 12)
+    write_png(meadow, draw_scene(**SCENES["stage"]).background)
     with sync_playwright() as playwright, served("--home", work / "home") as address:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
@@ -185,7 +189,7 @@ def newcomer(work: Path, film: Path | None) -> dict:
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
-        steps = walk(page, clip, work / "shots", recorder)
+        steps = walk(page, clip, meadow, work / "shots", recorder)
         recorder.stop()
         browser.close()
     if film:
@@ -193,21 +197,25 @@ def newcomer(work: Path, film: Path | None) -> dict:
     return {"seconds": steps, "newcomer_s": list(steps.values())[-1], "wrong": wrong}
 
 
-def walk(page: Page, clip: Path, shots: Path, recorder: _Recorder) -> dict[str, float]:
+def walk(page: Page, clip: Path, background: Path, shots: Path, recorder: _Recorder) -> dict[str, float]:
     """The clicks and drags, with a picture of the page after each step."""
     began, steps = time.monotonic(), {}
     shots.mkdir(exist_ok=True)
 
     def waited(expression: str) -> None:
+        recorder.apart = LAPSE
         until(page, expression, each=recorder.go_on)
+        recorder.apart = 1 / FILM_RATE
 
     def done(name: str) -> None:
         steps[name] = round(time.monotonic() - began, 1)
         page.screenshot(path=shots / f"{len(steps)}-{name.replace(' ', '-')}.png")
+        recorder.hold()
 
     page.get_by_label("Choose a file").set_input_files(clip)
     waited("document.getElementById('verdict').textContent.includes('suits')")
     done("looked at")
+    page.get_by_role("button", name="Pause").click()
     page.get_by_label("Minutes").fill("2")
     page.get_by_role("button", name="Train", exact=True).click()
     waited("document.getElementById('live').hidden === false")
@@ -221,8 +229,13 @@ def walk(page: Page, clip: Path, shots: Path, recorder: _Recorder) -> dict[str, 
     page.get_by_role("button", name="Bring back").click()
     page.get_by_title("walk-across").drag_to(page.locator("#handles"), target_position=_at_character(page))
     waited("studio.app.entry?.template === 'walk-across' && studio.app.stand(studio.app.entry) !== null")
+    page.get_by_label("A picture of your own").set_input_files(background)
+    waited("studio.app.scene.background?.picture && studio.app.final !== null")
+    done("on another background with walk-across")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(WATCHED)
     page.get_by_title("No background").click()
-    done("on nothing with walk-across")
+    page.wait_for_timeout(WATCHED)
     page.get_by_role("button", name="Export …").click()
     page.locator("#export-what").select_option("webm")
     page.get_by_role("button", name="Export", exact=True).click()
@@ -235,7 +248,9 @@ class _Recorder:
     """What a page shows, a few pictures a second."""
 
     def __init__(self, page: Page):
+        self.apart = 1 / FILM_RATE  # seconds between two pictures, at least
         self.taken: list[tuple[float, bytes]] = []  # seconds, JPEG
+        self.held: list[int] = []  # the pictures at which a step ends
         self.acknowledge: list[int] = []
         self.session = page.context.new_cdp_session(page)
         self.session.on("Page.screencastFrame", self._take)
@@ -243,7 +258,7 @@ class _Recorder:
 
     def _take(self, event: dict) -> None:
         at = event["metadata"]["timestamp"]
-        if not self.taken or at - self.taken[-1][0] > 1 / FILM_RATE:
+        if not self.taken or at - self.taken[-1][0] > self.apart:
             self.taken.append((at, base64.b64decode(event["data"])))
         self.acknowledge.append(event["sessionId"])
 
@@ -251,6 +266,11 @@ class _Recorder:
         """Ask for more: a handler of an event may not itself wait for an answer."""
         while self.acknowledge:
             self.session.send("Page.screencastFrameAck", {"sessionId": self.acknowledge.pop()})
+
+    def hold(self) -> None:
+        """A step ends with the latest picture."""
+        self.go_on()
+        self.held.append(max(len(self.taken) - 1, 0))
 
     def stop(self) -> None:
         """Take no more."""
@@ -260,6 +280,7 @@ class _Recorder:
     def write(self, path: Path) -> None:
         """A film on which nobody waits for longer than a moment."""
         waits = np.minimum(np.diff([at for at, _ in self.taken]), LONGEST_WAIT)
+        waits[[k for k in self.held if k < len(waits)]] = HELD
         pictures = (Image.open(io.BytesIO(jpeg)).convert("RGB") for _, jpeg in self.taken)
         frames = (np.asarray(picture.resize(FILM_SIZE, Image.Resampling.LANCZOS)) for picture in pictures)
         write_video(path, frames, FILM_RATE, times=[0.0, *np.cumsum(waits).tolist()])
@@ -307,5 +328,5 @@ def run(args: argparse.Namespace) -> dict:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--newcomer", action="store_true", help="time a newcomer's way, too, which trains a model")
-    options.add_argument("--film", type=Path, metavar="FILE", help="of the newcomer's way, .webm")
+    options.add_argument("--film", type=Path, metavar="FILE", help="of the newcomer's way, .webp or .webm")
     sys.exit(on_a_page(options, "studio", run, table))

@@ -64,6 +64,7 @@ try:
         after("--show").write_bytes(after("--mask").read_bytes())
     if words[0] == "render":
         after("--output").write_bytes(b"GIF89a" + bytes(94))
+        sys.exit(print(f"{after('--output')}: 24 frames"))
     print("done")
 except KeyboardInterrupt:
     print("eqvid train: stopped.")
@@ -280,6 +281,11 @@ def test_jobs_go_on_without_the_studio_and_are_found_again(stand_in, tmp_path):
         time.sleep(0.02)
     assert (again.find(failed).state, again.find(failed).line) == ("failed", "no clip")
     again.remove(failed)
+    film = first.start("export", "Drawing", ["render", "--output", "{job}/out/film.gif"])
+    while first.find(film).state == "running":
+        time.sleep(0.02)
+    assert (again.find(film).state, again.find(film).line) == ("done", "film.gif: 24 frames")
+    again.remove(film)
     assert [job.id for job in again.every()] == [job.id for job in first.every()] == [name]
 
 
@@ -585,7 +591,9 @@ def test_backgrounds_are_a_picture_of_ones_own_and_none(page, tmp_path):
 
 
 def test_a_film_is_exported_with_its_size(page):
+    page.get_by_role("button", name="Play").click()
     page.keyboard.press("e")
+    assert not page.evaluate("studio.app.playing")
     page.locator("#export-what").select_option("gif")
     page.get_by_role("button", name="Export", exact=True).click()
     page.get_by_role("link", name="Download").wait_for()

@@ -189,7 +189,7 @@ class Jobs:
             title=said["title"],
             about=said["about"],
             state=state,
-            line=bar["label"] if bar else _said(line),
+            line=bar["label"] if bar else _said(line, place),
             percent=int(bar["percent"]) if bar else None,
             seconds=round(end - said["began"], 1),
         )
@@ -222,6 +222,6 @@ def _outcome(place: Path) -> str:
     return "stopped" if code == "130" or (place / "stopped").exists() else "failed"
 
 
-def _said(line: str) -> str:
-    """A line of a command without what it starts with."""
-    return re.sub(r"^eqvid \w+: (error|failed): ", "", line)
+def _said(line: str, place: Path) -> str:
+    """A line of a command without what it starts with, and without the job's folder before the files in it."""
+    return re.sub(r"^eqvid \w+: (error|failed): ", "", line.replace(f"{place / 'out'}/", ""))

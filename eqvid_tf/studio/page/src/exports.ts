@@ -62,8 +62,9 @@ export function openExport(app: App): void {
   if (!name.value) name.value = `${app.run!.name}-${app.facts!.called}`.replace(/[^\w-]+/g, "-");
   say(app);
   showExports(app);
-  app.exporting = true;
+  [app.playing, app.exporting] = [false, true];
   app.settle(0);
+  app.changed();
   $<HTMLDialogElement>("export-dialog").showModal();
 }
 
