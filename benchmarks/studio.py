@@ -45,7 +45,7 @@ REPEATS = 5
 FILM_RATE = 6  # pictures a second of the film of a newcomer's way
 FILM_SIZE = (880, 550)
 LONGEST_WAIT = 0.4  # seconds in it without a new picture
-WATCHED = 2000  # milliseconds in which the character walks before the other background, and before none
+WATCHED = 2.0  # seconds in which the character walks before the other background, and before none
 HELD = 1.2  # seconds for which the end of a step stays in it
 LAPSE = 4.0  # seconds between two pictures of it while the page is waited for
 LIMITS = {  # what is to be reached
@@ -184,11 +184,11 @@ def newcomer(work: Path, film: Path | None) -> dict:
     with sync_playwright() as playwright, served("--home", work / "home") as address:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        recorder = _Recorder(page)
         wrong: list[str] = []
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
+        recorder = _Recorder(page)
         steps = walk(page, clip, meadow, work / "shots", recorder)
         recorder.stop()
         browser.close()
@@ -206,6 +206,12 @@ def walk(page: Page, clip: Path, background: Path, shots: Path, recorder: _Recor
         recorder.apart = LAPSE
         until(page, expression, each=recorder.go_on)
         recorder.apart = 1 / FILM_RATE
+
+    def watched() -> None:
+        end = time.monotonic() + WATCHED
+        while time.monotonic() < end:
+            recorder.go_on()
+            page.wait_for_timeout(20)
 
     def done(name: str) -> None:
         steps[name] = round(time.monotonic() - began, 1)
@@ -233,9 +239,9 @@ def walk(page: Page, clip: Path, background: Path, shots: Path, recorder: _Recor
     waited("studio.app.scene.background?.picture && studio.app.final !== null")
     done("on another background with walk-across")
     page.get_by_role("button", name="Play").click()
-    page.wait_for_timeout(WATCHED)
+    watched()
     page.get_by_title("No background").click()
-    page.wait_for_timeout(WATCHED)
+    watched()
     page.get_by_role("button", name="Export …").click()
     page.locator("#export-what").select_option("webm")
     page.get_by_role("button", name="Export", exact=True).click()
