@@ -110,7 +110,7 @@ def refine_motions(
             }
             places = [pixels @ homogeneous(start) @ normalized @ own for start in starts]
             best = min((template.fit(start=place, **options) for place in places), key=lambda found: found.cost)
-            if best.cost < (1 - least_gain) * template.cost(matrix=places[0], **options):
+            if best.cost < (1 - least_gain) * template.at(matrix=places[0], **options).cost:
                 motion = (normalized @ best.frame_from_template @ np.linalg.inv(own) @ pixels)[:2]
         refined.append(motion)
         frame, coverage = next_frame, next_coverage

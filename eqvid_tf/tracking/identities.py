@@ -13,13 +13,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from eqvid_tf.tracking.following import Following, TrackletEnd
 from eqvid_tf.tracking.parts import Part, Tracklet
-from eqvid_tf.tracking.template import CharacterTemplate, Placement, smooth
+from eqvid_tf.tracking.template import TOLERANCE, Placement, smooth
 
-TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
-AT_REST = 0.5  # pixels a frame, up to which a template is looked for only where it goes on to, not also where it was
-LOST = 0.25  # share of a template that shows; with less the motion goes on as it was
-LOST_FRAMES = 8  # after which nobody is followed any more
 COST_UNIT = 15.0  # grey levels of residual that count as one unit of mismatch
 SAME = 2.5  # mismatch up to which two tracklets show one character, through a meeting
 SAME_LATER = 1.9  # ... and where others lie between
@@ -29,6 +26,10 @@ FARTHEST = 3.0  # radii of distance between where it was expected and where it i
 TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
 BESIDE = 2.8  # sums of the radii: how far apart the middles of one body's parts may be
 BREAKING = 5  # frames, at most, in which one that breaks into parts is told twice
+LOOKED_AT = 12  # frames of a tracklet in which two may be seen side by side ...
+SIDE_BY_SIDE = 3  # ... in so many, or in all
+SHOWN_ALONE = 0.25  # share of a template that shows where the other does not
+EXPLAINED = 0.5  # share of a part that the two explain
 CLEARLY_SEEN = 0.4  # share of a template from which its place says how a character moves
 
 
@@ -73,17 +74,6 @@ class _Meeting:
     leaving: list[int]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _End:
-    """Templates of a single tracklet at its end or its start, the outermost first; `pace` [2] pixels a frame."""
-
-    templates: list[CharacterTemplate]
-    centres: list[np.ndarray]
-    pace: np.ndarray
-    frame: int
-    area: int
-
-
 class Identities:
     """Joins tracklets to characters.
 
@@ -98,7 +88,8 @@ class Identities:
         self.single = {k for k, found in enumerate(tracklets) if found.characters == 1 and found.significant}
         self.frame = lru_cache(8)(lambda index: smooth(frames[index]))
         self.end = cache(self._end)
-        self._followed: dict[tuple[int, bool], tuple[int, dict[int, Placement]]] = {}
+        self.meetings: list[_Meeting] = []
+        self.following = cache(self._following)
 
     def characters(self) -> list[list[Character]]:
         """The characters, each as the parts of its body."""
@@ -122,10 +113,11 @@ class Identities:
         one: it is taken into the meeting, and all are linked again.
         """
         while True:
-            meetings = self._meetings()
+            self.meetings = meetings = self._meetings()
             following = {a: b for meeting in meetings for a, b in self._link(meeting)}
             matched = set(following) | set(following.values())
             doubtful = {k for meeting in meetings for k in self._unaccounted(meeting)} - matched
+            doubtful |= {k for meeting in meetings for k in self._doubles(meeting, following)}
             if not doubtful:
                 return following
             self.single -= doubtful
@@ -161,6 +153,54 @@ class Identities:
         if len(meeting.entering) < meeting.characters and meeting.first > 0:
             out |= set(meeting.entering)
         return out
+
+    def _doubles(self, meeting: _Meeting, following: dict[int, int]) -> set[int]:
+        """The single tracklets beside a meeting that show two at once of those that go in, or come out.
+
+        One of the two is whom nothing follows, or who follows nothing.
+        """
+        out: set[int] = set()
+        for ahead, outer, inner in (
+            (True, meeting.entering, meeting.leaving),
+            (False, meeting.leaving, meeting.entering),
+        ):
+            linked = set(following) if ahead else set(following.values())
+            for number in inner:
+                side = self.tracklets[number].before if ahead else self.tracklets[number].after
+                others = sorted(set(outer) | (side & self.single))
+                lone = [k for k in others if k not in linked]
+                if any(self._shows_both(number, a, b, ahead=ahead) for a in lone for b in others if a != b):
+                    out.add(number)
+        return out
+
+    def _shows_both(self, number: int, a: int, b: int, *, ahead: bool) -> bool:
+        """Whether a tracklet shows, where others are followed to, the one and the other side by side."""
+        parts = self.tracklets[number].parts[:: 1 if ahead else -1][:LOOKED_AT]
+        shown = 0
+        for part in parts:
+            explained = [self._explained(k, part, parts[-1].frame, ahead=ahead) for k in (a, b)]
+            if all(explained):
+                (first, all_first), (second, all_second) = explained
+                alone = np.count_nonzero(first & ~second) / all_first, np.count_nonzero(second & ~first) / all_second
+                both = np.count_nonzero(first | second) > EXPLAINED * part.area
+                shown += both and min(alone) > SHOWN_ALONE
+        return shown >= min(SIDE_BY_SIDE, len(parts))
+
+    def _explained(self, number: int, part: Part, until: int, *, ahead: bool) -> tuple[np.ndarray, int] | None:
+        """Where a followed tracklet fits a part, bool [h, w], and the pixels of its template; None where it is lost."""
+        far = (
+            self.tracklets[number].last.frame >= part.frame
+            if ahead
+            else self.tracklets[number].first.frame <= part.frame
+        )
+        found = None if far else self.follow(number, until, ahead=ahead).get(part.frame)
+        if found is None:
+            return None
+        size = self.moving.shape[1:]
+        coverage, colour = found.drawn(size)
+        error = np.sqrt(np.square(smooth(colour) - self.frame(part.frame)).mean(-1))
+        covered = coverage > 0.5
+        return covered & (error < TOLERANCE) & part.whole(size), max(int(np.count_nonzero(covered)), 1)
 
     def _link(self, meeting: _Meeting) -> list[tuple[int, int]]:
         costs = []
@@ -202,47 +242,25 @@ class Identities:
 
     # ---- following
 
-    def _end(self, number: int, ahead: bool) -> _End:
-        parts = self.tracklets[number].parts[:: -1 if ahead else 1]
-        chosen = [parts[k] for k in sorted({min(k, len(parts) - 1) for k in TEMPLATES})]
-        far = min(4, len(parts) - 1)
-        pace = (parts[0].centre - parts[far].centre) / max(far, 1)
-        templates = [CharacterTemplate(self.frames[part.frame], part) for part in chosen]
-        centres = [part.centre for part in chosen]
-        return _End(templates=templates, centres=centres, pace=pace, frame=parts[0].frame, area=parts[0].area)
+    def _end(self, number: int, ahead: bool) -> TrackletEnd:
+        return TrackletEnd.of(self.frames, self.tracklets[number].parts[:: -1 if ahead else 1])
 
     def follow(self, number: int, until: int, *, ahead: bool) -> dict[int, Placement]:
-        """Placements of a single tracklet beyond its end (or before its start), up to frame `until`, by frame."""
+        """Placements of a single tracklet beyond its end (or before its start), up to frame `until`, by frame.
+
+        It is followed together with all that go into the same meeting (or come out of it).
+        """
         until = int(np.clip(until, 0, len(self.frames) - 1))
-        reached, placements = self._followed.get((number, ahead), (-1, {}))
-        if reached < 0 or (until > reached if ahead else until < reached):
-            placements = self._follow(self.end(number, ahead), until)
-            self._followed[number, ahead] = until, placements
+        placements = self.following(self._together(number, ahead), ahead).until(until)[number]
         return {k: found for k, found in placements.items() if (k <= until if ahead else k >= until)}
 
-    def _follow(self, end: _End, until: int) -> dict[int, Placement]:
-        matrices = [template.placed(end.centres[0] - c) for template, c in zip(end.templates, end.centres)]
-        pace, out, lost = end.pace, {}, 0
-        direction = 1 if until > end.frame else -1
-        for index in range(end.frame + direction, until + direction, direction):
-            frame, moving = self.frame(index), self.moving[index].astype(np.float32)
-            tries = []
-            shifts = (pace, np.zeros(2)) if np.abs(pace).max() > AT_REST else (pace,)
-            for k, template in enumerate(end.templates):
-                for shift in shifts:
-                    tries.append((template.fit(frame, moving, _shifted(shift) @ matrices[k]), k))
-            best, k = min(tries, key=lambda found: found[0].cost)
-            former = (matrices[k] @ np.array([*end.templates[k].centre, 1]))[:2]
-            lost = lost + 1 if best.seen < LOST else 0
-            if lost > LOST_FRAMES:
-                break
-            if lost:
-                best = dataclasses.replace(best, frame_from_template=_shifted(pace) @ matrices[k])
-            pace = (pace + best.centre - former) / 2
-            change = best.frame_from_template @ np.linalg.inv(matrices[k])
-            matrices = [change @ matrix for matrix in matrices]
-            out[index] = best
-        return out
+    def _following(self, together: frozenset[int], ahead: bool) -> Following:
+        ends = {number: self.end(number, ahead) for number in sorted(together)}
+        return Following(ends, self.frame, self.moving, ahead=ahead)
+
+    def _together(self, number: int, ahead: bool) -> frozenset[int]:
+        sides = (meeting.entering if ahead else meeting.leaving for meeting in self.meetings)
+        return next((frozenset(side) for side in sides if number in side), frozenset([number]))
 
     def _character(self, chain: list[int]) -> Character:
         parts = {part.frame: part for number in chain for part in self.tracklets[number].parts}
@@ -359,12 +377,6 @@ def _goes_on_as(a: Character, b: Character) -> bool:
         return False
     far = [np.hypot(*(a.parts[k].centre - b.parts[k].centre)) for k in both]
     return bool(max(far) < a.radius + b.radius and abs(np.log(a.radius / b.radius)) < np.log(2))
-
-
-def _shifted(shift: np.ndarray) -> np.ndarray:
-    matrix = np.eye(3)
-    matrix[:2, 2] = shift
-    return matrix
 
 
 def _turned(turn: float, centre: np.ndarray) -> np.ndarray:

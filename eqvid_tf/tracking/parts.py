@@ -15,10 +15,12 @@ import numpy as np
 
 from eqvid_tf.pixels.coordinates import bounding_box
 from eqvid_tf.pixels.flow import optical_flow
+from eqvid_tf.pixels.morphology import dilate
 
 SMALLEST = 0.0025  # share of the frame: a smaller part is noise
 FEWEST_PIXELS = 8  # of a part
 OVERLAP = 0.3  # share of the smaller part that the other covers when it is moved along the flow: they are linked
+LOST_AS_MUCH = 0.5  # share of a part's area by which another is smaller of which it has come
 SIGNIFICANT = 0.008, 0.003  # share of the frame from which a tracklet counts as a body; and if it lasts ...
 LASTS = 4  # ... so many frames
 MOMENT = 10  # frames, in which a body that leaves the frame, or comes into it, may be in pieces
@@ -57,6 +59,11 @@ class Part:
         """Mean position of its pixels (x, y)."""
         rows, columns = np.nonzero(self.mask)
         return np.array([columns.mean() + self.left, rows.mean() + self.top])
+
+    def touches_border(self, size: tuple[int, int]) -> bool:
+        """Whether it reaches the border of a frame of a size (height, width)."""
+        bottom, right = self.top + self.mask.shape[0], self.left + self.mask.shape[1]
+        return min(self.top, self.left, size[0] - bottom, size[1] - right) <= 0
 
     def whole(self, size: tuple[int, int]) -> np.ndarray:
         """The mask in the whole frame, bool [*size]."""
@@ -148,9 +155,30 @@ def _link(frames: np.ndarray, parts: Sequence[Sequence[Part]]) -> list[set[tuple
                     )
                     if shared > OVERLAP * min(part.area, other.area):
                         pairs.add((i, j))
+            pairs |= _link_sudden(parts[index], parts[index + 1], pairs, size)
+            pairs |= {(i, j) for j, i in _link_sudden(parts[index + 1], parts[index], {(j, i) for i, j in pairs}, size)}
         links.append(pairs)
         grey = next_grey
     return links
+
+
+def _link_sudden(
+    parts: Sequence[Part], others: Sequence[Part], pairs: set[tuple[int, int]], size: tuple[int, int]
+) -> set[tuple[int, int]]:
+    """Pairs for the others that come from nowhere, though the frame's border is far: from what has lost as much beside.
+
+    Why: optical flow misses what is small and quick.
+    """
+    found = set()
+    for j, other in enumerate(others):
+        if any(pair[1] == j for pair in pairs) or other.touches_border(size):
+            continue
+        near = dilate(other.whole(size), round(np.sqrt(other.area) / 2))
+        for i, part in enumerate(parts):
+            lost = part.area - sum(others[k].area for h, k in pairs if h == i)
+            if lost > LOST_AS_MUCH * other.area and (near & part.whole(size)).any():
+                found.add((i, j))
+    return found
 
 
 def _read(mask: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -116,7 +116,12 @@ class CharacterTemplate:
         return matrix
 
     def fit(
-        self, frame: np.ndarray, moving: np.ndarray, start: np.ndarray, outline_tolerance: float = np.inf
+        self,
+        frame: np.ndarray,
+        moving: np.ndarray,
+        start: np.ndarray,
+        outline_tolerance: float = np.inf,
+        hidden: np.ndarray | None = None,
     ) -> Placement:
         """Align it with a frame, from a start on: the best placement on the way.
 
@@ -131,10 +136,12 @@ class CharacterTemplate:
             start: [3, 3], in pixels.
             outline_tolerance: difference of the outlines, in grey levels, at which a pixel of them counts a quarter.
                 From near, a limb that moves by itself misleads less with a small one.
+            hidden: bool [h, w], where another is in front: nothing is compared there.
         """
         matrix, best, worse = start, None, 0
+        shown = None if hidden is None else 1 - hidden.astype(np.float32)
         for _ in range(STEPS):
-            compared = self._compare(frame, moving, matrix, outline_tolerance)
+            compared = self._compare(frame, moving, matrix, outline_tolerance, shown)
             if best is None or compared.cost < best.cost - 1e-3:
                 best = Placement(template=self, frame_from_template=matrix, cost=compared.cost, seen=compared.seen)
                 worse = 0
@@ -147,16 +154,26 @@ class CharacterTemplate:
         assert best is not None
         return best
 
-    def cost(self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float) -> float:
-        """The cost of a placement as it is, see `fit`."""
-        return self._compare(frame, moving, matrix, outline_tolerance).cost
+    def at(
+        self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float = np.inf
+    ) -> Placement:
+        """The placement as it is, see `fit`."""
+        compared = self._compare(frame, moving, matrix, outline_tolerance)
+        return Placement(template=self, frame_from_template=matrix, cost=compared.cost, seen=compared.seen)
 
     def _compare(
-        self, frame: np.ndarray, moving: np.ndarray, matrix: np.ndarray, outline_tolerance: float
+        self,
+        frame: np.ndarray,
+        moving: np.ndarray,
+        matrix: np.ndarray,
+        outline_tolerance: float,
+        shown: np.ndarray | None = None,
     ) -> _Comparison:
         matrix, size = matrix @ np.diag([self.stride, self.stride, 1.0]), self.core.shape
         colour = _read(frame, matrix, size, cv2.BORDER_REPLICATE) - self.smooth
         inside = _lies_inside(frame.shape[:2], matrix, size)
+        if shown is not None:
+            inside &= _read(shown, matrix, size) > 0.5
         outline = COVERAGE_SCALE * _read(moving, matrix, size) - self.outline
         error = np.sqrt(np.einsum("ijk,ijk->ij", colour, colour) / 3)
         core = self.core & inside

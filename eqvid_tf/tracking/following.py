@@ -1,0 +1,183 @@
+"""Characters followed through a meeting together: each where its template fits, and all so that they explain the frame.
+
+Alone a template also fits another character that looks like its own, or drifts where its own is hidden. Together each
+pixel that moves needs one of them, and who is hidden may be anywhere behind the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from eqvid_tf.tracking.parts import Part
+from eqvid_tf.tracking.template import TOLERANCE, CharacterTemplate, Placement, smooth
+
+TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
+AT_REST = 0.5  # pixels a frame, up to which a template is looked for only where it goes on to, not also where it was
+LOST = 0.25  # share of a template that shows; with less the motion goes on as it was
+LOST_FRAMES = 8  # after which nobody is followed any more
+UNEXPLAINED = 40.0  # grey levels, of a pixel that moves and nobody covers, or does not move and somebody covers
+STRAY = 20.0  # grey levels for each pixel by which one strays from where it was going
+ROUNDS = 2  # in which each chooses its place, given those of the others
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrackletEnd:
+    """Templates of a single tracklet at its end or its start, the outermost first; `pace` [2] pixels a frame.
+
+    Attributes:
+        parts: of the whole tracklet, by frame.
+    """
+
+    templates: list[CharacterTemplate]
+    centres: list[np.ndarray]
+    pace: np.ndarray
+    frame: int
+    parts: dict[int, Part]
+
+    @staticmethod
+    def of(frames: np.ndarray, parts: Sequence[Part]) -> TrackletEnd:
+        """The end at the first of some parts, of frames uint8 [T, h, w, 3]."""
+        chosen = [parts[k] for k in sorted({min(k, len(parts) - 1) for k in TEMPLATES})]
+        far = min(4, len(parts) - 1)
+        return TrackletEnd(
+            templates=[CharacterTemplate(frames[part.frame], part) for part in chosen],
+            centres=[part.centre for part in chosen],
+            pace=(parts[0].centre - parts[far].centre) / max(far, 1),
+            frame=parts[0].frame,
+            parts={part.frame: part for part in parts},
+        )
+
+
+class Following:
+    """The ends of tracklets, followed together from frame to frame as far as is asked for.
+
+    Args:
+        ends: by number.
+        frame: gives a smoothed frame, float32 [h, w, 3], see `smooth`.
+        moving: bool [T, h, w].
+        ahead: whether to later frames.
+    """
+
+    def __init__(
+        self, ends: Mapping[int, TrackletEnd], frame: Callable[[int], np.ndarray], moving: np.ndarray, *, ahead: bool
+    ):
+        self.frame, self.moving, self.step = frame, moving, 1 if ahead else -1
+        self.followers = {number: _Follower(end) for number, end in ends.items()}
+        self.placements: dict[int, dict[int, Placement]] = {number: {} for number in ends}
+        self.reached = min((end.frame for end in ends.values()), key=lambda frame: self.step * frame)
+
+    def until(self, frame: int) -> Mapping[int, Mapping[int, Placement]]:
+        """Placements by number and frame, at least as far as a frame, where they are not lost before."""
+        while self.step * (frame - self.reached) > 0:
+            self.reached += self.step
+            self._follow(self.reached)
+        return self.placements
+
+    def _follow(self, index: int) -> None:
+        covered, active = self.moving[index].copy(), dict[int, _Follower]()
+        for number, follower in self.followers.items():
+            if self.step * (index - follower.end.frame) > 0:
+                active |= {} if follower.gone else {number: follower}
+            elif index in follower.end.parts:
+                covered &= ~follower.end.parts[index].whole(covered.shape)
+        if not active:
+            return
+        picture, cover = self.frame(index), covered.astype(np.float32)
+        chosen = {number: follower.alone(picture, cover) for number, follower in active.items()}
+        if len(active) > 1:
+            chosen = _explain(active, chosen, picture, covered)
+        for number, (placement, k) in chosen.items():
+            if (found := active[number].advance(placement, k)) is not None:
+                self.placements[number][index] = found
+
+
+class _Follower:
+    """One that is followed, with its templates where they lie now."""
+
+    def __init__(self, end: TrackletEnd):
+        self.end, self.pace, self.lost, self.gone = end, end.pace, 0, False
+        self.matrices = [template.placed(end.centres[0] - c) for template, c in zip(end.templates, end.centres)]
+
+    def starts(self) -> list[tuple[np.ndarray, int]]:
+        """Matrices from which each template is looked for, and its number."""
+        shifts = (self.pace, np.zeros(2)) if np.abs(self.pace).max() > AT_REST else (self.pace,)
+        return [(shifted(shift) @ matrix, k) for k, matrix in enumerate(self.matrices) for shift in shifts]
+
+    def alone(self, picture: np.ndarray, cover: np.ndarray) -> tuple[Placement, int]:
+        """The best placement as if there were no others, and the number of its template."""
+        tries = [(self.end.templates[k].fit(picture, cover, start), k) for start, k in self.starts()]
+        return min(tries, key=lambda found: found[0].cost)
+
+    def expected(self, k: int) -> np.ndarray:
+        """Where a template goes on to."""
+        return shifted(self.pace) @ self.matrices[k]
+
+    def advance(self, best: Placement, k: int) -> Placement | None:
+        """Go on from a placement, and give it; None where the template is lost for too long."""
+        former = (self.matrices[k] @ np.array([*self.end.templates[k].centre, 1]))[:2]
+        self.lost = self.lost + 1 if best.seen < LOST else 0
+        if self.lost > LOST_FRAMES:
+            self.gone = True
+            return None
+        if self.lost:
+            best = dataclasses.replace(best, frame_from_template=self.expected(k))
+        self.pace = (self.pace + best.centre - former) / 2
+        change = best.frame_from_template @ np.linalg.inv(self.matrices[k])
+        self.matrices = [change @ matrix for matrix in self.matrices]
+        return best
+
+
+class _Explanation:
+    """How well placements explain a frame together: the sum over its pixels, in grey levels."""
+
+    def __init__(self, picture: np.ndarray, covered: np.ndarray):
+        self.picture, self.covered = picture, covered
+
+    def errors(self, placement: Placement) -> np.ndarray:
+        """What is left of each pixel [h, w] that a template covers, in grey levels; infinite elsewhere."""
+        coverage, colour = placement.drawn(self.covered.shape)
+        error = np.sqrt(np.square(smooth(colour) - self.picture).mean(-1))
+        return np.where(coverage > 0.5, np.minimum(error, UNEXPLAINED), np.inf)
+
+    def left(self, errors: Sequence[np.ndarray]) -> float:
+        """What all of them leave: who fits best is in front."""
+        least = np.minimum.reduce(errors)
+        return float(np.where(self.covered, np.minimum(least, UNEXPLAINED), UNEXPLAINED * np.isfinite(least)).sum())
+
+
+def _explain(
+    active: Mapping[int, _Follower],
+    chosen: Mapping[int, tuple[Placement, int]],
+    picture: np.ndarray,
+    covered: np.ndarray,
+) -> dict[int, tuple[Placement, int]]:
+    """Placements that explain a frame together, from those that each has alone: one after the other chooses anew."""
+    explanation, cover = _Explanation(picture, covered), covered.astype(np.float32)
+    chosen, errors = dict(chosen), {number: explanation.errors(found) for number, (found, _) in chosen.items()}
+    for _ in range(ROUNDS):
+        for number, follower in active.items():
+            others = [errors[other] for other in active if other != number]
+            hidden = np.minimum.reduce(others) < TOLERANCE
+            old, k = chosen[number]
+            template, goal = follower.end.templates[k], follower.expected(k)
+            options = [old, template.at(picture, cover, goal)]
+            options += [template.fit(picture, cover, start, hidden=hidden) for start in (old.frame_from_template, goal)]
+            going = (goal @ np.array([*template.centre, 1]))[:2]
+            found = [explanation.errors(option) for option in options]
+            costs = [
+                explanation.left([*others, error]) + STRAY * float(np.hypot(*(option.centre - going)))
+                for option, error in zip(options, found)
+            ]
+            best = int(np.argmin(costs))
+            chosen[number], errors[number] = (options[best], k), found[best]
+    return chosen
+
+
+def shifted(shift: np.ndarray) -> np.ndarray:
+    """A matrix [3, 3] that moves by a shift (x, y)."""
+    matrix = np.eye(3)
+    matrix[:2, 2] = shift
+    return matrix
