@@ -25,6 +25,7 @@ SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
 FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
 TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
 BESIDE = 2.8  # sums of the radii: how far apart the middles of one body's parts may be
+PARTED = 2.0  # ... and by how much that distance changes where they are two that meet
 BREAKING = 5  # frames, at most, in which one that breaks into parts is told twice
 LOOKED_AT = 12  # frames of a tracklet in which two may be seen side by side ...
 SIDE_BY_SIDE = 3  # ... in so many, or in all
@@ -363,7 +364,9 @@ def _one_body(a: Character, b: Character) -> bool:
         return False
     first, second = np.array([of_a[k] for k in both]), np.array([of_b[k] for k in both])
     between = first - second
-    if np.percentile(np.hypot(*between.T), 70) > BESIDE * (a.radius + b.radius):
+    far = np.hypot(*between.T) / (a.radius + b.radius)
+    nearest, usual, farthest = np.percentile(far, (5, 70, 95))
+    if usual > BESIDE or farthest - nearest > PARTED:
         return False
     travel = max(np.ptp(first, axis=0).max(), np.ptp(second, axis=0).max())
     change = np.percentile(np.abs(between - np.median(between, axis=0)).max(1), 90)
