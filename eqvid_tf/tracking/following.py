@@ -7,6 +7,7 @@ pixel that moves needs one of them, and who is hidden may be anywhere behind the
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ LOST = 0.25  # share of a template that shows; with less the motion goes on as i
 LOST_FRAMES = 8  # after which nobody is followed any more
 UNEXPLAINED = 40.0  # grey levels, of a pixel that moves and nobody covers, or does not move and somebody covers
 STRAY = 20.0  # grey levels for each pixel by which one strays from where it was going
+EXCHANGED = 100.0  # grey levels that two have to gain who change places
 ROUNDS = 2  # in which each chooses its place, given those of the others
 
 
@@ -88,7 +90,7 @@ class Following:
         picture, cover = self.frame(index), covered.astype(np.float32)
         chosen = {number: follower.alone(picture, cover) for number, follower in active.items()}
         if len(active) > 1:
-            chosen = _explain(active, chosen, picture, covered)
+            chosen = _Explained(active, chosen, picture, covered).settle()
         for number, (placement, k) in chosen.items():
             if (found := active[number].advance(placement, k)) is not None:
                 self.placements[number][index] = found
@@ -130,50 +132,81 @@ class _Follower:
         return best
 
 
-class _Explanation:
-    """How well placements explain a frame together: the sum over its pixels, in grey levels."""
+class _Explained:
+    """The placements of all that are followed in a frame: together they are to explain it.
 
-    def __init__(self, picture: np.ndarray, covered: np.ndarray):
-        self.picture, self.covered = picture, covered
+    Args:
+        followers: by number.
+        chosen: the placement that each has alone, and the number of its template.
+        picture: the frame, smoothed.
+        covered: what moves in it.
+    """
 
-    def errors(self, placement: Placement) -> np.ndarray:
+    def __init__(
+        self,
+        followers: Mapping[int, _Follower],
+        chosen: Mapping[int, tuple[Placement, int]],
+        picture: np.ndarray,
+        covered: np.ndarray,
+    ):
+        self.followers, self.picture, self.covered = followers, picture, covered
+        self.cover = covered.astype(np.float32)
+        self.chosen = dict(chosen)
+        self.goals = {number: followers[number].expected(k) for number, (_, k) in chosen.items()}
+        self.errors = {number: self._errors(placement) for number, (placement, _) in chosen.items()}
+
+    def settle(self) -> dict[int, tuple[Placement, int]]:
+        """One after the other chooses anew, and two that are near each other may change places."""
+        for _ in range(ROUNDS):
+            for number in self.followers:
+                self._choose_anew(number)
+        for pair in itertools.combinations(self.followers, 2):
+            self._exchange(*pair)
+        return self.chosen
+
+    def _choose_anew(self, number: int) -> None:
+        others = [error for other, error in self.errors.items() if other != number]
+        hidden = np.minimum.reduce(others) < TOLERANCE
+        old, _ = self.chosen[number]
+        options = [old, old.template.at(self.picture, self.cover, self.goals[number])]
+        for start in (old.frame_from_template, self.goals[number]):
+            options.append(old.template.fit(self.picture, self.cover, start, hidden=hidden))
+        found = [self._errors(option) for option in options]
+        costs = [self._left([*others, error]) + self._stray(number, o) for o, error in zip(options, found)]
+        self._take(number, options[best := int(np.argmin(costs))], found[best])
+
+    def _exchange(self, first: int, second: int) -> None:
+        old = [self.chosen[number][0] for number in (first, second)]
+        way = old[1].centre - old[0].centre
+        if np.hypot(*way) > sum(placement.template.radius for placement in old):
+            return
+        new = [p.template.fit(self.picture, self.cover, p.moved(shift)) for p, shift in zip(old, (way, -way))]
+        found = [self._errors(placement) for placement in new]
+        others = [error for other, error in self.errors.items() if other not in (first, second)]
+        stray = lambda pair: sum(self._stray(number, p) for number, p in zip((first, second), pair))
+        now = self._left([*others, self.errors[first], self.errors[second]]) + stray(old)
+        if self._left([*others, *found]) + stray(new) < now - EXCHANGED:
+            for number, placement, error in zip((first, second), new, found):
+                self._take(number, placement, error)
+
+    def _take(self, number: int, placement: Placement, errors: np.ndarray) -> None:
+        self.chosen[number], self.errors[number] = (placement, self.chosen[number][1]), errors
+
+    def _stray(self, number: int, placement: Placement) -> float:
+        """What a placement costs that is not where one was going."""
+        going = (self.goals[number] @ np.array([*placement.template.centre, 1]))[:2]
+        return STRAY * float(np.hypot(*(placement.centre - going)))
+
+    def _errors(self, placement: Placement) -> np.ndarray:
         """What is left of each pixel [h, w] that a template covers, in grey levels; infinite elsewhere."""
         coverage, colour = placement.drawn(self.covered.shape)
         error = np.sqrt(np.square(smooth(colour) - self.picture).mean(-1))
         return np.where(coverage > 0.5, np.minimum(error, UNEXPLAINED), np.inf)
 
-    def left(self, errors: Sequence[np.ndarray]) -> float:
-        """What all of them leave: who fits best is in front."""
+    def _left(self, errors: Sequence[np.ndarray]) -> float:
+        """What all of them leave of the frame, in grey levels, summed: who fits best is in front."""
         least = np.minimum.reduce(errors)
         return float(np.where(self.covered, np.minimum(least, UNEXPLAINED), UNEXPLAINED * np.isfinite(least)).sum())
-
-
-def _explain(
-    active: Mapping[int, _Follower],
-    chosen: Mapping[int, tuple[Placement, int]],
-    picture: np.ndarray,
-    covered: np.ndarray,
-) -> dict[int, tuple[Placement, int]]:
-    """Placements that explain a frame together, from those that each has alone: one after the other chooses anew."""
-    explanation, cover = _Explanation(picture, covered), covered.astype(np.float32)
-    chosen, errors = dict(chosen), {number: explanation.errors(found) for number, (found, _) in chosen.items()}
-    for _ in range(ROUNDS):
-        for number, follower in active.items():
-            others = [errors[other] for other in active if other != number]
-            hidden = np.minimum.reduce(others) < TOLERANCE
-            old, k = chosen[number]
-            template, goal = follower.end.templates[k], follower.expected(k)
-            options = [old, template.at(picture, cover, goal)]
-            options += [template.fit(picture, cover, start, hidden=hidden) for start in (old.frame_from_template, goal)]
-            going = (goal @ np.array([*template.centre, 1]))[:2]
-            found = [explanation.errors(option) for option in options]
-            costs = [
-                explanation.left([*others, error]) + STRAY * float(np.hypot(*(option.centre - going)))
-                for option, error in zip(options, found)
-            ]
-            best = int(np.argmin(costs))
-            chosen[number], errors[number] = (options[best], k), found[best]
-    return chosen
 
 
 def shifted(shift: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from eqvid_tf.tracking.parts import Part, Tracklet
 from eqvid_tf.tracking.template import TOLERANCE, Placement, smooth
 
 COST_UNIT = 15.0  # grey levels of residual that count as one unit of mismatch
+STEADY = 0.1  # radii: changes of pace from a frame to the next that say nothing
 SAME = 2.5  # mismatch up to which two tracklets show one character, through a meeting
 SAME_LATER = 1.9  # ... and where others lie between
 TURNS = (-0.5, 0.0, 0.5)  # radians, by which a character may have turned meanwhile
@@ -179,12 +180,14 @@ class Identities:
         parts = self.tracklets[number].parts[:: 1 if ahead else -1][:LOOKED_AT]
         shown = 0
         for part in parts:
-            explained = [self._explained(k, part, parts[-1].frame, ahead=ahead) for k in (a, b)]
-            if all(explained):
-                (first, all_first), (second, all_second) = explained
-                alone = np.count_nonzero(first & ~second) / all_first, np.count_nonzero(second & ~first) / all_second
-                both = np.count_nonzero(first | second) > EXPLAINED * part.area
-                shown += both and min(alone) > SHOWN_ALONE
+            first, second = (self._explained(k, part, parts[-1].frame, ahead=ahead) for k in (a, b))
+            if first is not None and second is not None:
+                alone = [
+                    np.count_nonzero(fits & ~other) / covered
+                    for (fits, covered), (other, _) in ((first, second), (second, first))
+                ]
+                explained = np.count_nonzero(first[0] | second[0])
+                shown += int(explained > EXPLAINED * part.area and min(alone) > SHOWN_ALONE)
         return shown >= min(SIDE_BY_SIDE, len(parts))
 
     def _explained(self, number: int, part: Part, until: int, *, ahead: bool) -> tuple[np.ndarray, int] | None:
@@ -208,13 +211,21 @@ class Identities:
         for a in meeting.entering:
             for b in meeting.leaving:
                 if self.tracklets[a].last.frame < self.tracklets[b].first.frame:
-                    forward = self._mismatch(a, b, meeting.last + 1, ahead=True)
-                    costs.append(((forward + self._mismatch(b, a, meeting.first - 1, ahead=False)) / 2, a, b))
+                    ways = (a, b, meeting.last + 1, True), (b, a, meeting.first - 1, False)
+                    mismatch = [self._mismatch(k, other, until, ahead=ahead) for k, other, until, ahead in ways]
+                    weight = [1 / (STEADY + self._turning(k, until, ahead=ahead)) for k, _, until, ahead in ways]
+                    costs.append((float(np.average(mismatch, weights=weight)), a, b))
         links: list[tuple[int, int]] = []
         for cost, a, b in sorted(costs):
             if cost < SAME and not any(a == x or b == y for x, y in links):
                 links.append((a, b))
         return links
+
+    def _turning(self, number: int, until: int, *, ahead: bool) -> float:
+        """How abruptly the path turns on which a tracklet is followed: the largest change of pace, in its radii."""
+        followed = self.follow(number, until, ahead=ahead)
+        change = np.diff([followed[k].centre for k in sorted(followed)], n=2, axis=0)
+        return float(np.hypot(*change.T).max() / self.end(number, ahead).templates[0].radius) if len(change) else 0.0
 
     def _mismatch(self, number: int, other: int, until: int, *, ahead: bool) -> float:
         """How little one tracklet, followed to another, looks like it and lies where it is."""
