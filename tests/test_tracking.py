@@ -81,6 +81,40 @@ def test_twins_are_told_apart_by_their_motion():
     assert found.count == 2 and min(overlap(found, owner)) > 0.85
 
 
+def test_twins_side_by_side_keep_to_their_places():
+    """Each alone fits the other as well; together they have to cover both."""
+    plain = np.full((16, 16, 3), (90, 200, 60), np.uint8)
+    beside = np.stack([np.linspace(40, -12, COUNT).clip(9), np.linspace(-6, 10, COUNT)], -1).round().astype(int)
+    path = line((2, 30), (40, 20))
+    frames, moving, owner = film((plain, path), (plain, path + beside))
+    found = find_characters(frames, moving)
+    assert found.count == 2 and min(overlap(found, owner)) > 0.95
+
+
+def test_two_that_leave_a_meeting_together_stay_two():
+    """What leaves it are two bodies, and one of them is two."""
+    third = texture(5, (18, 12))
+    away = np.concatenate([line((60, 40), (34, 24))[:12:2], line((34, 24), (64, 2))[6:]])
+    pair = np.concatenate([line((4, 4), (26, 20))[:12:2], line((26, 20), (20, 36))[6:]])
+    other = np.concatenate([line((4, 44), (24, 28))[:12:2], pair[6:] + [8, 10]])
+    frames, moving, owner = film((RED, pair), (BLUE, other), (third, away))
+    assert len([t for t in find_tracklets(frames, moving) if t.last.frame == COUNT - 1]) == 2
+    found = find_characters(frames, moving)
+    assert found.count == 3 and min(overlap(found, owner)) > 0.9
+
+
+def test_one_too_quick_for_optical_flow_comes_out_of_the_part_that_it_was_in():
+    quick, small = np.array([[-9 + 9 * k, 30] for k in range(COUNT)]).clip(-9, 70), texture(6, (8, 8))
+    frames, moving, owner = film((RED, line((20, 24), (24, 24))))
+    for frame, seen, who, (x, y) in zip(frames, moving, owner, quick):
+        shown = slice(max(x, 0), max(x + 8, 0))
+        frame[y : y + 8, shown] = small[:, : shown.stop - shown.start]
+        seen[y : y + 8, shown], who[y : y + 8, shown] = True, 2
+    appearing = [t for t in find_tracklets(frames, moving) if not t.before and t.first.left > 2]
+    assert [t.first.frame for t in appearing] == [0]  # RED
+    assert min(overlap(find_characters(frames, moving), owner)) > 0.6
+
+
 def test_one_behind_a_pillar_comes_out_as_the_same():
     frames, moving, owner = film((RED, line((2, 20), (60, 20))))
     frames[:, :, 30:48], moving[:, :, 30:48], owner[:, :, 30:48] = BACKGROUND[:, 30:48], False, 0
