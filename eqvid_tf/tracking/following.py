@@ -22,6 +22,7 @@ LOST_FRAMES = 8  # after which nobody is followed any more
 UNEXPLAINED = 40.0  # grey levels, of a pixel that moves and nobody covers, or does not move and somebody covers
 STRAY = 20.0  # grey levels for each pixel by which one strays from where it was going
 EXCHANGED = 100.0  # grey levels that two have to gain who change places
+NEAR = 2.0  # sums of their radii up to which two may hide each other, or be taken for each other
 ROUNDS = 2  # in which each chooses its place, given those of the others
 
 
@@ -158,13 +159,16 @@ class _Explained:
     def settle(self) -> dict[int, tuple[Placement, int]]:
         """One after the other chooses anew, and two that are near each other may change places."""
         for _ in range(ROUNDS):
-            for number in self.followers:
-                self._choose_anew(number)
+            if not any([self._choose_anew(number) for number in self.followers]):
+                break
         for pair in itertools.combinations(self.followers, 2):
             self._exchange(*pair)
         return self.chosen
 
-    def _choose_anew(self, number: int) -> None:
+    def _choose_anew(self, number: int) -> bool:
+        """Whether one that is near others lies elsewhere now."""
+        if not any(self._apart(number, other) < NEAR for other in self.followers if other != number):
+            return False
         others = [error for other, error in self.errors.items() if other != number]
         hidden = np.minimum.reduce(others) < TOLERANCE
         old, _ = self.chosen[number]
@@ -174,12 +178,13 @@ class _Explained:
         found = [self._errors(option) for option in options]
         costs = [self._left([*others, error]) + self._stray(number, o) for o, error in zip(options, found)]
         self._take(number, options[best := int(np.argmin(costs))], found[best])
+        return best > 0
 
     def _exchange(self, first: int, second: int) -> None:
+        if self._apart(first, second) > 1:
+            return
         old = [self.chosen[number][0] for number in (first, second)]
         way = old[1].centre - old[0].centre
-        if np.hypot(*way) > sum(placement.template.radius for placement in old):
-            return
         new = [p.template.fit(self.picture, self.cover, p.moved(shift)) for p, shift in zip(old, (way, -way))]
         found = [self._errors(placement) for placement in new]
         others = [error for other, error in self.errors.items() if other not in (first, second)]
@@ -188,6 +193,11 @@ class _Explained:
         if self._left([*others, *found]) + stray(new) < now - EXCHANGED:
             for number, placement, error in zip((first, second), new, found):
                 self._take(number, placement, error)
+
+    def _apart(self, first: int, second: int) -> float:
+        """How far apart two are, in sums of their radii."""
+        a, b = (self.chosen[number][0] for number in (first, second))
+        return float(np.hypot(*(a.centre - b.centre)) / (a.template.radius + b.template.radius))
 
     def _take(self, number: int, placement: Placement, errors: np.ndarray) -> None:
         self.chosen[number], self.errors[number] = (placement, self.chosen[number][1]), errors
