@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from eqvid_tf.pixels.morphology import label
 from eqvid_tf.tracking.parts import Part
 from eqvid_tf.tracking.template import TOLERANCE, CharacterTemplate, Placement, smooth
 
@@ -23,6 +24,8 @@ UNEXPLAINED = 40.0  # grey levels, of a pixel that moves and nobody covers, or d
 STRAY = 20.0  # grey levels for each pixel by which one strays from where it was going
 EXCHANGED = 100.0  # grey levels that two have to gain who change places
 NEAR = 2.0  # sums of their radii up to which two may hide each other, or be taken for each other
+EXPLAINS = 0.75  # share of the parts on which templates lie, that they have to fit together
+PATIENCE = 5  # frames in a row that are not explained, after which each is followed by itself
 ROUNDS = 2  # in which each chooses its place, given those of the others
 
 
@@ -69,6 +72,7 @@ class Following:
     ):
         self.frame, self.moving, self.step = frame, moving, 1 if ahead else -1
         self.followers = {number: _Follower(end) for number, end in ends.items()}
+        self.unexplained = 0  # frames in a row
         self.placements: dict[int, dict[int, Placement]] = {number: {} for number in ends}
         self.reached = min((end.frame for end in ends.values()), key=lambda frame: self.step * frame)
 
@@ -90,8 +94,10 @@ class Following:
             return
         picture, cover = self.frame(index), covered.astype(np.float32)
         chosen = {number: follower.alone(picture, cover) for number, follower in active.items()}
-        if len(active) > 1:
-            chosen = _Explained(active, chosen, picture, covered).settle()
+        if len(active) > 1 and self.unexplained < PATIENCE:
+            together = _Explained(active, chosen, picture, covered).settle()
+            self.unexplained = 0 if together else self.unexplained + 1
+            chosen = together or chosen
         for number, (placement, k) in chosen.items():
             if (found := active[number].advance(placement, k)) is not None:
                 self.placements[number][index] = found
@@ -156,14 +162,25 @@ class _Explained:
         self.goals = {number: followers[number].expected(k) for number, (_, k) in chosen.items()}
         self.errors = {number: self._errors(placement) for number, (placement, _) in chosen.items()}
 
-    def settle(self) -> dict[int, tuple[Placement, int]]:
-        """One after the other chooses anew, and two that are near each other may change places."""
+    def settle(self) -> dict[int, tuple[Placement, int]] | None:
+        """One after the other chooses anew, and two that are near each other may change places.
+
+        None where too much is left even so, as of hands and cloth that bend.
+        """
         for _ in range(ROUNDS):
             if not any([self._choose_anew(number) for number in self.followers]):
                 break
         for pair in itertools.combinations(self.followers, 2):
             self._exchange(*pair)
-        return self.chosen
+        return self.chosen if self._share() > EXPLAINS else None
+
+    def _share(self) -> float:
+        """How much of the parts on which the templates lie fits one of them."""
+        least = np.minimum.reduce(list(self.errors.values()))
+        labels = label(self.covered)
+        of = np.isin(labels, np.unique(labels[np.isfinite(least)])) & self.covered
+        fits = least[of] < TOLERANCE
+        return float(fits.mean()) if fits.size else 0.0
 
     def _choose_anew(self, number: int) -> bool:
         """Whether one that is near others lies elsewhere now."""

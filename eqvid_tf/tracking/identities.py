@@ -31,7 +31,7 @@ BREAKING = 5  # frames, at most, in which one that breaks into parts is told twi
 LOOKED_AT = 12  # frames of a tracklet in which two may be seen side by side ...
 SIDE_BY_SIDE = 3  # ... in so many, or in all
 SHOWN_ALONE = 0.25  # share of a template that shows where the other does not
-EXPLAINED = 0.5  # share of a part that the two explain
+EXPLAINED = 0.75  # share of a part that the two explain
 CLEARLY_SEEN = 0.4  # share of a template from which its place says how a character moves
 
 
@@ -192,12 +192,7 @@ class Identities:
 
     def _explained(self, number: int, part: Part, until: int, *, ahead: bool) -> tuple[np.ndarray, int] | None:
         """Where a followed tracklet fits a part, bool [h, w], and the pixels of its template; None where it is lost."""
-        far = (
-            self.tracklets[number].last.frame >= part.frame
-            if ahead
-            else self.tracklets[number].first.frame <= part.frame
-        )
-        found = None if far else self.follow(number, until, ahead=ahead).get(part.frame)
+        found = self.follow(number, until, ahead=ahead).get(part.frame)
         if found is None:
             return None
         size = self.moving.shape[1:]
