@@ -94,13 +94,14 @@ def test_twins_side_by_side_keep_to_their_places():
 def test_two_that_leave_a_meeting_together_stay_two():
     """What leaves it are two bodies, and one of them is two."""
     third = texture(5, (18, 12))
-    away = np.concatenate([line((60, 40), (34, 24))[:12:2], line((34, 24), (64, 2))[6:]])
-    pair = np.concatenate([line((4, 4), (26, 20))[:12:2], line((26, 20), (20, 36))[6:]])
-    other = np.concatenate([line((4, 44), (24, 28))[:12:2], pair[6:] + [8, 10]])
+    bend = lambda *by: np.concatenate([np.linspace(by[0], by[1], 9), np.linspace(by[1], by[2], 16)[1:]])
+    away = bend((62, 44), (34, 24), (64, 2)).round().astype(int)
+    pair = bend((4, 4), (26, 20), (20, 36)).round().astype(int)
+    other = bend((4, 46), (24, 21), (32, 46)).round().astype(int)  # it hides the other one when they leave
     frames, moving, owner = film((RED, pair), (BLUE, other), (third, away))
     assert len([t for t in find_tracklets(frames, moving) if t.last.frame == COUNT - 1]) == 2
     found = find_characters(frames, moving)
-    assert found.count == 3 and min(overlap(found, owner)) > 0.9
+    assert found.count == 3 and min(overlap(found, owner)) > 0.85
 
 
 def test_one_too_quick_for_optical_flow_comes_out_of_the_part_that_it_was_in():
