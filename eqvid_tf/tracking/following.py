@@ -76,6 +76,11 @@ class Following:
         self.placements: dict[int, dict[int, Placement]] = {number: {} for number in ends}
         self.reached = min((end.frame for end in ends.values()), key=lambda frame: self.step * frame)
 
+    @property
+    def explains(self) -> bool:
+        """Whether their templates explain what they were followed through."""
+        return self.unexplained < PATIENCE
+
     def until(self, frame: int) -> Mapping[int, Mapping[int, Placement]]:
         """Placements by number and frame, at least as far as a frame, where they are not lost before."""
         while self.step * (frame - self.reached) > 0:
@@ -94,7 +99,7 @@ class Following:
             return
         picture, cover = self.frame(index), covered.astype(np.float32)
         chosen = {number: follower.alone(picture, cover) for number, follower in active.items()}
-        if len(active) > 1 and self.unexplained < PATIENCE:
+        if len(active) > 1 and self.explains:
             together = _Explained(active, chosen, picture, covered).settle()
             self.unexplained = 0 if together else self.unexplained + 1
             chosen = together or chosen

@@ -26,7 +26,7 @@ SAME_AFTER_HIDING = 3.0  # ... and where it was hidden wholly
 FARTHEST = 3.0  # radii of distance between where it was expected and where it is, that count
 TOGETHER = 0.38  # change of the distance of two, relative to how far they travel: with less they are one body
 BESIDE = 2.8  # sums of the radii: how far apart the middles of one body's parts may be
-PARTED = 2.0  # ... and by how much that distance changes where they are two that meet
+PARTED = 1.0  # ... and by how much that distance changes where they are two that meet
 BREAKING = 5  # frames, at most, in which one that breaks into parts is told twice
 LOOKED_AT = 12  # frames of a tracklet in which two may be seen side by side ...
 SIDE_BY_SIDE = 3  # ... in so many, or in all
@@ -181,6 +181,8 @@ class Identities:
         shown = 0
         for part in parts:
             first, second = (self._explained(k, part, parts[-1].frame, ahead=ahead) for k in (a, b))
+            if not self.following(self._together(a, ahead), ahead).explains:
+                return False
             if first is not None and second is not None:
                 alone = [
                     np.count_nonzero(fits & ~other) / covered
