@@ -134,6 +134,7 @@ def open_scene(page: Page, address: str, run: str, clip: str) -> None:
     page.goto(f"{address}#run={run}&clip={clip}")
     page.reload()
     until(page, "globalThis.studio?.app.scene && studio.app.final && document.body.dataset.ready")
+    until(page, "studio.app.inOrder().length > 0 && studio.app.stand(studio.app.inOrder()[0]) !== null")
     page.locator("#characters button").first.click()
 
 

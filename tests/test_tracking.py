@@ -5,6 +5,7 @@ import pytest
 
 from eqvid_tf.pixels.resampling import move, resize
 from eqvid_tf.separation.motions import refine_motions
+from eqvid_tf.tracking.bodies import with_limbs
 from eqvid_tf.tracking.characters import find_characters
 from eqvid_tf.tracking.parts import find_tracklets
 
@@ -175,6 +176,13 @@ def test_limbs_that_move_by_themselves_are_of_the_body():
     found = find_characters(frames, moving)
     assert found.count == 1
     assert overlap(found, owner > 0)[0] > 0.97
+
+
+def test_a_body_with_limbs_takes_no_other_body_for_one():
+    owner = np.full((8, 30, 60), -1, np.int16)
+    owner[:, 5:15, 5:15], owner[:, 15:21, 5:13], owner[:, 5:15, 15:21] = 0, 1, 2
+    found = with_limbs(owner)
+    assert np.unique(found[:, :, 5:15]).tolist() == [-1, 0] and (found[owner == 2] == 2).all()
 
 
 def test_a_part_that_comes_off_for_two_frames_stays_with_its_body():

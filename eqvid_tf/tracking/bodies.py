@@ -7,7 +7,7 @@ among the largest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -36,28 +36,34 @@ def with_limbs(owner: np.ndarray) -> np.ndarray:
     Shapes: owner int16 [T, h, w]: -1 nobody's -> the same.
     """
     owner = owner.copy()
-    while (found := _find_limb(owner)) is not None:
+    numbers, areas = np.unique(owner[owner >= 0], return_counts=True)
+    alone = dict(zip(numbers.tolist(), areas.tolist()))
+    while (found := _find_limb(owner, alone)) is not None:
         limb, body = found
         owner[owner == limb] = body
     return owner
 
 
-def _find_limb(owner: np.ndarray) -> tuple[int, int] | None:
-    """A limb and the body that it hangs on, the largest body first."""
-    numbers, areas = np.unique(owner[owner >= 0], return_counts=True)
-    order = np.argsort(-areas)
+def _find_limb(owner: np.ndarray, alone: Mapping[int, int]) -> tuple[int, int] | None:
+    """A limb and the body that it hangs on, the largest body first.
+
+    Args:
+        owner: int16 [T, h, w].
+        alone: pixels of each body without limbs: one that has many does not take others for more of them.
+    """
+    order = sorted(np.unique(owner[owner >= 0]).tolist(), key=lambda number: -alone[number])
     for i in order:
-        body = owner == numbers[i]
-        length = np.sqrt(areas[i] / max(np.count_nonzero(body.any((1, 2))), 1))
+        body = owner == i
+        length = np.sqrt(int(np.count_nonzero(body)) / max(int(np.count_nonzero(body.any((1, 2)))), 1))
         near = dilate(body, max(2, round(GAP * length)))
         for j in order:
-            if areas[j] <= LIMB * areas[i]:
-                mask = owner == numbers[j]
+            if alone[j] <= LIMB * alone[i]:
+                mask = owner == j
                 seen = mask.any((1, 2))
                 both = seen & near.any((1, 2))
                 touches = (mask & near).any((1, 2)).sum()
                 if both.sum() >= TOGETHER * seen.sum() and touches >= ATTACHED * both.sum():
-                    return int(numbers[j]), int(numbers[i])
+                    return j, i
     return None
 
 
