@@ -14,7 +14,7 @@ import numpy as np
 
 from eqvid_tf.pixels.morphology import label
 from eqvid_tf.tracking.parts import Part
-from eqvid_tf.tracking.template import TOLERANCE, CharacterTemplate, Placement, smooth
+from eqvid_tf.tracking.template import TOLERANCE, CharacterTemplate, Placement
 
 TEMPLATES = (0, 2, 4)  # frames from the end of a tracklet that a template is made of: walkers change their pose
 AT_REST = 0.5  # pixels a frame, up to which a template is looked for only where it goes on to, not also where it was
@@ -62,7 +62,7 @@ class Following:
 
     Args:
         ends: by number.
-        frame: gives a smoothed frame, float32 [h, w, 3], see `smooth`.
+        frame: gives a smoothed frame, float32 [h, w, 3], see `eqvid_tf.tracking.template.smooth`.
         moving: bool [T, h, w].
         ahead: whether to later frames.
     """
@@ -165,7 +165,7 @@ class _Explained:
         self.cover = covered.astype(np.float32)
         self.chosen = dict(chosen)
         self.goals = {number: followers[number].expected(k) for number, (_, k) in chosen.items()}
-        self.errors = {number: self._errors(placement) for number, (placement, _) in chosen.items()}
+        self.errors = {number: placement.residuals(picture) for number, (placement, _) in chosen.items()}
 
     def settle(self) -> dict[int, tuple[Placement, int]] | None:
         """One after the other chooses anew, and two that are near each other may change places.
@@ -197,7 +197,7 @@ class _Explained:
         options = [old, old.template.at(self.picture, self.cover, self.goals[number])]
         for start in (old.frame_from_template, self.goals[number]):
             options.append(old.template.fit(self.picture, self.cover, start, hidden=hidden))
-        found = [self._errors(option) for option in options]
+        found = [option.residuals(self.picture) for option in options]
         costs = [self._left([*others, error]) + self._stray(number, o) for o, error in zip(options, found)]
         self._take(number, options[best := int(np.argmin(costs))], found[best])
         return best > 0
@@ -208,7 +208,7 @@ class _Explained:
         old = [self.chosen[number][0] for number in (first, second)]
         way = old[1].centre - old[0].centre
         new = [p.template.fit(self.picture, self.cover, p.moved(shift)) for p, shift in zip(old, (way, -way))]
-        found = [self._errors(placement) for placement in new]
+        found = [placement.residuals(self.picture) for placement in new]
         others = [error for other, error in self.errors.items() if other not in (first, second)]
         stray = lambda pair: sum(self._stray(number, p) for number, p in zip((first, second), pair))
         now = self._left([*others, self.errors[first], self.errors[second]]) + stray(old)
@@ -228,12 +228,6 @@ class _Explained:
         """What a placement costs that is not where one was going."""
         going = (self.goals[number] @ np.array([*placement.template.centre, 1]))[:2]
         return STRAY * float(np.hypot(*(placement.centre - going)))
-
-    def _errors(self, placement: Placement) -> np.ndarray:
-        """What is left of each pixel [h, w] that a template covers, in grey levels; infinite elsewhere."""
-        coverage, colour = placement.drawn(self.covered.shape)
-        error = np.sqrt(np.square(smooth(colour) - self.picture).mean(-1))
-        return np.where(coverage > 0.5, np.minimum(error, UNEXPLAINED), np.inf)
 
     def _left(self, errors: Sequence[np.ndarray]) -> float:
         """What all of them leave of the frame, in grey levels, summed: who fits best is in front."""

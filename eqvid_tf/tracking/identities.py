@@ -197,11 +197,9 @@ class Identities:
         found = self.follow(number, until, ahead=ahead).get(part.frame)
         if found is None:
             return None
-        size = self.moving.shape[1:]
-        coverage, colour = found.drawn(size)
-        error = np.sqrt(np.square(smooth(colour) - self.frame(part.frame)).mean(-1))
-        covered = coverage > 0.5
-        return covered & (error < TOLERANCE) & part.whole(size), max(int(np.count_nonzero(covered)), 1)
+        residuals = found.residuals(self.frame(part.frame))
+        fits = (residuals < TOLERANCE) & part.whole(self.moving.shape[1:])
+        return fits, max(int(np.count_nonzero(np.isfinite(residuals))), 1)
 
     def _link(self, meeting: _Meeting) -> list[tuple[int, int]]:
         costs = []

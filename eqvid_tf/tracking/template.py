@@ -60,6 +60,14 @@ class Placement:
         colour = cv2.warpAffine(self.template.colour, matrix, wide, borderMode=cv2.BORDER_REPLICATE)
         return coverage, colour
 
+    def residuals(self, frame: np.ndarray) -> np.ndarray:
+        """What is left of each pixel of a frame that the template covers, in grey levels; infinite elsewhere.
+
+        Shapes: frame float32 [h, w, 3], see `smooth` -> [h, w].
+        """
+        coverage, colour = self.drawn(frame.shape[:2])
+        return np.where(coverage > 0.5, np.sqrt(np.square(smooth(colour) - frame).mean(-1)), np.inf)
+
 
 class CharacterTemplate:
     """A cut-out, on a grid of its own.
