@@ -118,7 +118,7 @@ class _Follower:
     def starts(self) -> list[tuple[np.ndarray, int]]:
         """Matrices from which each template is looked for, and its number."""
         shifts = (self.pace, np.zeros(2)) if np.abs(self.pace).max() > AT_REST else (self.pace,)
-        return [(shifted(shift) @ matrix, k) for k, matrix in enumerate(self.matrices) for shift in shifts]
+        return [(_shifted(shift) @ matrix, k) for k, matrix in enumerate(self.matrices) for shift in shifts]
 
     def alone(self, picture: np.ndarray, cover: np.ndarray) -> tuple[Placement, int]:
         """The best placement as if there were no others, and the number of its template."""
@@ -127,11 +127,11 @@ class _Follower:
 
     def expected(self, k: int) -> np.ndarray:
         """Where a template goes on to."""
-        return shifted(self.pace) @ self.matrices[k]
+        return _shifted(self.pace) @ self.matrices[k]
 
     def advance(self, best: Placement, k: int) -> Placement | None:
         """Go on from a placement, and give it; None where the template is lost for too long."""
-        former = (self.matrices[k] @ np.array([*self.end.templates[k].centre, 1]))[:2]
+        former = self.end.templates[k].centre_in(self.matrices[k])
         self.lost = self.lost + 1 if best.seen < LOST else 0
         if self.lost > LOST_FRAMES:
             self.gone = True
@@ -226,7 +226,7 @@ class _Explained:
 
     def _stray(self, number: int, placement: Placement) -> float:
         """What a placement costs that is not where one was going."""
-        going = (self.goals[number] @ np.array([*placement.template.centre, 1]))[:2]
+        going = placement.template.centre_in(self.goals[number])
         return STRAY * float(np.hypot(*(placement.centre - going)))
 
     def _left(self, errors: Sequence[np.ndarray]) -> float:
@@ -235,7 +235,7 @@ class _Explained:
         return float(np.where(self.covered, np.minimum(least, UNEXPLAINED), UNEXPLAINED * np.isfinite(least)).sum())
 
 
-def shifted(shift: np.ndarray) -> np.ndarray:
+def _shifted(shift: np.ndarray) -> np.ndarray:
     """A matrix [3, 3] that moves by a shift (x, y)."""
     matrix = np.eye(3)
     matrix[:2, 2] = shift

@@ -171,35 +171,25 @@ class Identities:
                 side = self.tracklets[number].before if ahead else self.tracklets[number].after
                 others = sorted(set(outer) | (side & self.single))
                 lone = [k for k in others if k not in linked]
-                if any(self._shows_both(number, a, b, ahead=ahead) for a in lone for b in others if a != b):
+                parts = self.tracklets[number].parts[:: 1 if ahead else -1][:LOOKED_AT]
+                fits = {k: self._fits(k, parts, ahead=ahead) for k in others} if lone else {}
+                lone = [k for k in lone if self.following(self._together(k, ahead), ahead).explains]
+                if any(_side_by_side(parts, fits[a], fits[b]) for a in lone for b in others if a != b):
                     out.add(number)
         return out
 
-    def _shows_both(self, number: int, a: int, b: int, *, ahead: bool) -> bool:
-        """Whether a tracklet shows, where others are followed to, the one and the other side by side."""
-        parts = self.tracklets[number].parts[:: 1 if ahead else -1][:LOOKED_AT]
-        shown = 0
+    def _fits(self, number: int, parts: Sequence[Part], *, ahead: bool) -> list[tuple[np.ndarray, int] | None]:
+        """Where a followed tracklet fits parts, bool [h, w], and the pixels of its template; None where it is lost."""
+        found, size = self.follow(number, parts[-1].frame, ahead=ahead), self.moving.shape[1:]
+        out: list[tuple[np.ndarray, int] | None] = []
         for part in parts:
-            first, second = (self._explained(k, part, parts[-1].frame, ahead=ahead) for k in (a, b))
-            if not self.following(self._together(a, ahead), ahead).explains:
-                return False
-            if first is not None and second is not None:
-                alone = [
-                    np.count_nonzero(fits & ~other) / covered
-                    for (fits, covered), (other, _) in ((first, second), (second, first))
-                ]
-                explained = np.count_nonzero(first[0] | second[0])
-                shown += int(explained > EXPLAINED * part.area and min(alone) > SHOWN_ALONE)
-        return shown >= min(SIDE_BY_SIDE, len(parts))
-
-    def _explained(self, number: int, part: Part, until: int, *, ahead: bool) -> tuple[np.ndarray, int] | None:
-        """Where a followed tracklet fits a part, bool [h, w], and the pixels of its template; None where it is lost."""
-        found = self.follow(number, until, ahead=ahead).get(part.frame)
-        if found is None:
-            return None
-        residuals = found.residuals(self.frame(part.frame))
-        fits = (residuals < TOLERANCE) & part.whole(self.moving.shape[1:])
-        return fits, max(int(np.count_nonzero(np.isfinite(residuals))), 1)
+            if part.frame not in found:
+                out.append(None)
+                continue
+            residuals = found[part.frame].residuals(self.frame(part.frame))
+            covered = max(int(np.count_nonzero(np.isfinite(residuals))), 1)
+            out.append(((residuals < TOLERANCE) & part.whole(size), covered))
+        return out
 
     def _link(self, meeting: _Meeting) -> list[tuple[int, int]]:
         costs = []
@@ -361,6 +351,24 @@ def _group(characters: Sequence[Character]) -> list[list[Character]]:
             if group[i] != group[j] and joined:
                 group = [group[i] if k == group[j] else k for k in group]
     return [[characters[k] for k, own in enumerate(group) if own == g] for g in dict.fromkeys(group)]
+
+
+def _side_by_side(
+    parts: Sequence[Part],
+    fits: Sequence[tuple[np.ndarray, int] | None],
+    others: Sequence[tuple[np.ndarray, int] | None],
+) -> bool:
+    """Whether parts show the one and the other at once, see `Identities._fits`."""
+    shown = 0
+    for part, first, second in zip(parts, fits, others):
+        if first is not None and second is not None:
+            alone = [
+                np.count_nonzero(fit & ~other) / covered
+                for (fit, covered), (other, _) in ((first, second), (second, first))
+            ]
+            explained = np.count_nonzero(first[0] | second[0])
+            shown += int(explained > EXPLAINED * part.area and min(alone) > SHOWN_ALONE)
+    return shown >= min(SIDE_BY_SIDE, len(parts))
 
 
 def _one_body(a: Character, b: Character) -> bool:

@@ -45,7 +45,7 @@ class Placement:
     @property
     def centre(self) -> np.ndarray:
         """Of the character in the frame, (x, y) in pixels."""
-        return (self.frame_from_template @ np.array([*self.template.centre, 1]))[:2]
+        return self.template.centre_in(self.frame_from_template)
 
     def moved(self, shift: np.ndarray) -> np.ndarray:
         """Its matrix [3, 3] where it lies elsewhere by a shift (x, y)."""
@@ -95,6 +95,10 @@ class CharacterTemplate:
         self.smooth, self.outline = self._some(smoothed), self._some(outline)
         right, down = map(self._some, _derivatives(np.dstack([smoothed, outline])))
         self.slopes = _Slopes.of(right, down, *self._places())
+
+    def centre_in(self, matrix: np.ndarray) -> np.ndarray:
+        """Where a matrix [3, 3] carries its centre, (x, y) in pixels."""
+        return (matrix @ np.array([*self.centre, 1]))[:2]
 
     def placed(self, shift: np.ndarray) -> np.ndarray:
         """Its matrix [3, 3] where it lies as in its own frame, but for a shift (x, y)."""
