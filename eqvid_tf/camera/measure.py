@@ -29,7 +29,7 @@ from eqvid_tf.progress import no_progress
 
 LONGER_SIDE = 432  # pixels of the frames that are compared; larger ones take longer, and poses are exact enough
 MOST_IN_MEMORY = 128  # frames, 50 MB; those of a longer clip are decoded twice
-KEYS = 32  # frames, spread over the clip, whose median is the reference
+KEYS, LEAST_KEYS, A_KEY = 32, 16, 3  # frames, spread over the clip, whose median is the reference: one in three
 BESIDE_MIDDLE = (1, 2, 4, 8)  # frames from the middle one that are keys too: even a fast camera is still near it
 UNCERTAIN = 6.0  # grey levels of difference between the keys at which a place of the reference counts half
 FEWEST_TILES = 8  # with edges, out of 48; with fewer nothing can be said about the camera
@@ -51,7 +51,7 @@ NEAR = 4  # times that limit: up to there, a pose that the votes leave open is b
 PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 7  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 8  # of what is measured; raised whenever the same clip would give another answer
 CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
@@ -228,7 +228,8 @@ def _key_indices(count: int) -> list[int]:
     """Indices of the frames that the reference is made of: spread over the clip, and some around its middle."""
     middle = count // 2
     around = [middle + sign * step for step in BESIDE_MIDDLE for sign in (-1, 1)]
-    keys = {*np.linspace(0, count - 1, min(count, KEYS)).round().astype(int).tolist(), middle, *around}
+    number = min(count, int(np.clip(count / A_KEY, LEAST_KEYS, KEYS)))
+    keys = {*np.linspace(0, count - 1, number).round().astype(int).tolist(), middle, *around}
     return sorted(k for k in keys if 0 <= k < count)
 
 

@@ -28,6 +28,7 @@ COARSEST = 48  # pixels: the shorter side is halved while it is longer than twic
 FEWEST_POINTS = 8  # that a tile must have for its residual to mean something
 ENOUGH = 0.01  # pixels: after a smaller step the search ends
 ENOUGH_ON_THE_WAY = 0.1  # the same where a finer search follows
+SAME_WAY, FARTHER, MOST_REACH = 0.7, 1.5, 8.0  # cosine of steps that go the same way; each reaches farther, up to that
 MEET = 1.0  # pixels: searches that come nearer to each other go on as one
 COARSE_STEPS, STEPS = 8, 15  # steps of a search, at the most
 KEY_STEPS = 30  # the same where perspective is looked for, too
@@ -36,6 +37,7 @@ MOST_ZOOM = 2.0  # a search that zooms by more has lost its way
 LEAST_NOISE = 0.5  # grey levels: that of rounding
 SAME_PLACE = 0.5  # residual, as a share of a tile's variance, from which the tile shows another place
 MOST_FEATURES = 1000  # of a picture that are matched, where the search has lost its way
+LEAST_SIDE = 96  # pixels of a picture's half whose features say enough
 DISTINCT = 0.75  # a match counts where it is nearer than this share of the second nearest (Lowe, IJCV 2004)
 NEAR_MATCH = 1.5  # pixels from where a pose carries a feature up to which its match agrees with the pose
 FEWEST_MATCHES = 12  # that agree; by chance fewer do
@@ -126,8 +128,12 @@ class Homography:
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Carry points, complex [...]."""
-        x, y, w = (row[0] * points.real + row[1] * points.imag + row[2] for row in self.matrix)
-        return (x + 1j * y) / w
+        flat = np.ones((3, points.size))
+        flat[0], flat[1] = points.real.ravel(), points.imag.ravel()
+        x, y, w = self.matrix @ flat
+        carried = np.empty(points.shape, np.complex128)
+        carried.real, carried.imag = (x / w).reshape(points.shape), (y / w).reshape(points.shape)
+        return carried
 
     def similarity(self) -> Homography:
         """The similarity that is most like it around the centre."""
@@ -166,7 +172,7 @@ def square_coordinates(shape: tuple[int, int]) -> np.ndarray:
 def read_at(picture: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values of a picture [h, w] at square coordinates, complex [...], and whether each point lies within it."""
     height, width = picture.shape
-    x, y = (points.real * height + width - 1) / 2, (points.imag * height + height - 1) / 2
+    x, y = points.real * (height / 2) + (width - 1) / 2, points.imag * (height / 2) + (height - 1) / 2
     within = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return sample(picture, x, y), within
 
@@ -219,12 +225,14 @@ class Reference:
     def __init__(self, picture: np.ndarray, weight: np.ndarray | None = None):
         weight = np.ones(picture.shape, np.float32) if weight is None else weight
         self._pictures, every = _pyramid(picture), np.s_[EVERY // 2 :: EVERY, EVERY // 2 :: EVERY]
-        self._places, self._weight = square_coordinates(picture.shape)[every], weight[every]
+        self._places, self._counts = square_coordinates(picture.shape)[every], weight[every]
         self._values = _blur(self._pictures[0])[every]
-        self._levels = [
-            _Level(part, share, MOST_POINTS >> k)
-            for k, (part, share) in enumerate(zip(self._pictures, _pyramid(weight)))
-        ]
+        self._weight = weight
+
+    @functools.cached_property
+    def _levels(self) -> list[_Level]:
+        pairs = zip(self._pictures, _pyramid(self._weight))
+        return [_Level(part, share, MOST_POINTS >> k) for k, (part, share) in enumerate(pairs)]
 
     def register(self, frame: np.ndarray, starts: Sequence[Pose]) -> Registration:
         """Find the pose of a frame: by a short search from the first start, else from coarse to fine from each of them.
@@ -279,7 +287,7 @@ class Reference:
     def unlike(self, smooth: np.ndarray, pose: Pose | Homography) -> float:
         """The share of the places that both show which differ at a pose, whatever the exposure's offset."""
         value, within = read_at(smooth, pose.apply(self._places))
-        difference, weight = (value - self._values)[within], self._weight[within]
+        difference, weight = (value - self._values)[within], self._counts[within]
         squared = (difference - np.median(difference)) ** 2 if len(difference) else difference
         return float((weight * squared / (squared + UNLIKE**2)).sum() / max(weight.sum(), 1e-6))
 
@@ -367,6 +375,10 @@ class _Residual:
     weight: np.ndarray
 
 
+# Slopes [N, 6], values [N] and weights [N] of least squares.
+_Equations = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Step:
     """A step of Gauss-Newton: the pose after it, the residual to take weights from next, and its length in pixels."""
@@ -374,6 +386,7 @@ class _Step:
     pose: Any
     residual: np.ndarray
     pixels: float
+    parameters: np.ndarray
 
 
 class _Level:
@@ -401,15 +414,17 @@ class _Level:
         rows, columns = (np.arange(n) * cells // n for n, cells in zip(smooth.shape, TILES))
         self.tile = (rows[:, None] * TILES[1] + columns).ravel()[chosen]
         self.units = self._units()
-        self.slopes *= self.units[:, None]
+        self.slopes = np.asfortranarray(self.slopes * self.units[:, None])  # a column is read at once
+        self.exposure = self.slopes[:, :2]
+        self.box = _corners(self.points)
 
     def _units(self) -> np.ndarray:
         """By what the residual at each point is multiplied, [N]."""
         return np.ones(len(self.points))
 
-    def _prior(self, pose: Any, start: Any, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What is known of a step beside the picture: more rows of slopes [M, 6], values [M] and weights [M]."""
-        return np.zeros((0, self.slopes.shape[1])), np.zeros(0), np.zeros(0)
+    def _with_prior(self, equations: _Equations, pose: Any, start: Any, noise: float) -> _Equations:
+        """The equations of a step with what is known beside the picture."""
+        return equations
 
     def likely_shifts(self, reference: np.ndarray, frame: np.ndarray) -> list[complex]:
         """Shifts between two small pictures [h, w] from which a search may start."""
@@ -427,35 +442,36 @@ class _Level:
     def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
         """The pose after a step of its parameters, and the length of the step in pixels."""
         scale, shift = complex(step[0], step[1]), complex(step[2], step[3])
-        pixels = (abs(scale) * np.abs(self.points).max(initial=1) + abs(shift)) / self.pixel
+        pixels = (abs(scale) * np.abs(self.box).max(initial=1) + abs(shift)) / self.pixel
         return pose @ Pose(1 + scale, shift).inverse(), pixels
 
     def residual(self, smooth: np.ndarray, pose: Any) -> _Residual:
         """The residual of a frame at a pose."""
         value, within = read_at(smooth, pose.apply(self.points))
         difference, weight = (value - self.values) * self.units, self.weight * within
-        exposure, left = self.slopes[:, :2], difference
+        left = difference
         for _ in range(3):
             counts = weight * _geman_mcclure(left, _noise(left[within]))
-            left = difference - exposure @ least_squares(exposure, difference, counts)
+            left = difference - self.exposure @ least_squares(self.exposure, difference, counts)
         return _Residual(left, weight)
 
-    def step(self, smooth: np.ndarray, pose: Any, residual: np.ndarray, start: Any) -> _Step:
-        """One step of Gauss-Newton from a pose, weighted by the residual of the step before."""
+    def step(self, smooth: np.ndarray, pose: Any, residual: np.ndarray, start: Any, reach: float = 1.0) -> _Step:
+        """A step of Gauss-Newton from a pose, `reach` times as far, weighted by the residual of the step before."""
         value, within = read_at(smooth, pose.apply(self.points))
         difference, noise = (value - self.values) * self.units, _noise(residual[within])
         weight = self.weight * within * _geman_mcclure(residual, noise)
-        rows, known, certainty = self._prior(pose, start, noise)
-        equations = np.concatenate([self.slopes, rows]), np.concatenate([difference, known])
-        found = least_squares(*equations, np.concatenate([weight, certainty]))
-        pose, pixels = self._moved(pose, found[2:])
-        return _Step(pose, difference - self.slopes[:, :2] @ found[:2], pixels)
+        equations = self._with_prior((self.slopes, difference, weight), pose, start, noise)
+        found = least_squares(*equations)
+        pose, pixels = self._moved(pose, reach * found[2:])
+        return _Step(pose, difference - self.exposure @ found[:2], pixels / reach, found[2:])
 
     def search(self, smooth: np.ndarray, pose: Any, steps: int, enough: float = ENOUGH) -> Any:
         """The pose after some steps, as many as it takes until one is shorter than enough, in pixels."""
-        start, residual = pose, self.residual(smooth, pose).values
+        start, residual, reach, before = pose, self.residual(smooth, pose).values, 1.0, None
         for _ in range(steps):
-            step = self.step(smooth, pose, residual, start)
+            step = self.step(smooth, pose, residual, start, reach)
+            same_way = before is not None and _cosine(step.parameters, before) > SAME_WAY
+            reach, before = min(reach * FARTHER, MOST_REACH) if same_way else 1.0, step.parameters
             pose, residual = step.pose, step.residual
             if step.pixels < enough or not 1 / MOST_ZOOM < pose.zoom < MOST_ZOOM:
                 break
@@ -507,12 +523,14 @@ class _SparseLevel(_SimilarLevel):
         variance = total(self.values**2) / count - (total(self.values) / count) ** 2
         return CONTRAST / np.sqrt(np.maximum(variance, 0) + 1)[self.tile]
 
-    def _prior(self, pose: Any, start: Any, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _with_prior(self, equations: _Equations, pose: Any, start: Any, noise: float) -> _Equations:
         away = (pose @ start.inverse()).matrix
         (a, _, x), (b, _, y), (_, _, w) = away
         known = np.array([STEADY_SCALE, STEADY_SCALE, *2 * [STEADY_SHIFT * self.pixel]])
         rows = np.eye(4, self.slopes.shape[1], self.slopes.shape[1] - 4)
-        return rows, np.array([a / w - 1, b / w, x / w, y / w]), (noise / known) ** 2
+        prior = rows, np.array([a / w - 1, b / w, x / w, y / w]), (noise / known) ** 2
+        slopes, values, weights = (np.concatenate(both) for both in zip(equations, prior))
+        return slopes, values, weights
 
     def likely_shifts(self, reference: np.ndarray, frame: np.ndarray) -> list[complex]:
         return _correlation_shifts(_of_one_contrast(reference), _of_one_contrast(frame), LIKELY)
@@ -534,7 +552,7 @@ class _ProjectiveLevel(_Level):
 
     def _moved(self, pose: Any, step: np.ndarray) -> tuple[Any, float]:
         change = Homography.normalized(np.eye(3) + np.append(step, 0).reshape(3, 3))
-        pixels = np.abs(change.apply(self.points) - self.points).max(initial=0) / self.pixel
+        pixels = np.abs(change.apply(self.box) - self.box).max(initial=0) / self.pixel
         return pose @ change.inverse(), float(pixels)
 
 
@@ -550,7 +568,8 @@ class _Features:
 
     @staticmethod
     def of(picture: np.ndarray) -> _Features:
-        """The features of a picture [h, w], grey levels."""
+        """The features of a picture [h, w], grey levels; of a large one those of its half, in a third of the time."""
+        picture = _halved(picture) if min(picture.shape) >= 2 * LEAST_SIDE else picture
         (height, width), grey = picture.shape, np.clip(picture, 0, 255).astype(np.uint8)
         points, descriptors = cv2.SIFT.create(MOST_FEATURES).detectAndCompute(grey, None)
         x, y = np.array([point.pt for point in points], np.float64).reshape(-1, 2).T
@@ -609,9 +628,16 @@ def _strongest_edges(gradient: np.ndarray, most: int) -> np.ndarray:
     for rows in np.array_split(np.arange(gradient.shape[0]), TILES[0]):
         for columns in np.array_split(np.arange(gradient.shape[1]), TILES[1]):
             tile = np.ix_(rows, columns)
-            order = np.argsort(-gradient[tile], None)[: most // (TILES[0] * TILES[1])]
-            chosen.append(index[tile].ravel()[order][gradient[tile].ravel()[order] > LEAST_GRADIENT])
+            values, number = gradient[tile].ravel(), most // (TILES[0] * TILES[1])
+            order = np.argpartition(-values, number)[:number] if number < len(values) else np.arange(len(values))
+            chosen.append(index[tile].ravel()[order][values[order] > LEAST_GRADIENT])
     return np.sort(np.concatenate(chosen))
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """The corners of the box around points, complex [N] -> [4], or none around none."""
+    x, y = (np.array([side.min(), side.max()]) if len(points) else np.zeros(0) for side in (points.real, points.imag))
+    return (x[:, None] + 1j * y).ravel()
 
 
 def _blur(picture: np.ndarray) -> np.ndarray:
@@ -623,15 +649,24 @@ def _pyramid(picture: np.ndarray) -> list[np.ndarray]:
     """A picture and its halves, the finest first; an odd last row or column is left out."""
     levels = [np.asarray(picture, np.float32)]
     while min(levels[-1].shape) >= 2 * COARSEST:
-        height, width = (side // 2 for side in levels[-1].shape)
-        even = levels[-1][: 2 * height, : 2 * width]
-        levels.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.float32))
+        levels.append(_halved(levels[-1]))
     return levels
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    height, width = (side // 2 for side in picture.shape)
+    even = picture[: 2 * height, : 2 * width]
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
 def _noise(residual: np.ndarray) -> float:
     """The standard deviation of the noise in grey levels, from the median of the residual."""
-    return max(1.4826 * float(np.median(np.abs(residual))), LEAST_NOISE) if residual.size else LEAST_NOISE
+    middle = len(residual) // 2
+    return max(1.4826 * float(np.partition(np.abs(residual), middle)[middle]), LEAST_NOISE) if middle else LEAST_NOISE
 
 
 def _geman_mcclure(residual: np.ndarray, noise: float) -> np.ndarray:

@@ -128,8 +128,9 @@ def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if picture.ndim == 3:
         right, down = right[..., None], down[..., None]
     corner, values = top * width + left, picture.reshape(height * width, *picture.shape[2:])
-    upper = values[corner] * (1 - right) + values[corner + 1] * right
-    return upper + down * (values[corner + width] * (1 - right) + values[corner + width + 1] * right - upper)
+    value = lambda beyond: values.take(corner + beyond, 0)
+    upper = value(0) * (1 - right) + value(1) * right
+    return upper + down * (value(width) * (1 - right) + value(width + 1) * right - upper)
 
 
 def over(layer: np.ndarray, background: np.ndarray) -> np.ndarray:
