@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +36,7 @@ from record import write
 from eqvid_tf.serving.client import Client, ServingError, encode_png
 
 ROOT = Path(__file__).parents[1]
+BATCHING = ROOT / "serving/batching_parameters.txt"
 SIZE, DRAG_SIZE, BATCH = 64, 128, 32
 UP_S = 120
 KINDS = {"http": "kserve", "grpc": "tensorflow_serving"}
@@ -145,10 +146,10 @@ def cold(folder: Path, rounds: int = 3) -> dict:
 
 
 class Server:
-    """serving/stand_in.py on a copy of the model folder."""
+    """serving/stand_in.py on a copy of the model folder; `words` are more of its options."""
 
-    def __init__(self, folder: Path, place: Path):
-        self.folder = Path(shutil.copytree(folder, place / "model"))
+    def __init__(self, folder: Path, place: Path, words: Sequence[str | Path] = ()):
+        self.folder, self.words = Path(shutil.copytree(folder, place / "model")), words
         self.ports = {kind: free_port() for kind, package in KINDS.items() if importlib.util.find_spec(package)}
         self.log = (place / "server.log").open("a")
 
@@ -157,7 +158,8 @@ class Server:
         ports = [
             word for kind, port in self.ports.items() for word in ("--rest" if kind == "http" else "--grpc", str(port))
         ]
-        command = [sys.executable, ROOT / "serving/stand_in.py", *ports, "--poll", "0.2", f"model={self.folder}"]
+        command = [sys.executable, ROOT / "serving/stand_in.py", *ports, "--poll", "0.2", *self.words]
+        command.append(f"model={self.folder}")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
     def __enter__(self) -> Self:
@@ -349,14 +351,20 @@ def asked(server: Server, name: str, size: int, count: int, clients: int, second
     }
 
 
-def table(server: Server, seconds: float, batches: list[int], path: Path) -> None:
-    """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once."""
+def table(model: Path, seconds: float, batches: list[int], path: Path) -> None:
+    """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once.
+
+    First of a server that answers each request by itself, then of one that puts those that wait into one batch.
+    """
     names, rows = ("render", "render_features", "separate", "estimate_motion", "render_image"), []
-    with server.client("grpc") as client:
-        client.separate(clip(1)[0])  # waits until it is up
-    for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
-        rows.append(asked(server, name, size, count, clients, seconds))
-        write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
+    for words in ([], ["--batching", BATCHING]):
+        with tempfile.TemporaryDirectory() as place, Server(model, Path(place), words) as server:
+            with server.client("grpc") as client:
+                client.separate(clip(1)[0])  # waits until it is up
+            for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
+                row = asked(server, name, size, count, clients, seconds)
+                rows.append({"server_batches": bool(words), **row})
+                write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
 
 
 def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
@@ -411,8 +419,7 @@ def main() -> None:
     args = parser.parse_args()
     args.output = args.output or ROOT / "benchmarks/results" / f"serving{'_load' if args.table else ''}.json"
     if args.table:
-        with tempfile.TemporaryDirectory() as place, Server(args.model, Path(place)) as server:
-            table(server, args.table, args.batch, args.output)
+        table(args.model, args.table, args.batch, args.output)
         return
     parts = {
         name: importlib.metadata.version(name) for name in PARTS if name != "kserve" or importlib.util.find_spec(name)

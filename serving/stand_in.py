@@ -1,12 +1,13 @@
 """A stand-in for TensorFlow Serving where its binary cannot be had: its interface, with TensorFlow as the engine.
 
-    python serving/stand_in.py --rest 8501 --grpc 8500 NAME=FOLDER [NAME=FOLDER ...]
+    python serving/stand_in.py --rest 8501 --grpc 8500 [--batching FILE] NAME=FOLDER [NAME=FOLDER ...]
 
 REST is a real KServe ModelServer (the extra [serving-test]), in its V1 protocol: `/v1/models/NAME:predict`, without
 `/versions/V`. gRPC is `PredictionService.Predict` on the stubs of tensorflow-serving-api (the extra [serving]). As
 TensorFlow Serving does by default it serves the newest version in each folder, loads one that appears, and unloads the
-older when the new one is ready. The tests and benchmarks/serving.py use it. It listens on this machine alone, and has
-no batching, no TLS and no limits: it is not for production.
+older when the new one is ready. With --batching requests are batched by the scheduler that TensorFlow Serving uses,
+which is TensorFlow's own, and by its file of parameters. The tests and benchmarks/serving.py use it. It listens on this
+machine alone, and has no TLS and no limits: it is not for production.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import base64
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,10 +39,16 @@ class Refused(ValueError):
 
 
 class Model:
-    """The versions of a model folder that are loaded: the newest, by number."""
+    """The versions of a model folder that are loaded: the newest, by number.
 
-    def __init__(self, name: str, folder: Path):
-        self.name, self.folder, self.loaded = name, folder, {}
+    Args:
+        name: that it is served by.
+        folder: of its versions.
+        batching: parameters of TensorFlow's batch scheduler; none where each request is answered by itself.
+    """
+
+    def __init__(self, name: str, folder: Path, batching: dict[str, int] | None = None):
+        self.name, self.folder, self.batching, self.loaded = name, folder, batching or {}, {}
         self.update()
 
     def update(self) -> None:
@@ -48,7 +56,15 @@ class Model:
         numbers = [int(path.parent.name) for path in self.folder.glob("*/saved_model.pb") if path.parent.name.isdigit()]
         newest = max(numbers, default=None)
         if newest not in self.loaded:
-            self.loaded = {} if newest is None else {newest: tf.saved_model.load(str(self.folder / str(newest)))}
+            self.loaded = {} if newest is None else {newest: self._load(newest)}
+
+    def _load(self, version: int) -> tuple:
+        """A version: its module, which keeps the variables, and what answers each signature by name."""
+        module = tf.saved_model.load(str(self.folder / str(version)))
+        if not self.batching:
+            return module, module.signatures
+        queue = lambda name: f"{self.name}_{version}_{name}"
+        return module, {name: batched(each, queue(name), self.batching) for name, each in module.signatures.items()}
 
     def predict(self, signature: str, inputs: dict, version: int | None = None) -> dict:
         """The outputs of a signature by name, numpy.
@@ -66,11 +82,11 @@ class Model:
         if not loaded or version not in (None, *loaded):
             which = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
             raise Missing(f"Servable not found for request: {which}")
-        signatures = loaded[max(loaded)].signatures
-        if (signature or "serving_default") not in signatures:
+        module, answers = loaded[max(loaded)]
+        signature = signature or "serving_default"
+        if signature not in answers:
             raise Refused(f'Serving signature name: "{signature}" not found in signature def')
-        function = signatures[signature or "serving_default"]
-        specs = function.structured_input_signature[1]
+        specs = module.signatures[signature].structured_input_signature[1]
         if set(specs) != set(inputs):
             raise Refused(f"input keys must be {', '.join(sorted(specs))}; received {', '.join(sorted(inputs))}")
         try:
@@ -78,9 +94,35 @@ class Model:
                 name: tf.constant(value(specs[name].dtype) if callable(value) else value, specs[name].dtype)
                 for name, value in inputs.items()
             }
-            return {name: value.numpy() for name, value in function(**tensors).items()}
+            return {name: value.numpy() for name, value in answers[signature](**tensors).items()}
         except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
             raise Refused(getattr(error, "message", str(error)).split("<stack traces unavailable>")[-1]) from error
+
+
+def batched(function, name: str, parameters: dict[str, int]):
+    """A signature that answers requests which arrive together as one batch."""
+    (_, specs), outputs = function.structured_input_signature, sorted(function.structured_outputs)
+    inputs = sorted(specs)
+
+    @tf.nondifferentiable_batch_function(**parameters)
+    def together(*tensors):
+        found = function(**dict(zip(inputs, tensors)))
+        return [found[output] for output in outputs]
+
+    @tf.function(input_signature=[specs[key] for key in inputs], autograph=False)
+    def answer(*tensors):
+        with tf.name_scope(name):  # the scheduler has a queue for each name
+            return together(*tensors)
+
+    answer.get_concrete_function()
+    return lambda **tensors: dict(zip(outputs, answer(*(tensors[key] for key in inputs))))
+
+
+def read_batching(path: Path) -> dict[str, int]:
+    """The parameters of TensorFlow's batch scheduler in a file of TensorFlow Serving's."""
+    known = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    found = dict(re.findall(r"^(\w+) *\{ *value: *(\d+) *\}", path.read_text(encoding="utf-8"), re.MULTILINE))
+    return {name: int(found[name]) for name in known}
 
 
 def watch(models: dict[str, Model], seconds: float) -> None:
@@ -199,9 +241,12 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--rest", type=int, default=0, help="port of the REST interface; 0 for none")
     parser.add_argument("--grpc", type=int, default=0, help="port of the gRPC interface; 0 for none")
+    parser.add_argument("--batching", type=Path, metavar="FILE", help="as serving/batching_parameters.txt")
     parser.add_argument("--poll", type=float, default=1.0, help="seconds between two looks for new versions")
     args = parser.parse_args()
-    models = {name: Model(name, Path(folder)) for name, _, folder in (text.partition("=") for text in args.models)}
+    batching = read_batching(args.batching) if args.batching else None
+    pairs = (text.partition("=") for text in args.models)
+    models = {name: Model(name, Path(folder), batching) for name, _, folder in pairs}
     watch(models, args.poll)
     server = start_grpc(models, args.grpc) if args.grpc else None
     if args.rest:

@@ -1,5 +1,7 @@
 """How far parts of the background go astray from the camera's motion."""
 
+import functools
+
 import numpy as np
 import pytest
 from conftest import write_clip
@@ -15,9 +17,14 @@ SIZE, STEP, COUNT = (96, 144), 4, 25
 WAY = STEP * (COUNT - 1)  # of the camera; what it sees stays within the frame for as long
 
 
+@functools.cache
+def wide_background(seed: int) -> np.ndarray:
+    return draw_background(seed, (SIZE[0], SIZE[1] + 2 * WAY), "city")
+
+
 def pan(nearer: float) -> np.ndarray:
     """A pan over a drawn background whose lower third goes by faster by a share, [T, h, w, 3]."""
-    wide, near = (draw_background(seed, (SIZE[0], SIZE[1] + 2 * WAY), "city") for seed in (3, 4))
+    wide, near = wide_background(3), wide_background(4)
     frames = []
     for k in range(COUNT):
         first = round(STEP * k * (1 + nearer))

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -297,6 +298,20 @@ def server(run, tmp_path_factory):
     server.start()
     yield server
     server.kill()
+
+
+def test_the_stand_in_answers_what_arrives_together_as_one_batch(run, trained, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "serving"))
+    import stand_in
+
+    parameters = stand_in.read_batching(ROOT / "serving/batching_parameters.txt")
+    assert parameters["max_batch_size"] == 32
+    for_long = parameters | {"max_batch_size": 4, "batch_timeout_micros": 600_000_000}  # it waits until four are there
+    model, frames = stand_in.Model("walk", run, for_long), noise(4) / np.float32(255)
+    ask = lambda frame: model.predict("separate", {"frame": frame[None]})["mask"][0]
+    with futures.ThreadPoolExecutor(4) as threads:
+        masks = np.stack(list(threads.map(ask, frames, timeout=60)))
+    np.testing.assert_allclose(masks, trained.separate(frames)[2], atol=FLOAT32)
 
 
 @pytest.fixture(params=["http", "grpc"])
