@@ -352,19 +352,25 @@ def asked(server: Server, name: str, size: int, count: int, clients: int, second
 
 
 def table(model: Path, seconds: float, batches: list[int], path: Path) -> None:
-    """Every kind of request, at two sizes, alone and in batches, by one client and by many; a row is kept at once.
+    """Every kind of request, at two sizes, alone and in batches, by one client and by many.
 
-    First of a server that answers each request by itself, then of one that puts those that wait into one batch.
+    First of a server that answers each request by itself, then of one that puts those that wait into one batch. A row
+    is kept at once; one that is there, of so many seconds, is not measured again.
     """
     names, rows = ("render", "render_features", "separate", "estimate_motion", "render_image"), []
+    if path.is_file() and (found := json.loads(path.read_text(encoding="utf-8")))["seconds"] == seconds:
+        rows = found["rows"]
+    keys = ("server_batches", "request", "size", "batch", "clients")
+    done = {tuple(row[key] for key in keys) for row in rows}
     for words in ([], ["--batching", BATCHING]):
         with tempfile.TemporaryDirectory() as place, Server(model, Path(place), words) as server:
             with server.client("grpc") as client:
                 client.separate(clip(1)[0])  # waits until it is up
             for name, size, count, clients in itertools.product(names, (SIZE, DRAG_SIZE), batches, (1, 4, 16)):
-                row = asked(server, name, size, count, clients, seconds)
-                rows.append({"server_batches": bool(words), **row})
-                write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
+                if (bool(words), name, size, count, clients) not in done:
+                    row = asked(server, name, size, count, clients, seconds)
+                    rows.append({"server_batches": bool(words), **row})
+                    write(path, {"server": "serving/stand_in.py, gRPC", "seconds": seconds, "rows": rows})
 
 
 def killed(server: Server, kind: str, clients: int, seconds: float) -> dict:
