@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from eqvid_tf.separation.background import is_filmed
+from eqvid_tf.separation.cutout import without_scraps
 from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, shows_character, working_size
 
 SIZE, COUNT, GROUND = (120, 200), 12, 70  # pixels, frames, and the row at which the ground begins
@@ -73,3 +74,19 @@ def test_a_background_that_shows_the_character_is_told_from_one_that_it_hides():
     found = shows_character(frames, masks, background)
     assert found[12:28, 24:36].all() and not found[:, :19].any() and not found[:, 43:].any()
     assert not shows_character(frames, masks, ground.astype(np.float32)).any()
+
+
+def test_what_is_left_over_of_a_character_goes_with_it_and_a_crowd_stays():
+    """A strap's end near where he was; not what goes on beyond, nor another character, nor what is far away."""
+    background = np.full((100, 160, 3), 200, np.float32)
+    picture, taken, kept = background.astype(np.uint8), np.zeros((100, 160), bool), np.zeros((100, 160), bool)
+    taken[20:80, 60:90] = True
+    strap, crowd, other, leaf = np.s_[40:44, 92:94], np.s_[30:60, 50:58], np.s_[60:64, 92:94], np.s_[10:13, 130:133]
+    for place in (strap, crowd, other, leaf):
+        picture[place] = 20
+    kept[other] = True
+    made = without_scraps(picture, background, taken, kept)
+    assert np.all(made[strap] == 200)
+    for place in (crowd, other, leaf):
+        np.testing.assert_array_equal(made[place], picture[place])
+    assert np.count_nonzero((made != picture).any(-1)) == 8

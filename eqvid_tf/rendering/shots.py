@@ -26,7 +26,6 @@ from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
-from eqvid_tf.separation.cutout import uncover
 from eqvid_tf.separation.layers import ClipLayers
 from eqvid_tf.separation.texture import Textures, is_textured
 
@@ -311,7 +310,8 @@ def without(
     for number, layers in characters.layers.items():
         if number not in gone and cut_outs[number][..., 3].any():
             behind = over(moved_character(finder, layers, index, cut_outs[number], np.eye(3), frame.shape[:2]), behind)
-    return uncover(frame, characters.taken_out(index, {number: cut_outs[number] for number in gone}), behind)
+    taken = characters.taken_out(index, {number: cut_outs[number] for number in gone})
+    return characters.uncovered(index, frame, taken, behind, gone)
 
 
 def _with_shadow(

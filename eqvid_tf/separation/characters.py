@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
 from eqvid_tf.separation.corrections import Correction
-from eqvid_tf.separation.cutout import uncover
+from eqvid_tf.separation.cutout import uncover, without_scraps
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
@@ -215,6 +215,28 @@ class ClipCharacters:
         parts = (self.layers[number].taken_out(index, frame(number), layer) for number, layer in cut_outs.items())
         return [layer for part in parts for layer in part]
 
+    def uncovered(
+        self, index: int, frame: np.ndarray, layers: Sequence[np.ndarray], behind: np.ndarray, gone: Collection[int]
+    ) -> np.ndarray:
+        """A frame as filmed without what is taken out of it, uint8 [H, W, 3]; of a filmed clip without scraps of it.
+
+        Args:
+            index: of the frame.
+            frame: its pixels.
+            layers: what is taken out, see `taken_out`.
+            behind: what is seen there instead.
+            gone: the numbers of the characters that are taken out.
+        """
+        picture = uncover(frame, layers, behind)
+        if not layers or self.first.seeds is None:
+            return picture
+        kept = np.zeros(frame.shape[:2], bool)
+        for number, other in self.layers.items():
+            if number not in gone and isinstance(other.clip, SoloClip):
+                kept |= other.clip.near_as_filmed(index)
+        taken = np.max([layer[..., 3] for layer in layers], 0) > SHOWS
+        return without_scraps(picture, behind, taken, kept)
+
     def plate(self, index: int) -> np.ndarray:
         """The background alone as a frame as filmed sees it, uint8 [H, W, 3], restless parts included.
 
@@ -247,7 +269,7 @@ class ClipCharacters:
 
     def _plate(self, index: int, frame: np.ndarray, layers: Iterable[np.ndarray]) -> np.ndarray:
         """As `plate`, from the frame and the layers that are taken out of it."""
-        shown = uncover(frame, layers, self.background_as_filmed(index))
+        shown = self.uncovered(index, frame, list(layers), self.background_as_filmed(index), self.layers)
         if self.clip.travels:
             return shown
         assert isinstance(self.first.clip, SoloClip)

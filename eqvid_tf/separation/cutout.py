@@ -13,6 +13,7 @@ from eqvid_tf.pixels.morphology import close, count_around, dilate, fill_holes, 
 
 JUST_NOTICEABLE = 6.0  # grey levels: a smaller difference from the background may be rounding or compression
 MARGIN = 4  # pixels beyond the reach of an edge that are worked on, so that a border of them changes nothing
+SCRAPS, SCRAPS_NEAR = 0.02, 0.06  # share of what is taken out, and of a frame's height, of what is left over of it
 EDGE_CONTRAST = 60.0  # grey levels: beside no core, a difference of this size is full coverage
 
 
@@ -117,6 +118,36 @@ def uncover(frame: np.ndarray, layers: Iterable[np.ndarray], behind: np.ndarray)
     removed = np.sum([np.zeros((*frame.shape[:2], 4), np.float32), *layers], 0)
     picture = frame - removed[..., :3] + removed[..., 3:] * behind
     return np.clip(picture, 0, 255).round().astype(np.uint8)
+
+
+def without_scraps(picture: np.ndarray, behind: np.ndarray, taken: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Take what is left over of a character out of a picture that it was taken out of, as the end of a strap.
+
+    That is what differs clearly from the background, is small beside what was taken, and lies wholly near it. What is
+    larger or goes on, as a crowd, stays.
+
+    Shapes: picture uint8 [H, W, 3], behind [H, W, 3] in [0, 255], taken and kept [H, W] bool -> uint8 [H, W, 3].
+
+    Args:
+        picture: without the character.
+        behind: the background.
+        taken: where the character was.
+        kept: where others are.
+    """
+    reach = int(np.ceil(SCRAPS_NEAR * len(picture)))
+    box = bounding_box(taken, reach + MARGIN)
+    if box is None:
+        return picture
+    part = box_slices(box)
+    near, free = dilate(taken[part], reach), ~kept[part]
+    clear = largest_difference(picture[part].astype(np.float32), behind[part]) > EDGE_CONTRAST
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((clear & free).astype(np.uint8))
+    scrap = boxes[:, cv2.CC_STAT_AREA] <= SCRAPS * taken.sum()
+    scrap[labels[~near]] = False
+    scrap[0] = False
+    picture, shown = picture.copy(), dilate(scrap[labels], 2) & free
+    picture[part][shown] = behind[part][shown].clip(0, 255).round().astype(np.uint8)
+    return picture
 
 
 def straight_alpha(layer: np.ndarray) -> np.ndarray:
