@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from eqvid_tf import cli
-from eqvid_tf.camera import cuts, measure, stabilization
+from eqvid_tf.camera import cuts, measure, registration, stabilization
 from eqvid_tf.camera.registration import Homography, KeyFrame, Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
@@ -480,3 +480,25 @@ def test_who_is_frozen_in_a_scene_stays_in_its_place_before_a_moving_background(
         expected = move(pictures[0], np.linalg.inv(view[index]) @ view[0])
         assert psnr(picture[inner] / 255, expected[inner] / 255) > 26
     assert np.abs(view[:6, :2, 2]).max() > 0.05
+
+
+class Creeping(registration._Level):
+    """A search whose every step goes a tenth of the way that is left, as robust weights make it."""
+
+    def __init__(self):
+        self.taken = 0
+
+    def residual(self, smooth, pose):
+        return registration._Residual(np.zeros(1), np.ones(1))
+
+    def step(self, smooth, pose, residual, start, reach=1.0):
+        self.taken += 1
+        step = 0.1 * (10 - pose.shift.real)  # pixels
+        parameters = np.array([0, 0, step, 0])
+        return registration._Step(registration.Pose(shift=pose.shift + reach * step), residual, abs(step), parameters)
+
+
+def test_steps_that_all_go_the_same_way_reach_farther():
+    level = Creeping()
+    found = level.search(np.zeros((2, 2), np.float32), registration.STILL, 30)
+    assert abs(found.shift - 10) < 0.1 and level.taken < 25  # 0.9 ** 25 of the way would be left: 0.7 pixels
