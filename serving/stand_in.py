@@ -48,7 +48,7 @@ class Model:
     """
 
     def __init__(self, name: str, folder: Path, batching: dict[str, int] | None = None):
-        self.name, self.folder, self.batching, self.loaded = name, folder, batching or {}, {}
+        self.name, self.folder, self.batching, self.loaded = name, folder, batching, {}
         self.update()
 
     def update(self) -> None:

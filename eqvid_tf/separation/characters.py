@@ -267,9 +267,9 @@ class ClipCharacters:
         """The background of all frames as a frame as filmed sees it, uint8 [H, W, 3]."""
         return np.clip(self.background_as_filmed(index), 0, 255).round().astype(np.uint8)
 
-    def _plate(self, index: int, frame: np.ndarray, layers: Iterable[np.ndarray]) -> np.ndarray:
+    def _plate(self, index: int, frame: np.ndarray, layers: Sequence[np.ndarray]) -> np.ndarray:
         """As `plate`, from the frame and the layers that are taken out of it."""
-        shown = self.uncovered(index, frame, list(layers), self.background_as_filmed(index), self.layers)
+        shown = self.uncovered(index, frame, layers, self.background_as_filmed(index), self.layers)
         if self.clip.travels:
             return shown
         assert isinstance(self.first.clip, SoloClip)
