@@ -375,6 +375,49 @@ def test_a_clip_of_one_without_restless_background_is_taken_as_it_is(tmp_path):
     assert track(stable).solos() == [stable]
 
 
+class NamingModel(Model):
+    """The same, with two names, of which it knows little: each has a part in all that it sees."""
+
+    identity = True
+    config = SimpleNamespace(**vars(Model.config), name_of=(0, 1))
+
+    def __init__(self, red_parts: tuple[float, float]):
+        self.red_parts = red_parts
+
+    def present(self, frames):
+        return np.ones((len(frames), 2))
+
+    def coverage(self, frames, name=None):
+        red = tf.cast(frames[..., :1] > 0.7, tf.float32)
+        part = 1 if name is None else self.red_parts[name] * red + (1 - self.red_parts[name]) * (1 - red)
+        return super().coverage(frames) * part
+
+    def render(self, character_frame, background_frame, motion):
+        return character_frame
+
+
+@pytest.mark.parametrize(("red_parts", "red"), [((0.45, 0.55), 1), ((0.55, 0.45), 0)])
+def test_the_networks_alone_follow_who_is_who(clip, red_parts, red):
+    """Twins are told from frame to frame; numbers are those of the names that fit best."""
+    characters = ClipCharacters(NamingModel(red_parts), clip, network_only=True)
+    (x, y), (x2, y2) = RED_PATH[MEETING], BLUE_PATH[MEETING]
+    true = {number: np.zeros(SIZE, bool) for number in (0, 1)}
+    true[red][y : y + RED.shape[0], x : x + RED.shape[1]] = True
+    true[1 - red][y2 : y2 + BLUE.shape[0], x2 : x2 + BLUE.shape[1]] = True
+    true[red] &= ~true[1 - red]
+    for number, mask in true.items():
+        found = characters.layers[number].coverage[MEETING] > 0.5
+        assert (found & mask).sum() / (found | mask).sum() > 0.85
+
+
+def test_the_networks_alone_go_by_the_names_where_fewer_are_followed(tmp_path):
+    for index, frame in enumerate(film((RED, RED_PATH))):
+        write_png(tmp_path / "frames" / f"{index:02d}.png", frame)
+    model = NamingModel((0.9, 0.1))
+    characters = ClipCharacters(model, open_clip(tmp_path / "frames", cache=None), network_only=True)
+    assert {number: layers.name for number, layers in characters.layers.items()} == {0: 0, 1: 1}
+
+
 @pytest.mark.parametrize(
     ("name_of", "numbers"),
     [((0, 1, 2), {0: 0, 1: 1}), ((0, 0, 1), {0: 0}), ((-1, 0, 1), {1: 0}), ((3, 1, 0), {0: 3, 1: 1})],

@@ -1,10 +1,10 @@
-"""Motions smoothed over time: noise and a walker's poses go, a bounce and a bend stay."""
+"""Motions over time: noise and a walker's poses go, a bounce and a bend stay; neighbours lead who is hidden."""
 
 import numpy as np
 import pytest
 
 from eqvid_tf.pixels.coordinates import homogeneous
-from eqvid_tf.separation.smoothing import smooth_motions
+from eqvid_tf.separation.smoothing import bridge_motions, smooth_motions
 
 SIZE, RADIUS, COUNT = (48, 96), 0.3, 30
 TIME = np.arange(COUNT)
@@ -60,3 +60,19 @@ def test_noise_is_averaged_where_the_character_is_shown_and_nowhere_else():
     assert np.abs(smooth[:, :, :2] - np.eye(2)).mean() < 0.8 * np.abs(noisy[:, :, :2] - np.eye(2)).mean()
     shown = TIME < 4
     np.testing.assert_allclose(_smooth(noisy, centres, shown), noisy, atol=1e-9)
+
+
+@pytest.mark.parametrize("hidden", [slice(12, 17), slice(0, 3), slice(26, COUNT)])
+def test_a_step_of_who_is_mostly_hidden_is_what_its_neighbours_lead_to(hidden):
+    motions, centres = _motions(0.001 * (TIME - 5) ** 2)
+    visible, seen, misled = np.ones(COUNT), centres.copy(), motions.copy()
+    visible[hidden] = 0.3
+    seen[hidden] += 0.1  # the middle of the part that is seen
+    unsure = visible.clip(max=1)[:-1] < 1
+    unsure |= visible[1:] < 1
+    misled[unsure, 0, 2] += 0.2
+    found = bridge_motions(misled, seen, visible, SIZE)
+    np.testing.assert_array_equal(found[~unsure], motions[~unsure])
+    assert _error(found, motions, centres) < 0.1 < 0.5 < _error(misled, motions, centres)
+    for all_or_none in (np.ones(COUNT), np.zeros(COUNT)):
+        np.testing.assert_array_equal(bridge_motions(misled, seen, all_or_none, SIZE), misled)

@@ -23,7 +23,7 @@ from eqvid_tf.separation.cutout import uncover, without_scraps
 from eqvid_tf.separation.layers import PROBES, ClipLayers
 from eqvid_tf.separation.masks import unit_frames
 from eqvid_tf.separation.sightings import SHOWS
-from eqvid_tf.separation.solo import SoloClip, track
+from eqvid_tf.separation.solo import SoloClip, track, track_in_layers
 
 Result = TypeVar("Result")
 FEWEST_FRAMES = 3  # of a clip in which characters can be told apart
@@ -68,9 +68,7 @@ class ClipCharacters:
         self.clip, self.progress = stabilize(clip, progress, mosaic=model.config.mosaic), progress
         entries = _entries(cast or Cast(), self.clip.filmed)
         if network_only and model.identity:
-            make = lambda name: ClipLayers(model, self.clip, network_only=True, progress=progress, name=name)
-            names = names_in(model, self.clip.arrays(model.config.canvas))
-            self.layers = {number: make(name) for number, name in names.items()}
+            self.layers = _network_layers(model, self.clip, progress)
         else:
             apart = model.T.learned or len(clip.given_characters) > 1
             told = apart and (len(entries) != 1 or self.clip.travels) and clip.count >= FEWEST_FRAMES
@@ -296,6 +294,16 @@ class ClipCharacters:
                 f"frame {index} of {self.clip.name} shows no character at {list(point)}; it shows {near or 'none'}"
             )
         return nearest
+
+
+def _network_layers(model: EquivariantVideoModel, clip: StabilizedClip, progress: Callable) -> dict[int, ClipLayers]:
+    """The layers of each character, by number, of the networks alone: as they are followed, or told in each frame."""
+    names = names_in(model, clip.arrays(model.config.canvas))
+    options: dict[str, Any] = {"network_only": True, "progress": progress}
+    tracked = track_in_layers(clip, model, names) if len(names) > 1 and clip.count >= FEWEST_FRAMES else None
+    if tracked is None:
+        return {number: ClipLayers(model, clip, name=name, **options) for number, name in names.items()}
+    return {number: ClipLayers(model, solo, **options) for number, solo in zip(tracked.owners.numbers, tracked.solos())}
 
 
 def names_in(model: EquivariantVideoModel, frames: np.ndarray) -> dict[int, int]:

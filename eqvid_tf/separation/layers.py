@@ -38,7 +38,13 @@ from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, shows_character, working_size
-from eqvid_tf.separation.masks import CLEARLY_SEEN, background_is_stored, network_background, network_coverage
+from eqvid_tf.separation.masks import (
+    CLEARLY_SEEN,
+    background_is_stored,
+    network_background,
+    network_coverage,
+    network_pictures,
+)
 from eqvid_tf.separation.motions import (
     MotionEstimates,
     ReferenceMotions,
@@ -50,7 +56,7 @@ from eqvid_tf.separation.motions import (
     refine_motions,
 )
 from eqvid_tf.separation.shadow import darkening, ground_darkening, has_shadow, is_usual
-from eqvid_tf.separation.smoothing import smooth_motions
+from eqvid_tf.separation.smoothing import bridge_motions, smooth_motions
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
 FEWEST_FRAMES = 8  # frames that can say more together than one alone, of translucency, of what is hidden, of shadows
@@ -413,6 +419,7 @@ class ClipLayers:
         if not self.model.T.learned:
             return self.clip.motion()
         motions, shown = self._step_motions(), self.coverage.max((1, 2)) > 0.5
+        motions = bridge_motions(motions, self.centres, self._visible, self.clip.size)
         smooth = smooth_motions(motions, self.centres, self._radius, shown, self.clip.size)
         if not self.clip.moves:
             return smooth.motions
@@ -424,6 +431,22 @@ class ClipLayers:
         return self.clip.motion_in_view(on_screen.motions, at[:-1])
 
     @property
+    def _visible(self) -> np.ndarray:
+        """The share of the character that each frame shows, [T]: below 1 where it meets others, which may hide it."""
+        areas = np.count_nonzero(self.coverage > 0.5, axis=(1, 2)).astype(np.float64)
+        tracked = self.clip.tracked_motion
+        met = np.zeros(self.clip.count, bool)
+        if tracked is not None:
+            steps = ~np.isnan(tracked[:, 0, 0])
+            met[:-1] |= steps
+            met[1:] |= steps
+        alone = np.flatnonzero(~met & (areas > 0))
+        if not len(alone):
+            return np.ones(len(areas))
+        whole = np.interp(np.arange(len(areas)), alone, areas[alone])
+        return np.where(met, areas / np.maximum(whole, 1), 1)
+
+    @property
     def _radius(self) -> float:
         """Of a disc as large as the character usually is, in half heights of the frame."""
         areas = np.count_nonzero(self.coverage > 0.5, axis=(1, 2))
@@ -431,12 +454,14 @@ class ClipLayers:
         return float(np.sqrt(usual / np.pi) * 2 / fit_box(self.clip.size, self.canvas)[2])
 
     def _step_motions(self) -> np.ndarray:
-        """The motion of each step as its two frames alone tell it, [T - 1, 2, 3]."""
+        """The motion of each step as its two frames alone tell it, [T - 1, 2, 3]; in meetings as the tracker does."""
         estimated = self.estimate_motions([(k, k + 1) for k in range(self.clip.count - 1)], once=True).motions
         tracked = self.clip.tracked_motion
-        if self.network_only or not self.background_stored:
-            return estimated
         start = estimated if tracked is None else np.where(np.isnan(tracked), estimated, tracked)
+        if self.network_only:
+            return self._aligned(start, network_pictures(self.model, self.canvas_frames), self.coverage)
+        if not self.background_stored:
+            return start
         frames = self.progress(self.clip.smaller(), "aligning its motion", self.clip.count)
         return self._aligned(start, frames, self.coverage)
 

@@ -75,6 +75,16 @@ def network_background(model: EquivariantVideoModel, frames: np.ndarray) -> np.n
     return np.median(np.asarray(backgrounds), axis=0).astype(np.float32) * 255
 
 
+def network_pictures(model: EquivariantVideoModel, frames: np.ndarray, batch: int = BATCH) -> np.ndarray:
+    """Frames on the canvas as the networks draw them, g(f(x) + h(x)), uint8 [T, h, w, 3]."""
+    drawn, still = [], np.eye(2, 3, dtype=np.float32)
+    with without_graph(len(frames) <= FEW):
+        for part in batches_of(len(frames), batch):
+            x = unit_frames(frames[part])
+            drawn.append(np.asarray(model.render(x, x, np.tile(still, (len(part), 1, 1)))))
+    return (255 * np.concatenate(drawn)[: len(frames)]).round().astype(np.uint8)
+
+
 def background_is_stored(model: EquivariantVideoModel, frames: np.ndarray) -> bool:
     """Whether the model knows the background of these frames [T, h, w, 3]; on any other its masks mean nothing."""
     return float(np.median(np.asarray(model.remembers(unit_frames(frames))))) > 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,11 +28,14 @@ from eqvid_tf.separation.background import (
     median_background,
 )
 from eqvid_tf.separation.levelling import level_switched
-from eqvid_tf.separation.masks import difference_coverage
+from eqvid_tf.separation.masks import difference_coverage, network_background, network_coverage, network_pictures
 from eqvid_tf.separation.motions import motion_from_canvas
 from eqvid_tf.separation.plain import body_hues, nearest_hues
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
+
+if TYPE_CHECKING:
+    from eqvid_tf.core.model import EquivariantVideoModel
 
 VERSION = 4  # of what is remembered of a clip; raise it whenever the same frames would give other characters
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
@@ -308,6 +311,46 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
         return tracked
     whole = clip.mosaic if clip.travels else _clip_background(clip, found.mask, canvas, found.background)
     return dataclasses.replace(tracked, background=whole)
+
+
+def track_in_layers(clip: StabilizedClip, model: EquivariantVideoModel, names: Mapping[int, int]) -> TrackedClip | None:
+    """Tell apart the characters of a clip in what a model's networks make of its frames: their masks, as g draws them.
+
+    Why: the networks see a frame at a time; which of two twins is which only the frames before it tell.
+
+    Args:
+        clip: stabilized.
+        model: a trained model.
+        names: of its characters: the number of each -> that of its name.
+
+    Returns:
+        The clip with its characters by these numbers; None where fewer are found than have a name.
+    """
+    canvas = model.config.canvas
+    frames = clip.arrays(canvas)
+    moving = network_coverage(model, frames) > 0.5
+    owners = find_characters(network_pictures(model, frames), moving)
+    if owners.count < len(names):
+        return None
+    shares = {number: network_coverage(model, frames, name=name) for number, name in names.items()}
+    background = unfit(network_background(model, frames), clip.size, canvas)
+    owners = _as_named(owners, shares)
+    return TrackedClip(clip=clip, owners=owners, moving=moving, canvas=canvas, background=background)
+
+
+def _as_named(owners: Owners, shares: Mapping[int, np.ndarray]) -> Owners:
+    """Owners with the numbers of those whose share [T, h, w] of their pixels is largest: each is someone's."""
+    numbers = list(shares)
+    claims = np.array([[shares[number][owners.mask(k)].mean() for k in range(owners.count)] for number in numbers])
+    found: dict[int, int] = {}
+    for place, k in zip(*np.unravel_index(np.argsort(-claims, axis=None), claims.shape)):
+        if int(k) not in found and numbers[place] not in found.values():
+            found[int(k)] = numbers[place]
+    motions = np.full((max(numbers) + 1, *owners.motions.shape[1:]), np.nan)
+    motions[list(found.values())] = owners.motions[list(found)]
+    all_of = [found.get(k, numbers[int(claims[:, k].argmax())]) for k in range(owners.count)]
+    table = np.array([0, *(number + 1 for number in all_of)], np.uint8)
+    return Owners(owner=table[owners.owner], count=len(motions), motions=motions)
 
 
 def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
