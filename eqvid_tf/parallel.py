@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import collections
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +34,20 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class LastOfThread(threading.local):
+    """The last result of a function of an item, in each thread: steps of the work on one item share it."""
+
+    item: object = None
+    result: Any = None
+
+    def of(self, item: Item, function: Callable[[Item], Result]) -> Result:
+        """The result of an item, which is not made again where it is the very one of the last call."""
+        if self.item is not item:
+            self.item, self.result = None, function(item)
+            self.item = item
+        return self.result
 
 
 def made_ahead(items: Iterable[Item]) -> Iterator[Item]:

@@ -72,9 +72,14 @@ class Light:
 
     def _changed(self, picture: np.ndarray, light: np.ndarray) -> np.ndarray:
         """A picture in another light, in [0, 255]; the slope is that halfway between the levels before and after."""
-        halfway = (picture + 1) * np.exp(light * self._slopes[picture.astype(np.uint8)] / 2) - 1
-        slopes = self._slopes[np.clip(halfway, 0, 255).astype(np.uint8)]
-        return np.clip((picture + 1) * np.exp(light * slopes) - 1, 0, 255)
+        whole = picture + 1
+        halfway = whole * self._factor(picture, light / 2) - 1
+        return np.clip(whole * self._factor(halfway, light) - 1, 0, 255)
+
+    def _factor(self, levels: np.ndarray, light: np.ndarray) -> np.ndarray:
+        """By how much a change of the light changes levels, [H, W, 3]."""
+        slope = cv2.LUT(levels.clip(0, 255).astype(np.uint8), self._slopes)
+        return np.asarray(cv2.exp(slope * light))
 
     def _light(self, index: int) -> np.ndarray:
         return self._shading + self.exposure[index].astype(np.float32)

@@ -32,7 +32,7 @@ MOST_VIEWS = 9  # frames whose median shows what a frame did not see: an odd num
 SLIVER = 0.1  # pixels: what sticks out of a mosaic by less adds no row or column to it
 FINEST = 0.9  # quantile of the frames' fineness that a mosaic has
 CENTRE = np.zeros((1, 2))  # of a frame
-LEVELLED = "h"  # of frames laid on a mosaic; changed whenever the same clip would give others
+LEVELLED = "i"  # of frames laid on a mosaic; changed whenever the same clip would give others
 SMALL_SIDE, SMALL_PIXELS = 360, 128 << 20  # pixels: shorter side of frames that are kept small, and all of them at most
 BORDER = 4  # pixels: more than the bicubic resampling reaches
 

@@ -35,6 +35,23 @@ class NoSuchCharacter(ValueError):
     """A point that shows no character, or a number or name that is not there: one line."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class SeenFrame:
+    """A frame as filmed, and who is in it.
+
+    Attributes:
+        index: of the frame.
+        frame: uint8 [H, W, 3].
+        alone: the frame with each character alone, by number.
+        cut_outs: what it shows of each, premultiplied RGBA [H, W, 4].
+    """
+
+    index: int
+    frame: np.ndarray
+    alone: dict[int, np.ndarray]
+    cut_outs: dict[int, np.ndarray]
+
+
 class ClipCharacters:
     """The layers of each character of a clip, numbered from 0, the one that covers most.
 
@@ -144,29 +161,22 @@ class ClipCharacters:
 
     def all_cut_outs(self) -> Iterator[dict[int, np.ndarray]]:
         """`cut_outs` of every frame in turn."""
-        return self.each_frame(lambda index, alone, cut_outs: cut_outs)
+        return self.each_frame(lambda seen: seen.cut_outs)
 
-    def each_frame(
-        self, work: Callable[[int, dict[int, np.ndarray], dict[int, np.ndarray]], Result]
-    ) -> Iterator[Result]:
-        """What `work` makes of every frame in turn, on all cores.
+    def each_frame(self, work: Callable[[SeenFrame], Result]) -> Iterator[Result]:
+        """What `work` makes of every frame in turn, on all cores: it is called in threads."""
 
-        Args:
-            work: takes the index of a frame as filmed, that frame with each character alone, by number, and the
-                characters' `cut_outs`; it is called in threads.
-        """
-
-        def cut(numbered: tuple[int, np.ndarray]) -> Result:
+        def seen(numbered: tuple[int, np.ndarray]) -> Result:
             index, frame = numbered
             alone = {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
-            return work(index, alone, self._cut(alone, index))
+            return work(SeenFrame(index=index, frame=frame, alone=alone, cut_outs=self._cut(alone, index)))
 
         for layers in self.layers.values():
             layers.prepare()
         _ = self.background
         self.clip.filmed.forget_sampled()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
-        return in_threads(cut, enumerate(frames))
+        return in_threads(seen, enumerate(frames))
 
     def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
@@ -243,17 +253,16 @@ class ClipCharacters:
         """
         if not self._uses_frames:
             return self._empty(index)
-        cut_outs = self.cut_outs(index)
-        return self._plate(index, self.clip.filmed.at(index), self.taken_out(index, cut_outs))
+        frame = self.clip.filmed.at(index)
+        alone = {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
+        return self.plate_of(SeenFrame(index=index, frame=frame, alone=alone, cut_outs=self.cut_outs(index)))
 
-    def all_plates(self) -> Iterator[np.ndarray]:
-        """`plate` of every frame in turn."""
+    def plate_of(self, seen: SeenFrame) -> np.ndarray:
+        """As `plate`, of a frame that was cut out."""
         if not self._uses_frames:
-            yield from map(self._empty, range(self.clip.count))
-            return
-        taken_out = self.each_frame(lambda index, alone, cut_outs: self.taken_out(index, cut_outs, alone))
-        for index, (frame, layers) in enumerate(zip(self.clip.filmed.native(), taken_out)):
-            yield self._plate(index, frame, layers)
+            return self._empty(seen.index)
+        layers = self.taken_out(seen.index, seen.cut_outs, seen.alone)
+        return self._plate(seen.index, seen.frame, layers)
 
     @property
     def _uses_frames(self) -> bool:

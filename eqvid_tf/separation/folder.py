@@ -11,7 +11,7 @@ import numpy as np
 
 from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.writers import write_png
-from eqvid_tf.separation.characters import ClipCharacters
+from eqvid_tf.separation.characters import ClipCharacters, SeenFrame
 from eqvid_tf.separation.cutout import straight_alpha, together
 from eqvid_tf.separation.sightings import SHOWS, Sightings
 
@@ -35,14 +35,18 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     (folder / "background.json").write_text(json.dumps(text), encoding="utf-8")
     seen = {number: Sightings(characters.clip.count) for number in characters.layers}
 
-    def write(index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray]) -> None:
-        for number, layer in cut_outs.items():
-            seen[number].add(index, layer[..., 3] > SHOWS)
-        _write_frame(characters, index, alone, cut_outs, folder)
+    plates = plates or characters.clip.travels
+
+    def write(one: SeenFrame) -> None:
+        for number, layer in one.cut_outs.items():
+            seen[number].add(one.index, layer[..., 3] > SHOWS)
+        _write_frame(characters, one, folder)
+        if plates:
+            write_png(folder / "plates" / f"{one.index:05d}.png", characters.plate_of(one), quick=True)
 
     collections.deque(characters.each_frame(write), 0)
-    if plates or characters.clip.travels:
-        _write_plates(characters, folder)
+    if plates:
+        _write_camera(characters, folder)
     for number, motion in motions.items():
         _write_motion(folder / "characters" / str(number) / "motion.json", clip, motion, seen[number])
     if motions:
@@ -60,15 +64,14 @@ def _background(characters: ClipCharacters) -> np.ndarray:
     return np.dstack([picture, 255 * clip.shown.astype(np.uint8)]) * clip.shown[..., None]
 
 
-def _write_frame(
-    characters: ClipCharacters, index: int, alone: dict[int, np.ndarray], cut_outs: dict[int, np.ndarray], folder: Path
-) -> None:
+def _write_frame(characters: ClipCharacters, seen: SeenFrame, folder: Path) -> None:
     """Write what a frame shows of each character, its shadow where it casts one, and all characters together."""
+    index, cut_outs = seen.index, seen.cut_outs
     for number, layer in cut_outs.items():
         place, layers = folder / "characters" / str(number), characters.layers[number]
         _write_cut_out(place, index, straight_alpha(layer))
         if layers.casts_shadow:
-            shadow = straight_alpha(layers.shadow_as_filmed(index, alone[number]))
+            shadow = straight_alpha(layers.shadow_as_filmed(index, seen.alone[number]))
             write_png(place / "shadow" / f"{index:05d}.png", shadow, quick=True)
     if len(cut_outs) > 1:
         _write_cut_out(folder, index, together(list(cut_outs.values())))
@@ -78,9 +81,7 @@ def _write_frame(
         shutil.copyfile(place / part / f"{index:05d}.png", folder / part / f"{index:05d}.png")
 
 
-def _write_plates(characters: ClipCharacters, folder: Path) -> None:
-    for index, plate in enumerate(characters.all_plates()):
-        write_png(folder / "plates" / f"{index:05d}.png", plate, quick=True)
+def _write_camera(characters: ClipCharacters, folder: Path) -> None:
     clip = characters.clip
     motion = clip.motion_as_filmed(np.tile(np.eye(2, 3), (clip.count - 1, 1, 1)))
     text = {"size": list(clip.filmed.size), "motion": motion.tolist()}

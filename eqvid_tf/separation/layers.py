@@ -18,7 +18,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.parallel import made_ahead
+from eqvid_tf.parallel import LastOfThread, made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
@@ -99,6 +99,7 @@ class ClipLayers:
     ):
         self.model, self.network_only, self.progress, self.name = model, network_only, progress, name
         self.corrections = corrections
+        self._last_parts, self._last_cut = LastOfThread(), LastOfThread()
         self.clip, self.canvas = stabilize(clip, progress, mosaic=model.config.mosaic), model.config.canvas
         self.canvas_frames = self.clip.arrays(self.canvas)
 
@@ -202,7 +203,7 @@ class ClipLayers:
         background = self.exposure.apply(self.background, index)
         alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
         alpha = self._refined(alpha, frame, background, index)
-        alpha = _cut_by_colour(alpha, frame, self.seeds and self.seeds[index])
+        alpha = self._cut_by_colour(alpha, frame, self.seeds and self.seeds[index])
         alpha = with_strokes(alpha, [stroke.carried(frame, index) for stroke in self._strokes])
         return extract_layer(frame, background, alpha)
 
@@ -290,13 +291,16 @@ class ClipLayers:
         if not self.clip.moves:
             return self.layer(index, frame)
         alpha, background, seeds = self._parts_as_filmed(index, frame)
-        alpha = _cut_by_colour(self._refined(alpha, frame, background, index), frame, seeds)
+        alpha = self._cut_by_colour(self._refined(alpha, frame, background, index), frame, seeds)
         carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
         alpha = with_strokes(alpha, [self.clip.as_filmed(stroke, index) for stroke in carried])
         return extract_layer(frame, background, alpha)
 
     def _parts_as_filmed(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
         """Of a frame as it was filmed: the coverage before the graph cut, the background and the seeds."""
+        return self._last_parts.of(frame, lambda frame: self._make_parts(index, frame))
+
+    def _make_parts(self, index: int, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, Seeds | None]:
         noise = self.visible_background.noise
         noise = self.clip.as_filmed(np.minimum(noise, 255), index) if isinstance(noise, np.ndarray) else noise
         coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
@@ -309,6 +313,12 @@ class ClipLayers:
         seeds = self.seeds[index].at_size(self.clip.size)
         moving, standing = (self.clip.as_filmed(known, index) for known in (seeds.moving, seeds.standing))
         return Seeds(moving=moving, standing=standing)
+
+    def _cut_by_colour(self, alpha: np.ndarray, frame: np.ndarray, seeds: Seeds | None) -> np.ndarray:
+        """A coverage after the graph cut, which cut-out and shadow share where the character is opaque."""
+        if seeds is None:
+            return alpha
+        return self._last_cut.of(alpha, lambda alpha: cut_alpha(frame, alpha, seeds))
 
     @cached_property
     def _strokes(self) -> list[Stroke]:
@@ -389,7 +399,7 @@ class ClipLayers:
         alpha, background, seeds = self._parts_as_filmed(index, frame)
         if seeds is None:
             return np.zeros_like(alpha)
-        return ground_darkening(frame, background, alpha, cut_alpha(frame, alpha, seeds))
+        return ground_darkening(frame, background, alpha, self._cut_by_colour(alpha, frame, seeds))
 
     def taken_out(self, index: int, frame: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
         """What goes from a frame as filmed with the character, by its cut-out `picture`: also the shadow that it casts.
@@ -530,10 +540,6 @@ class ClipLayers:
         if self.seeds is not None or not self.casts_shadow:
             return alpha
         return np.where(_shadow_at(frame, background, coverage, noise) > 0, 0, alpha)
-
-
-def _cut_by_colour(alpha: np.ndarray, frame: np.ndarray, seeds: Seeds | None) -> np.ndarray:
-    return alpha if seeds is None else cut_alpha(frame, alpha, seeds)
 
 
 def _shadow_at(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eqvid_tf.pixels.canvas import canvas_from_clip
-from eqvid_tf.pixels.coordinates import frame_from_pixels, homogeneous
+from eqvid_tf.pixels.coordinates import CENTRE, frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
 from eqvid_tf.separation.masks import BATCH, FEW, batches_of, unit_frames, without_graph
 from eqvid_tf.tracking.parts import Part
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
 
-CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
 LEAST_PIXELS = 30  # of a character that can be aligned
 ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
