@@ -206,6 +206,22 @@ def test_a_body_that_leaves_the_frame_in_pieces_is_one():
     assert found.count == 1 and overlap(found, owner)[0] > 0.9
 
 
+def test_a_body_that_breaks_for_moments_is_one_and_two_that_are_seen_apart_are_two():
+    """The waist of a dancer is lost before a wall of its colour; in the other clip its halves go apart."""
+    path = line((4, 20), (50, 20))
+    upper, lower = texture(1, (14, 16)), texture(2, (14, 16))
+    apart = np.where(np.arange(COUNT) == 12, 12, 0)[:, None] * [0, 1]
+    for gap, count in ((0, 1), (apart, 2)):
+        frames, moving, _ = film((upper, path), (lower, path + [0, 14] + gap))
+        moving[[6, 7, 15], 33:35] = False
+        tracklets = find_tracklets(frames, moving)
+        assert max(one.characters for one in tracklets) == count
+        assert all((tracklets[k].first.frame > one.first.frame) for one in tracklets for k in one.after)
+        if count == 1:
+            assert len(tracklets) == 1 and len(tracklets[0].parts) == COUNT
+            np.testing.assert_array_equal([part.area for part in tracklets[0].parts], moving.sum((1, 2)))
+
+
 def test_one_that_stays_and_another_that_travels_are_two():
     place = np.stack([30 + 2 * np.sin(np.arange(COUNT)), np.full(COUNT, 20)], -1).round().astype(int)
     frames, moving, owner = film((texture(4, (30, 16)), place), (BLUE[:8, :8], line((2, 50), (66, 52))))

@@ -44,6 +44,8 @@ FEWEST = 0.03  # share of a mask that has to be known to move: colours are not t
 AROUND = 20  # pixels around a mask that teach the background's colours
 LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones are worked on smaller
 ENOUGH = 100 * 100  # pixels to learn colours from
+VOTERS = 3  # frames before and after that say what stands
+CUT_OFF, KEPT = 0.4, 0.6  # share of them that keep a place: less stands, more does not
 ROUNDS = 1  # of learning colours and cutting: with more, what is not seeded takes the seeds' colours over
 
 
@@ -112,6 +114,31 @@ def find_seeds(
         seeds.standing[index] = dilate(standing, RIM) & masks[index] & ~moving
         seeds.moving[index] = cv2.erode(moving.astype(np.uint8), SQUARE)
     return seeds
+
+
+def agreed_seeds(frames: Iterable[np.ndarray], coverage: Callable[[int], np.ndarray], seeds: Seeds) -> Seeds:
+    """Seeds of which what stands is what most frames before and after cut off, moved along with the character.
+
+    Why: a dark coat's colours and a shadow's are alike, and a small change of a frame decides whether it keeps both.
+
+    Shapes: frames [h, w, 3] uint8 in turn and coverages as in `find_seeds`.
+    """
+    masks = np.stack([coverage(index) > COVERED for index in range(len(seeds.moving))])
+    cut = lambda numbered: cut_alpha(numbered[1], masks[numbered[0]].astype(np.float32), seeds[numbered[0]])
+    kept = np.stack([one > 0.5 for one in in_threads(cut, enumerate(frames))])
+    centres, standing, every = _centres(masks), np.empty_like(seeds.standing), range(len(kept))
+    for index in every:
+        near = [k for k in range(index - VOTERS, index + VOTERS + 1) if k != index and k in every and masks[k].any()]
+        moved = [_shifted(kept[k].astype(np.float32), centres[index] - centres[k]) for k in near if masks[index].any()]
+        share = cv2.blur(np.mean(moved, 0), (3, 3)) if moved else np.full(masks.shape[1:], 0.5)
+        found = (seeds.standing[index] | (share < CUT_OFF)) & (share < KEPT)
+        standing[index] = found & masks[index] & ~seeds.moving[index]
+    return dataclasses.replace(seeds, standing=standing)
+
+
+def _shifted(plane: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """A plane [h, w] moved by (x, y) pixels."""
+    return cv2.warpAffine(plane, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), plane.shape[::-1])
 
 
 def cut_alpha(frame: np.ndarray, alpha: np.ndarray, seeds: Seeds) -> np.ndarray:

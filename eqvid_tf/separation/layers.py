@@ -37,7 +37,7 @@ from eqvid_tf.separation.background import (
 from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
-from eqvid_tf.separation.graph_cut import Seeds, cut_alpha, find_seeds, shows_character, working_size
+from eqvid_tf.separation.graph_cut import Seeds, agreed_seeds, cut_alpha, find_seeds, shows_character, working_size
 from eqvid_tf.separation.masks import (
     CLEARLY_SEEN,
     background_is_stored,
@@ -226,11 +226,15 @@ class ClipLayers:
         if not filmed or self.clip.count < FEWEST_FRAMES:
             return None
         size = working_size(self.clip.size, self.clip.count)
-        frames = self.progress(self.clip.smaller(size), "comparing textures", self.clip.count)
-        levelled = (self.exposure.remove(frame, index) for index, frame in enumerate(frames))
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
-        return find_seeds(levelled, small, coverage, self.clip.count, float(np.mean(background.noise)))
+        found = find_seeds(self._levelled(size), small, coverage, self.clip.count, float(np.mean(background.noise)))
+        return agreed_seeds(self._levelled(size), coverage, found)
+
+    def _levelled(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
+        """All frames at a small size, in the exposure of the background."""
+        frames = self.progress(self.clip.smaller(size), "comparing textures", self.clip.count)
+        return (self.exposure.remove(frame, index) for index, frame in enumerate(frames))
 
     # ---- what others ask for
 

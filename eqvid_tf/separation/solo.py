@@ -37,7 +37,7 @@ from eqvid_tf.tracking.characters import Owners, find_characters
 if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
-VERSION = 4  # of what is remembered of a clip; raise it whenever the same frames would give other characters
+VERSION = 5  # of what is remembered of a clip; raise it whenever the same frames would give other characters
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
 CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim

@@ -23,7 +23,8 @@ OVERLAP = 0.3  # share of the smaller part that the other covers when it is move
 LOST_AS_MUCH = 0.5  # share of a part's area by which another is smaller of which it has come
 SIGNIFICANT = 0.008, 0.003  # share of the frame from which a tracklet counts as a body; and if it lasts ...
 LASTS = 4  # ... so many frames
-MOMENT = 10  # frames, in which a body that leaves the frame, or comes into it, may be in pieces
+MOMENT = 10  # frames, in which a body that leaves the frame, or comes into it, may be in pieces; or that breaks ...
+BREAK = 0.25  # ... by less than so much of its length
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,7 +123,65 @@ def find_tracklets(frames: np.ndarray, moving: np.ndarray, finest: float = 1.0) 
         long = len(tracklet.parts) >= LASTS
         tracklet.significant = tracklet.area >= large or (long and tracklet.area >= lasting)
     _count_characters(tracklets, len(frames))
-    return tracklets
+    return _with_whole_bodies(tracklets, moving.shape[1:])
+
+
+def _with_whole_bodies(tracklets: Sequence[Tracklet], size: tuple[int, int]) -> list[Tracklet]:
+    """The tracklets, with those that go over into each other joined to one where no two bodies are ever seen apart.
+
+    Why: the waist of someone who dances before a wall of its colour is lost in a frame here and there.
+    """
+    out, number = list[Tracklet](), dict[int, int]()
+    for family in _families(tracklets):
+        members = [tracklets[k] for k in family]
+        if max(one.characters for one in members) > 1 and not _ever_apart(members, size):
+            number |= dict.fromkeys(family, len(out))
+            out.append(_joined(members, size))
+        else:
+            number |= {k: len(out) + place for place, k in enumerate(family)}
+            out += members
+    renumbered = lambda beside: {number[k] for k in beside}
+    return [dataclasses.replace(one, before=renumbered(one.before), after=renumbered(one.after)) for one in out]
+
+
+def _families(tracklets: Sequence[Tracklet]) -> list[list[int]]:
+    """The numbers of the tracklets that go over into each other, directly or by others."""
+    left, families = set(range(len(tracklets))), []
+    while left:
+        family, ends = set[int](), [min(left)]
+        while ends:
+            family.add(k := ends.pop())
+            ends += (tracklets[k].before | tracklets[k].after) - family
+        left -= family
+        families.append(sorted(family))
+    return families
+
+
+def _ever_apart(tracklets: Sequence[Tracklet], size: tuple[int, int]) -> bool:
+    """Whether two bodies are seen far enough apart, or for more than a moment."""
+    by_frame = defaultdict[int, list[Part]](list)
+    for part in (part for one in tracklets if one.significant for part in one.parts):
+        by_frame[part.frame].append(part)
+    several = sorted(frame for frame, parts in by_frame.items() if len(parts) > 1)
+    runs = np.split(several, np.flatnonzero(np.diff(several) > 1) + 1)
+    return any(len(run) >= MOMENT for run in runs) or any(_gap(by_frame[frame], size) > BREAK for frame in several)
+
+
+def _gap(parts: Sequence[Part], size: tuple[int, int]) -> float:
+    """Between the first of some parts of a frame and the nearest other, in lengths of them all together."""
+    first, *others = (part.whole(size) for part in parts)
+    far = cv2.distanceTransform((~first).astype(np.uint8), cv2.DIST_L2, 3)
+    return float(far[np.any(others, 0)].min() / np.sqrt(sum(part.area for part in parts)))
+
+
+def _joined(tracklets: Sequence[Tracklet], size: tuple[int, int]) -> Tracklet:
+    """One tracklet of all their parts."""
+    masks = defaultdict[int, np.ndarray](lambda: np.zeros(size, bool))
+    for part in (part for one in tracklets for part in one.parts):
+        masks[part.frame] |= part.whole(size)
+    parts = [Part.of(masks[frame], frame) for frame in sorted(masks)]
+    area = float(np.median([part.area for part in parts]))
+    return Tracklet(parts=parts, before=set(), after=set(), area=area, significant=True)
 
 
 def _find_parts(mask: np.ndarray, frame: int, smallest: float) -> list[Part]:
