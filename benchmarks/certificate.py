@@ -7,7 +7,7 @@ motions that are wrong ('known', the steps in reverse order); one character wher
 is taken to stand still. Of each model `certify` gives its figure from the clip alone, and the truth gives the iou.
 Spearman's rank correlation of the two is what counts. --filmed adds models that were trained on other clips with masks
 of their own: RUNS/NAME, or RUNS/NAME/run as benchmarks/real.py has it, of CLIPS/NAME. What is done is kept in --work,
-and is not done again; what there is goes to benchmarks/results/certificate.json.
+and is not done again; what there is goes to benchmarks/results/certificate.json, beside what other runs left there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from eqvid_tf.serving import saved_model
 from eqvid_tf.synthetic.scenes import draw_scene, write_scene
 from eqvid_tf.training.train import Collapsed, configure, train
 
+OUTPUT = ROOT / "benchmarks/results/certificate.json"
 SIZE, FRAMES = (40, 56), 40
 KINDS = {"good": 240, "short": 60, "shortest": 20, "estimator": 100, "characters": 100, "camera": 100}  # steps
 
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--filmed", nargs=2, action="append", type=Path, metavar=("RUNS", "CLIPS"), default=[])
     args = parser.parse_args()
     saved_model.export = lambda *_: None  # it takes longer than these trainings, and nothing reads it
-    figures: dict[str, dict] = {}
+    figures: dict[str, dict] = json.loads(OUTPUT.read_text())["figures"] if OUTPUT.is_file() else {}
 
     def keep(file: Path, name: str, scene: Path, run: Path, kind: str) -> None:
         if not file.is_file():
@@ -192,7 +193,7 @@ def save(figures: dict[str, dict]) -> None:
         "refused_with_iou_below_half": len(bad_masks),
         "refused_with_wrong_motions_alone": len(bad_motions),
     }
-    write(ROOT / "benchmarks/results/certificate.json", {**summary, "figures": figures})
+    write(OUTPUT, {**summary, "figures": figures})
 
 
 if __name__ == "__main__":

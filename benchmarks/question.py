@@ -222,6 +222,16 @@ VARIANTS: dict[str, dict[str, Variant]] = {
             steps=2000,
             predicted="iou 0.85, swap_char 25 dB: an alpha that has to hide the background hides any",
         ),
+        "known, all three, far, over, bounded, L_c late, Muon, 6,000 steps": Variant(
+            gap=16,
+            over=True,
+            bounded=True,
+            late=0.4,
+            muon=True,
+            width=24,
+            steps=6000,
+            predicted="iou 0.83, which is the read-off's ceiling, swap_char 25 dB: it was still getting sharper",
+        ),
         "features, L_s + L_b, over, bounded, background first, closer, label": Variant(
             **LED,
             over=True,

@@ -179,14 +179,14 @@ def test_hints_go_with_their_frames():
 def test_characters_come_in_random_order_with_their_hints_and_motions():
     places = [[0], [1, 2], [3]]
     shapes = [(clip.count, *CANVAS, len(row)) for clip, row in zip(CLIPS, places)]
-    hints = [np.broadcast_to(np.float32(row) / 4 + 0.1, shape) for row, shape in zip(places, shapes)]
+    hints = [np.broadcast_to(np.float32(row) / 5 + 0.2, shape) for row, shape in zip(places, shapes)]
     first = []
     for batch in batches(6, hints=hints, places=places, known=True):
         clip, index = origin(batch["frame"])
         assert batch["hint"].shape == (16, *CANVAS, 2) and batch["motion"].shape == (16, 2, 2, 3)
         for k, row in enumerate(batch["places"].tolist()):
             assert sorted(place for place in row if place >= 0) == places[clip[k]] and row[0] >= 0
-            wanted = [place / 4 + 0.1 if place >= 0 else 0 for place in row]
+            wanted = [place / 5 + 0.2 if place >= 0 else 0 for place in row]  # whole steps of 1/255
             np.testing.assert_allclose(batch["hint"][k, 0, 0], wanted, atol=1e-6)
             still = np.eye(2, 3)
             assert all(np.allclose(motion, still) == (place < 0) for motion, place in zip(batch["motion"][k], row))

@@ -73,7 +73,8 @@ def pairs(
         start: number of the first batch.
         known: adds `motion`, the product of the steps in the clips' motion.json.
         other: adds `background_frame`, another frame of the same clip.
-        hints: float32 [count, *canvas] in [0, 1] for each clip; they are copied. With `places` [count, *canvas, K].
+        hints: float32 [count, *canvas] in [0, 1] for each clip; they are copied, in steps of 1/255. With `places`
+            [count, *canvas, K].
         shares: of the pairs, for each clip, together 1; None: half of the pairs go to all clips evenly, half by
             length, so that each clip, short or long, gets enough of them.
         places: adds `places`, numbers of each clip's K characters, -1 where it has fewer than another.
@@ -92,15 +93,15 @@ def pairs(
     starts, share = np.cumsum([0, *counts[:-1]]), default_shares(counts) if shares is None else np.array(shares)
     steps, table = _steps(clips, canvas, places) if known else None, _same_length(places)
     frames = _on_cpu(joined(arrays, counts))
-    coverages = _on_cpu(joined((_with_channels(hint, table) for hint in hints), counts)) if hints else None
+    coverages = _on_cpu(joined((_in_bytes(hint, table) for hint in hints), counts)) if hints else None
 
     @tf.autograph.experimental.do_not_convert  # no branch on a tensor; a conversion takes a second
     def batch(number: tf.Tensor) -> Tensors:
         index, deal = _deal(number, replicas, own)
         drawn = {name: deal(x) for name, x in _draw(index, choices, share, batch_size, seed).items()}
         places_of = {name: tf.gather(tf.constant(starts), drawn["clip"]) + drawn[name] for name in NAMES[: 2 + other]}
-        made = {name: tf.cast(tf.gather(frames, at), tf.float32) / 255.0 for name, at in places_of.items()}
-        made |= {key: tf.gather(coverages, places_of[name]) for key, name in HINTED.items() if hints}
+        made = {name: _read(frames, at) for name, at in places_of.items()}
+        made |= {key: _read(coverages, places_of[name]) for key, name in HINTED.items() if hints}
         made |= {"motion": _motions(steps, drawn, max(gaps))} if steps else {}
         if table is not None:
             keys = tf.random.stateless_uniform([batch_size, table.shape[1]], [seed + 1, index], alg="philox")
@@ -169,11 +170,20 @@ def _same_length(places: Sequence[Sequence[int]] | None) -> np.ndarray | None:
     return np.array([[*row, *[-1] * (most - len(row))] for row in places], np.int32)
 
 
-def _with_channels(hint: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Hints with a channel for each character: [T, h, w] as one, [T, h, w, K] with empty ones up to the most."""
+def _read(kept: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+    """Bytes at some places, float32 in [0, 1]."""
+    return tf.cast(tf.gather(kept, at), tf.float32) / 255.0
+
+
+def _in_bytes(hint: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """Hints as uint8 with a channel for each character: [T, h, w] as one, [T, h, w, K] with empty ones up to the most.
+
+    Why bytes: those of a thousand clips lie in a file beside the frames, four times as large otherwise.
+    """
+    kept = (hint * np.float32(255)).round().astype(np.uint8)
     if table is None:
-        return hint[..., None]
-    return np.pad(hint, [(0, 0), (0, 0), (0, 0), (0, table.shape[1] - hint.shape[-1])])
+        return kept[..., None]
+    return np.pad(kept, [(0, 0), (0, 0), (0, 0), (0, table.shape[1] - hint.shape[-1])])
 
 
 def _in_random_order(made: Tensors, places: tf.Tensor, keys: tf.Tensor) -> Tensors:
