@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,14 @@ def test_arrays_are_joined_in_a_file_and_one_alone_stays():
     assert isinstance(whole, np.memmap) and whole.dtype == np.float32
     np.testing.assert_array_equal(whole, np.concatenate(parts))
     assert cache.joined(parts[:1], [1]) is parts[0]
+
+
+def test_what_lies_in_a_file_gives_its_memory_back_and_is_read_again():
+    resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    whole = cache.joined((np.full((4, 1024, 1024), k, np.uint8) for k in range(8)), [4] * 8)
+    parts = np.split(whole, 8)
+    assert whole.sum() == 28 * (4 << 20)
+    before = resident()
+    cache.release([*parts, np.zeros(3)])
+    assert before - resident() > 24 << 20  # of 32 MiB
+    assert [part[3, 5, 7] for part in parts] == list(range(8)) and whole.sum() == 28 * (4 << 20)

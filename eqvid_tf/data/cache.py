@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import math
+import mmap
 import os
 import tempfile
 import time
@@ -112,6 +113,21 @@ def joined(arrays: Iterable[np.ndarray], counts: Sequence[int]) -> np.ndarray:
         if error.errno not in CANNOT_WRITE:
             raise
         raise _cannot_keep(None, error) from error
+
+
+def release(arrays: Iterable[np.ndarray]) -> None:
+    """Give back the memory of arrays that lie in files, or of parts of them; they are read again when they are used.
+
+    Why: while a thousand clips get new hints, the old ones would stay in memory beside them.
+    """
+    maps = set[mmap.mmap]()
+    for array in arrays:
+        base: object = array
+        while isinstance(base, np.ndarray | memoryview):
+            base = base.base if isinstance(base, np.ndarray) else base.obj
+        maps |= {base} if isinstance(base, mmap.mmap) else set()
+    for one in maps:
+        one.madvise(mmap.MADV_DONTNEED)
 
 
 def cached_note(

@@ -15,6 +15,7 @@ from keras import ops
 
 from eqvid_tf.config import Config, LossConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
+from eqvid_tf.data.cache import release
 from eqvid_tf.data.output import atomic
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.training.diagnosis import symptoms, treat, verdict
@@ -178,6 +179,7 @@ class Refresh(keras.callbacks.Callback):
     def refresh(self) -> None:
         """Compute the backgrounds and hints from the masks as they are now."""
         material, noise = self.material, [clip.noise for clip in self.material.clips]
+        release(material.hints)
         clips = zip(material.frames, material.backgrounds, material.hidden, noise, material.occupied, strict=True)
         self.material = self.material.with_hints(refresh_hints(self.model, *clip) for clip in clips)
         if self.model.h.remembers:
