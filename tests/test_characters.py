@@ -21,6 +21,7 @@ from eqvid_tf.separation.cast import Cast, CastEntry
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter, names_in
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.separation.solo import track
+from eqvid_tf.tracking.characters import Owners
 
 SIZE, COUNT = (48, 64), 16
 
@@ -408,6 +409,15 @@ def test_the_networks_alone_follow_who_is_who(clip, red_parts, red):
     for number, mask in true.items():
         found = characters.layers[number].coverage[MEETING] > 0.5
         assert (found & mask).sum() / (found | mask).sum() > 0.85
+
+
+def test_a_body_that_no_name_has_a_share_in_is_nobodys():
+    owners = Owners(owner=np.uint8([[[1, 1, 2, 3]]]), count=3, motions=np.zeros((3, 0, 2, 3)))
+    shares = {0: np.float32([[[0.9, 0.9, 0.4, 0]]]), 2: np.float32([[[0.1, 0.1, 0.3, 0.1]]])}
+    found = solo._as_named(owners, shares)
+    assert found.owner.tolist() == [[[1, 1, 3, 0]]] and len(found.motions) == 3
+    with_part = solo._as_named(owners, {0: np.float32([[[0.9, 0.9, 0.6, 0.8]]])})
+    assert with_part.owner.tolist() == [[[1, 1, 1, 1]]]
 
 
 def test_the_networks_alone_go_by_the_names_where_fewer_are_followed(tmp_path):

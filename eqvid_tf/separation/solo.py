@@ -48,6 +48,7 @@ SEEDED = 0.25  # share of a region that moves by the usual difference; the rest 
 RESTLESS, MANY = 0.003, 0.25  # share of the pixels that move and are no character's, in a share of the frames
 SHADED = 0.06  # share of what differs from plain ground and is no body: more are shadows, less are greys of the bodies
 TOUCHED = 0.002  # share of a pixel of the networks' canvas that is hidden, from which all of it is
+PART_OF = 0.25  # mean share of a character in a body that is left over, from which it is a part of it
 FRINGE = 3  # pixels of that canvas around a character in which what moves may be its own
 
 
@@ -339,7 +340,11 @@ def track_in_layers(clip: StabilizedClip, model: EquivariantVideoModel, names: M
 
 
 def _as_named(owners: Owners, shares: Mapping[int, np.ndarray]) -> Owners:
-    """Owners with the numbers of those whose share [T, h, w] of their pixels is largest: each is someone's."""
+    """Owners with the numbers of those whose share [T, h, w] of their pixels is largest.
+
+    What is left over is a part of someone, or nobody's where no one has a share in it, as of a character that was
+    dropped.
+    """
     numbers = list(shares)
     claims = np.array([[shares[number][owners.mask(k)].mean() for k in range(owners.count)] for number in numbers])
     found: dict[int, int] = {}
@@ -348,8 +353,8 @@ def _as_named(owners: Owners, shares: Mapping[int, np.ndarray]) -> Owners:
             found[int(k)] = numbers[place]
     motions = np.full((max(numbers) + 1, *owners.motions.shape[1:]), np.nan)
     motions[list(found.values())] = owners.motions[list(found)]
-    all_of = [found.get(k, numbers[int(claims[:, k].argmax())]) for k in range(owners.count)]
-    table = np.array([0, *(number + 1 for number in all_of)], np.uint8)
+    part_of = lambda k: numbers[int(claims[:, k].argmax())] if claims[:, k].max() > PART_OF else -1
+    table = np.array([0, *(found.get(k, part_of(k)) + 1 for k in range(owners.count))], np.uint8)
     return Owners(owner=table[owners.owner], count=len(motions), motions=motions)
 
 
