@@ -33,6 +33,7 @@ PICTURES = {  # of the page: name -> (scenes, variants)
             "all three, far": ("far", "known, all three, far"),
             "L_c late": ("far", "known, all three, far, L_c late"),
             "2,000 steps": ("far", "known, all three, far, L_c late, Muon, 2,000 steps"),
+            "bounded, 6,000": ("bounded", "known, all three, far, over, bounded, L_c late, Muon, 6,000 steps"),
         },
     ),
     "question_learned": (
