@@ -168,7 +168,7 @@ class ClipCharacters:
 
         def seen(numbered: tuple[int, np.ndarray]) -> Result:
             index, frame = numbered
-            alone = {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
+            alone = self._alone(frame, index)
             return work(SeenFrame(index=index, frame=frame, alone=alone, cut_outs=self._cut(alone, index)))
 
         for layers in self.layers.values():
@@ -177,6 +177,10 @@ class ClipCharacters:
         self.clip.filmed.forget_sampled()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
         return in_threads(seen, enumerate(frames))
+
+    def _alone(self, frame: np.ndarray, index: int) -> dict[int, np.ndarray]:
+        """A frame as filmed with each character alone, by number."""
+        return {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
 
     def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
@@ -254,8 +258,9 @@ class ClipCharacters:
         if not self._uses_frames:
             return self._empty(index)
         frame = self.clip.filmed.at(index)
-        alone = {number: layers.clip.filmed_alone(frame, index) for number, layers in self.layers.items()}
-        return self.plate_of(SeenFrame(index=index, frame=frame, alone=alone, cut_outs=self.cut_outs(index)))
+        return self.plate_of(
+            SeenFrame(index=index, frame=frame, alone=self._alone(frame, index), cut_outs=self.cut_outs(index))
+        )
 
     def plate_of(self, seen: SeenFrame) -> np.ndarray:
         """As `plate`, of a frame that was cut out."""
