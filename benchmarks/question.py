@@ -80,6 +80,10 @@ LED: dict[str, Any] = {
     "closer": True,
 }
 
+# What variants of bounded layers share, and those of them that learn for longer.
+BOUNDED: dict[str, Any] = {"gap": 16, "over": True, "bounded": True}
+LONGER: dict[str, Any] = {"late": 0.4, "muon": True}
+
 # Block by block, in the order in which they ran. Two pilots of one seed came before "alone": known motion and all three
 # losses left f empty within 1,200 steps, of close frames and of frames up to 16 apart.
 VARIANTS: dict[str, dict[str, Variant]] = {
@@ -200,34 +204,23 @@ VARIANTS: dict[str, dict[str, Variant]] = {
     },
     "bounded": {
         "known, L_s, far, over, bounded": Variant(
-            gap=16,
-            over=True,
-            bounded=True,
+            **BOUNDED,
             losses=("scene",),
             predicted="iou 0.7, swap_char 3 dB above the same without bounds: only alpha can hide what is behind",
         ),
         "known, all three, far, over, bounded": Variant(
-            gap=16,
-            over=True,
-            bounded=True,
-            predicted="f is empty, as without bounds: its alpha begins low, and L_c pulls it lower",
+            **BOUNDED, predicted="f is empty, as without bounds: its alpha begins low, and L_c pulls it lower"
         ),
         "known, all three, far, over, bounded, L_c late, Muon, 2,000 steps": Variant(
-            gap=16,
-            over=True,
-            bounded=True,
-            late=0.4,
-            muon=True,
+            **BOUNDED,
+            **LONGER,
             width=16,
             steps=2000,
             predicted="iou 0.85, swap_char 25 dB: an alpha that has to hide the background hides any",
         ),
         "known, all three, far, over, bounded, L_c late, Muon, 6,000 steps": Variant(
-            gap=16,
-            over=True,
-            bounded=True,
-            late=0.4,
-            muon=True,
+            **BOUNDED,
+            **LONGER,
             width=24,
             steps=6000,
             predicted="iou 0.83, which is the read-off's ceiling, swap_char 25 dB: it was still getting sharper",

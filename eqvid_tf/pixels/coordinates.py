@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
+PIXEL_CENTRE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])  # of a pixel, from its index
 SINGULAR = 1e-6  # |det| of a motion; below it content shrinks to a millionth of its area, and the inverse means nothing
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from eqvid_tf.pixels.coordinates import CENTRE, box_slices, source_from_target_pixels
+from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, box_slices, source_from_target_pixels
 
 EXACT = 1e-12  # the last row of a matrix that is off by less is an affine map's
 REACH = 4  # pixels around a picture that are empty, so that it fades out over its border: a cubic reaches 2
@@ -92,7 +92,7 @@ def move_with_validity(
     height, width = picture.shape[:2]
     source = source_from_target_pixels(motion, (height - 2 * margin, width - 2 * margin), size)
     source[:2] += margin * source[2:]
-    matrix = np.linalg.inv(CENTRE) @ source @ CENTRE  # OpenCV counts from the centre of the first pixel
+    matrix = np.linalg.inv(PIXEL_CENTRE) @ source @ PIXEL_CENTRE  # OpenCV counts from the centre of the first pixel
     warp = lambda a, flag, border: cv2.warpPerspective(
         a, matrix, size[::-1], flags=cv2.WARP_INVERSE_MAP | flag, borderMode=border
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eqvid_tf.pixels.canvas import canvas_from_clip
-from eqvid_tf.pixels.coordinates import CENTRE, frame_from_pixels, homogeneous
+from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
 from eqvid_tf.separation.masks import BATCH, FEW, batches_of, unit_frames, without_graph
 from eqvid_tf.tracking.parts import Part
@@ -94,7 +94,7 @@ def refine_motions(
     """
     frames, refined = iter(seen), list[np.ndarray]()
     frame, coverage = next(frames)
-    normalized = frame_from_pixels(frame.shape[:2]) @ CENTRE
+    normalized = frame_from_pixels(frame.shape[:2]) @ PIXEL_CENTRE
     pixels = np.linalg.inv(normalized)
     for motion, (next_frame, next_coverage) in zip(motions, frames):
         starts = [motion, *refined[-1:]]
