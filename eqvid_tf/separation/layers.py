@@ -444,11 +444,15 @@ class ClipLayers:
             return smooth.motions
         return self.clip.motion_in_view(on_screen.motions, at[:-1])
 
+    @cached_property
+    def _areas(self) -> np.ndarray:
+        """Pixels of the canvas that the character covers in each frame, [T]."""
+        return np.count_nonzero(self.coverage > 0.5, axis=(1, 2))
+
     @property
     def _visible(self) -> np.ndarray:
         """The share of the character that each frame shows, [T]: below 1 where it meets others, which may hide it."""
-        areas = np.count_nonzero(self.coverage > 0.5, axis=(1, 2)).astype(np.float64)
-        tracked = self.clip.tracked_motion
+        areas, tracked = self._areas, self.clip.tracked_motion
         met = np.zeros(self.clip.count, bool)
         if tracked is not None:
             steps = ~np.isnan(tracked[:, 0, 0])
@@ -463,7 +467,7 @@ class ClipLayers:
     @property
     def _radius(self) -> float:
         """Of a disc as large as the character usually is, in half heights of the frame."""
-        areas = np.count_nonzero(self.coverage > 0.5, axis=(1, 2))
+        areas = self._areas
         usual = np.median(areas[areas > 0]) if areas.any() else 1.0
         return float(np.sqrt(usual / np.pi) * 2 / fit_box(self.clip.size, self.canvas)[2])
 
