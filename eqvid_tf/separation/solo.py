@@ -30,6 +30,7 @@ from eqvid_tf.separation.background import (
 from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.masks import difference_coverage, network_background, network_coverage, network_pictures
 from eqvid_tf.separation.motions import motion_from_canvas
+from eqvid_tf.separation.on_the_spot import ALWAYS, find_on_the_spot
 from eqvid_tf.separation.plain import body_hues, nearest_hues
 from eqvid_tf.separation.rest import first_background
 from eqvid_tf.tracking.characters import Owners, find_characters
@@ -37,7 +38,8 @@ from eqvid_tf.tracking.characters import Owners, find_characters
 if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
-VERSION = 5  # of what is remembered of a clip; raise it whenever the same frames would give other characters
+VERSION = 6  # of what is remembered of a clip; raise it whenever the same frames would give other characters
+FEWEST_FRAMES = 8  # of a clip in which a body on the spot is looked for
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
 CLEARLY, FAINTLY = 22, 12  # grey levels of difference: of what moves, and of its rim
@@ -63,6 +65,7 @@ class TrackedClip:
         canvas: (height, width).
         background: float32 [H, W, 3] in [0, 255], at the clip's own size; on `canvas` where there is nothing to hide.
         plain: whether the ground is plain and has shadows on it: what is no character's is one.
+        shown: where the frames alone would have a body for background, uint8 [h, w] on `canvas`; see `OnTheSpot`.
     """
 
     clip: StabilizedClip
@@ -71,6 +74,7 @@ class TrackedClip:
     canvas: tuple[int, int]
     background: np.ndarray
     plain: bool = False
+    shown: np.ndarray | None = None
 
     def mask(self, number: int, index: int) -> np.ndarray:
         """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
@@ -84,8 +88,11 @@ class TrackedClip:
 
     @property
     def hides(self) -> bool:
-        """Whether there is anything to hide from a character: another, restless background, or parallax."""
-        alone = self.owners.count > 0 and (self.clip.travels or self.plain)
+        """Whether there is anything to hide from a character: another, restless background, or parallax.
+
+        Or itself, of a background that would be a picture of it.
+        """
+        alone = self.owners.count > 0 and (self.clip.travels or self.plain or self.shown is not None)
         return alone or self.owners.count > 1 or _is_restless(self.moving, self.owners)
 
     def others(self, number: int, index: int, size: tuple[int, int] | None = None, least: float = 0.5) -> np.ndarray:
@@ -116,6 +123,15 @@ class TrackedClip:
         found = dilate(_unowned(self.moving[index], owner), BEYOND)
         return self.to_clip_size(found & ~dilate(owner > 0, BEYOND)) > 127
 
+    def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
+        """Where a body that stays hides the background, fitted on a canvas, see `StabilizedClip.occupied`."""
+        if self.shown is None:
+            return self.clip.occupied(canvas)
+        fitted = lambda mask: fit(self.to_clip_size(mask), canvas) > 127
+        shows = np.broadcast_to(fitted(self.shown == ALWAYS), (self.clip.count, *canvas))
+        background = fit(self.picture, canvas).astype(np.float32)
+        return Occupied(background=background, mostly=fitted(self.shown > 0), shows=shows)
+
     @functools.cached_property
     def picture(self) -> np.ndarray:
         """The background as a frame, uint8 [H, W, 3]."""
@@ -139,12 +155,14 @@ class Moving:
         mask: bool [T, h, w].
         hues: of it, uint8 [T, h, w], see `eqvid_tf.separation.plain`; None where the ground is not plain.
         shaded: whether shadows differ from the background, too; else all that differs moves.
+        shown: where the frames alone would have a body for background, uint8 [h, w], see `OnTheSpot`; or None.
     """
 
     background: np.ndarray
     mask: np.ndarray
     hues: np.ndarray | None
     shaded: bool
+    shown: np.ndarray | None = None
 
 
 class SoloClip(StabilizedClip):
@@ -228,7 +246,7 @@ class SoloClip(StabilizedClip):
 
     def occupied(self, canvas: tuple[int, int]) -> Occupied | None:
         """As of the tracked clip; this character is shown where its mask is."""
-        found = self.tracked.clip.occupied(canvas)
+        found = self.tracked.occupied(canvas)
         if found is None:
             return None
         return dataclasses.replace(found, shows=found.shows & (self.tracked_coverage(canvas) > 0.5))
@@ -306,11 +324,17 @@ def track(clip: StabilizedClip, most: int | None = None) -> TrackedClip:
     found = kept_moving(clip, frames)
     owners = kept_characters(clip, frames, found).largest(most)
     tracked = TrackedClip(
-        clip=clip, owners=owners, moving=found.mask, canvas=canvas, background=found.background, plain=found.shaded
+        clip=clip,
+        owners=owners,
+        moving=found.mask,
+        canvas=canvas,
+        background=found.background,
+        plain=found.shaded,
+        shown=found.shown,
     )
     if not tracked.hides:
         return tracked
-    whole = clip.mosaic if clip.travels else _clip_background(clip, found.mask, canvas, found.background)
+    whole = clip.mosaic if clip.travels else _clip_background(clip, found, canvas)
     return dataclasses.replace(tracked, background=whole)
 
 
@@ -366,22 +390,35 @@ def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
     background = tracking_background(clip, frames)
     hues, differs = None if clip.travels else body_hues(frames, background), moving_pixels(clip, frames, background)
     if hues is None:
-        return Moving(background=background, mask=differs, hues=None, shaded=False)
+        found = find_on_the_spot(frames, background, differs) if _may_stay(clip, frames, background) else None
+        if found is None:
+            return Moving(background=background, mask=differs, hues=None, shaded=False)
+        return Moving(background=found.background, mask=found.moving, hues=None, shaded=False, shown=found.shown)
     shaded = bool(np.count_nonzero(differs & (hues == 0)) > SHADED * np.count_nonzero(differs))
     hues = hues if shaded else nearest_hues(hues, differs)
     return Moving(background=background, mask=hues > 0, hues=hues, shaded=shaded)
+
+
+def _may_stay(clip: StabilizedClip, frames: np.ndarray, background: np.ndarray) -> bool:
+    """Whether a body on the spot is looked for: in filmed clips, where the camera's mosaic does not tell it."""
+    if clip.travels or len(frames) < FEWEST_FRAMES or clip.occupied((frames.shape[1], frames.shape[2])):
+        return False
+    return is_filmed(clip, background_noise(frames, background, least=clip.noise))
 
 
 def kept_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:
     """What moves in a clip, see `find_moving`, remembered as long as its decoded frames are."""
     found = functools.cache(lambda: find_moving(clip, frames))
     size, name = frames.shape[1:3], f"moving{VERSION}-{_digest(frames)}"
-    note = clip.noted(name, lambda: {"hued": found().hues is not None, "shaded": found().shaded})
+    facts = lambda one: {"hued": one.hues is not None, "shaded": one.shaded, "shown": one.shown is not None}
+    note = clip.noted(name, lambda: facts(found()))
     kept = lambda what, shape, made: clip.filmed.cached(f"{what}-{name}", shape, lambda: iter(made()))
     background = kept("ground", (1, *size, 12), lambda: found().background.astype(np.float32)[None].view(np.uint8))
     marks = kept("marks", (len(frames), *size), lambda: found().mask if found().hues is None else found().hues)
+    shown = kept("shown", (1, *size), lambda: [found().shown])[0] if note["shown"] else None
     mask, hues = marks > 0, np.asarray(marks) if note["hued"] else None
-    return Moving(background=background[0].view(np.float32), mask=mask, hues=hues, shaded=note["shaded"])
+    background = background[0].view(np.float32)
+    return Moving(background=background, mask=mask, hues=hues, shaded=note["shaded"], shown=shown)
 
 
 def _digest(*arrays: np.ndarray) -> str:
@@ -487,14 +524,13 @@ def _solid(differs: np.ndarray, least: np.ndarray) -> np.ndarray:
     return fill_holes(cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0)
 
 
-def _clip_background(
-    clip: StabilizedClip, moving: np.ndarray, canvas: tuple[int, int], first: np.ndarray
-) -> np.ndarray:
+def _clip_background(clip: StabilizedClip, found: Moving, canvas: tuple[int, int]) -> np.ndarray:
     """The background at the clip's own size: a median, and the first one where something always moves."""
     chosen = affordable_frames(clip.count, clip.size)
-    frames, moving = np.stack(list(clip.sampled(chosen))), dilate(moving[chosen], 1).astype(np.float32)
+    moving = found.mask[chosen] if found.shown is None else found.mask[chosen] | (found.shown == ALWAYS)
+    frames, moving = np.stack(list(clip.sampled(chosen))), dilate(moving, 1).astype(np.float32)
     picture = median_background(frames, ClipSizeCoverage(coverage=moving, size=clip.size))
-    always, first = (unfit(a, clip.size, canvas) for a in (moving.min(0), first))
+    always, first = (unfit(a, clip.size, canvas) for a in (moving.min(0), found.background))
     return np.where((always > 0.5)[..., None], first, picture)
 
 
