@@ -213,8 +213,10 @@ def resting_coverage(frames: np.ndarray) -> np.ndarray | None:
 
 def _palette_distance(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """Distance of colours [N, 3] to the nearest of a palette [M, 3], of which evenly spaced ones are used: [N]."""
-    palette = palette[evenly_spaced(len(palette), PALETTE)].astype(np.float32)
-    return np.sqrt(np.square(colours[:, None] - palette).sum(-1).min(1))
+    palette, colours = palette[evenly_spaced(len(palette), PALETTE)].astype(np.float32), colours.astype(np.float32)
+    left = colours @ (-2 * palette.T)  # squares of whole numbers below 256 are exact in float32
+    left += np.square(palette).sum(-1)
+    return np.sqrt(left.min(1) + np.square(colours).sum(-1))
 
 
 def _fill_inwards(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
