@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate
 
 PATCH = 3  # pixels each way from the middle of a patch
@@ -63,30 +64,35 @@ def _fill(picture: np.ndarray, hole: np.ndarray, chosen: np.ndarray, factor: int
     tone = cv2.resize(tone, unknown.shape[::-1], interpolation=cv2.INTER_LINEAR)
     places = np.array(np.indices(unknown.shape))
     source = np.where(unknown, copied[:, *(places // factor)] * factor + places % factor, places)
-    filled = _without_seams(wide[tuple(source)] + tone, wide, unknown, source)
     chosen = hole & chosen
+    box = bounding_box(np.pad(chosen, padded), 2)
+    assert box is not None
+    part = box_slices(box)
+    steps = [_steps(wide, unknown, source[:, *part], axis) for axis in (0, 1)]
+    start = wide[tuple(source[:, *part])] + tone[part]
+    filled, place = np.zeros_like(wide), np.pad(chosen, padded)
+    filled[part] = _without_seams(start, steps, place[part])
     picture[chosen] = filled[: hole.shape[0], : hole.shape[1]][chosen].clip(0, 255)
 
 
-def _without_seams(start: np.ndarray, picture: np.ndarray, unknown: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """A picture [h, w, 3] whose steps from place to place in the hole are those of the places they come from.
+def _without_seams(start: np.ndarray, steps: Sequence[np.ndarray], hole: np.ndarray) -> np.ndarray:
+    """A picture [h, w, 3] whose steps from place to place in a hole [h, w] are as wanted along both axes.
 
-    Where two neighbours come from different places it is the mean of what both say: so patches that differ in tone have
-    no edge between them. The hole's rim is known (Poisson's equation, by conjugate gradients from a start).
+    So patches that differ in tone have no edge between them. The hole's rim is known (Poisson's equation, by conjugate
+    gradients from a start).
 
     Source: P. Perez, M. Gangnet, A. Blake, Poisson image editing, ACM Transactions on Graphics, 2003.
     """
-    steps = [_steps(picture, unknown, source, axis) for axis in (0, 1)]
-    inner = unknown.astype(np.float32)[..., None]
+    inner = hole.astype(np.float32)[..., None]
 
     def laplacian(values: np.ndarray, wanted: Sequence[np.ndarray] | None = None) -> np.ndarray:
         total = np.zeros_like(values)
         for axis in (0, 1):
             change = np.diff(values, axis=axis)
             change = change - wanted[axis] if wanted else change
-            before, after = [(0, 0)] * 3, [(0, 0)] * 3
-            before[axis], after[axis] = (0, 1), (1, 0)
-            total += np.pad(change, after) - np.pad(change, before)
+            ahead, behind = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+            total[ahead] += change
+            total[behind] -= change
         return total * inner
 
     out: np.ndarray = start.astype(np.float32)
@@ -104,7 +110,10 @@ def _without_seams(start: np.ndarray, picture: np.ndarray, unknown: np.ndarray, 
 
 
 def _steps(picture: np.ndarray, unknown: np.ndarray, source: np.ndarray, axis: int) -> np.ndarray:
-    """From each place to the next along an axis, the step that the places say which both come from."""
+    """From each place to the next along an axis, the step that the places say which both come from.
+
+    Where these are of different patches it is the mean of what both say.
+    """
     first, second = (source.take(range(k, source.shape[axis + 1] - 1 + k), axis + 1) for k in (0, 1))
     total, count = np.zeros((*first.shape[1:], 3), np.float32), np.zeros((*first.shape[1:], 1), np.float32)
     for a, b in ((first, _beside(first, axis, 1, unknown.shape)), (_beside(second, axis, -1, unknown.shape), second)):
@@ -135,8 +144,11 @@ def _sources(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     rows, columns = np.nonzero(unknown)
     small = max(np.ptp(rows), np.ptp(columns)) < SMALLEST or min(unknown.shape) < 8 * PATCH
     out = _smeared(picture, unknown) if small else picture[tuple(_coarse_sources(picture, unknown))]
+    match = np.array(np.indices(unknown.shape))
     for _ in range(ROUNDS):
-        match = _matches(out, unknown, inner)
+        former, match = match, _matches(out, unknown, inner)
+        if np.array_equal(match, former):
+            break
         out = _vote(out, unknown, match)
     return match
 
