@@ -1,6 +1,6 @@
 """Calibration of the certificate: its figure of many models, good and bad, beside the true iou of their masks.
 
-    python benchmarks/certificate.py --work DIR [--seeds N] [--train-only] [--filmed RUNS CLIPS]...
+    python benchmarks/certificate.py --work DIR [--seeds N] [--first N] [--train-only] [--filmed RUNS CLIPS]...
 
 Small scenes are drawn, and models trained on them, some of them wrong on purpose: short (60 steps) and very short (20);
 motions that are wrong ('known', the steps in reverse order); one character where there are two; a camera that jumps and
@@ -126,8 +126,8 @@ def measure(scene: Path, run: Path, kind: str) -> dict:
     return {"kind": kind, "iou": round(true_iou(scene, masks), 4), **found.to_json()}
 
 
-def each(work: Path, seeds: int, do: Callable[[Path, Path, str], None]) -> None:
-    for seed in range(3, 3 + seeds):
+def each(work: Path, seeds: range, do: Callable[[Path, Path, str], None]) -> None:
+    for seed in seeds:
         for kind in KINDS:
             place = work / f"{kind}-{seed}"
             if not (place / "scene" / "shots.json").is_file():
@@ -149,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=3, help="seed of the first scene")
     parser.add_argument("--train-only", action="store_true")
     parser.add_argument("--filmed", nargs=2, action="append", type=Path, metavar=("RUNS", "CLIPS"), default=[])
     args = parser.parse_args()
@@ -167,7 +168,7 @@ def main() -> None:
         if not args.train_only:
             keep(place / "figures.json", place.name, scene, place / "run", kind)
 
-    each(args.work, args.seeds, do)
+    each(args.work, range(args.first, args.first + args.seeds), do)
     for runs, clips in args.filmed:
         for run, scene in trained_on(runs, clips):
             keep(
