@@ -61,7 +61,7 @@ def clip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two", numbered=False) / "frames"
     for index, frame in enumerate(film((RED, RED_PATH), (BLUE, BLUE_PATH))):
         write_png(folder / f"{index:02d}.png", frame)
-    return open_clip(folder, cache=None)
+    return open_clip(folder, cache=folder.parent / "cache")
 
 
 class Model:
@@ -111,7 +111,7 @@ def test_in_a_solo_clip_the_background_is_where_the_other_was(clip):
 
 def test_frames_that_several_stages_look_at_are_decoded_once(clip, monkeypatch):
     monkeypatch.setattr(stabilization, "SMALL_SIDE", 24)
-    solos, chosen, decoded = track(stabilize(clip)).solos(), [2, 5, MEETING], []
+    solos, chosen, decoded = track(stabilize(open_clip(clip.path, cache=None))).solos(), [2, 5, MEETING], []
     native, resized = [np.stack(list(one.native())) for one in solos], Clip.resized
     monkeypatch.setattr(Clip, "resized", lambda self, *args: decoded.append(args) or resized(self, *args))
     for one, frames in zip(solos, native):
@@ -191,7 +191,7 @@ def test_a_scene_gives_the_motion_of_each_character(clip):
         path.parent.mkdir(parents=True)
         for file in (path, *([scene / "motion.json"] if not number else [])):
             file.write_text(json.dumps({"size": SIZE, "motion": steps.tolist()}))
-    opened = open_clip(scene, cache=None)
+    opened = open_clip(scene)
     assert opened.given_characters == [0, 1] and not clip.given_characters
     solos = track(stabilize(opened), 2).solos()
     assert [solo.motion()[0, 0, 2] for solo in solos] == [0, 0.1] and solos[1].has_motion
@@ -223,8 +223,9 @@ def test_joined_characters_are_one_and_a_dropped_one_is_restless_background(clip
 
 
 def shoot(clip, tmp_path, model=None, options=None, **shot):
-    (clip.path.parent / "shots.json").write_text(json.dumps([{"name": "shot", **shot}]))
-    render_shots(model or Model(), clip.path.parent / "shots.json", tmp_path, cache=None, **(options or {}))
+    place = clip.path.parent
+    (place / "shots.json").write_text(json.dumps([{"name": "shot", **shot}]))
+    render_shots(model or Model(), place / "shots.json", tmp_path, cache=place / "cache", **(options or {}))
     return read_image(tmp_path / "shot.png").astype(int)
 
 
@@ -278,7 +279,7 @@ def waving(tmp_path_factory):
     for index, frame in enumerate(film((RED, RED_PATH), (BLUE, BLUE_PATH))):
         frame[FLAG] = (frame[FLAG].astype(int) + (30 if index % 3 == 0 else 0)).clip(0, 255)
         write_png(folder / f"{index:02d}.png", frame)
-    return open_clip(folder, cache=None)
+    return open_clip(folder, cache=folder.parent / "cache")
 
 
 def test_plates_are_the_frames_without_characters_and_keep_what_is_restless(waving, tmp_path):
@@ -323,7 +324,7 @@ def sunny(tmp_path_factory):
         dark = cv2.GaussianBlur(cast, (0, 0), 2)[..., None]
         shaded = np.where((frame == BACKGROUND).all(-1, keepdims=True), frame * (1 - dark), frame)
         write_png(folder / f"{index:02d}.png", shaded.round().astype(np.uint8))
-    return open_clip(folder, cache=None)
+    return open_clip(folder, cache=folder.parent / "cache")
 
 
 ALONE = Cast((CastEntry(clip="sunny", number=0, name="red", frames=COUNT),))

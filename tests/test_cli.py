@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import undiagnosed
 from PIL import Image
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -298,6 +299,7 @@ def resumed_eagerly(monkeypatch):
         return model
 
     monkeypatch.setattr(train, "load_checkpoint", loaded)
+    undiagnosed(monkeypatch)
 
 
 def test_a_training_survives_kill_ctrl_c_and_a_full_disk(

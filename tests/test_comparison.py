@@ -11,7 +11,7 @@ from eqvid_tf.training.train import new_model, prepare
 @pytest.fixture
 def untrained(run, lent, scene):
     """The trained model with weights as at the start of its training, and the clip's median in memory."""
-    backgrounds = prepare([open_clip(scene, cache=None)], (32, 48), print).backgrounds
+    backgrounds = prepare([open_clip(scene)], (32, 48), print).backgrounds
     lent.set_weights(new_model(read_config(run), backgrounds).get_weights())
     return lent
 

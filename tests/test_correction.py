@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import step_by_step
+from conftest import step_by_step, undiagnosed
 from PIL import Image
 from test_characters import BACKGROUND, BLUE, BLUE_PATH, COUNT, RED, RED_PATH, SIZE, Model, film
 
@@ -143,6 +143,7 @@ def quick(lent, monkeypatch):
 
     endpoints = saved_model.endpoints
     step_by_step(monkeypatch, correction)
+    undiagnosed(monkeypatch)
     monkeypatch.setattr(correction, "load", load)
     monkeypatch.setattr(saved_model, "endpoints", lambda model: {"decode": endpoints(model)["decode"]})
 
@@ -158,7 +159,7 @@ def painted(run, scene, path):
 
 def test_a_correction_is_in_the_new_model_and_goes_with_it(run, scene, tmp_path, quick):
     path, new = tmp_path / "strokes.png", tmp_path / "new"
-    square, clip = painted(run, scene, path), open_clip(scene, cache=None)
+    square, clip = painted(run, scene, path), open_clip(scene)
     painting, once = read_painting(path, clip.size), TrainConfig(steps=1, batch_size=4)
     before = {file.relative_to(run): file.stat().st_mtime_ns for file in run.rglob("*")}
     found = correction.correct(run, clip, 5, painting, new, train=once)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from conftest import briefly
+from conftest import HEALTHY, briefly
 
 from eqvid_tf.config import Config, DiagnosisConfig, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
@@ -33,7 +33,7 @@ def learn(scene, tmp_path, monkeypatch):
     Hints count in full all along, so that a first diagnosis can come early.
     """
     monkeypatch.setattr(training, "write_model", lambda *_: None)
-    clip = open_clip(scene, cache=None)
+    clip = open_clip(scene)
 
     def learn(model, loss, first, interval, callbacks=(), **settings):
         lines = []
@@ -121,7 +121,7 @@ def test_trivial_solutions_are_noticed_and_recovered_from(learn, monkeypatch):
 @pytest.fixture(scope="module")
 def models(scene):
     """An untrained model of each estimator, and pairs that its symptoms are measured on."""
-    clip, found = open_clip(scene, cache=None), {}
+    clip, found = open_clip(scene), {}
     for estimator in ("known", "features"):
         config = Config(model=ModelConfig(width=8, estimator=estimator), train=TrainConfig(image_size=16))
         config = training.configure(config, [clip])
@@ -190,9 +190,6 @@ def test_a_healthy_model_gets_no_name(run):
     symptoms = metrics["symptoms"]
     assert 0.01 < symptoms["share"] < 0.3 and symptoms["ghost"] < 0.2
     assert 0.6 < symptoms["travel"] < 1.5 and symptoms["agreement"] > 0.6
-
-
-HEALTHY = {"share": 0.1, "ghost": 0.1, "travel": 1.0, "agreement": 1.0, "f_scale": 1.0, "h_scale": 1.0}
 
 
 @pytest.mark.parametrize(

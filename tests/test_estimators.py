@@ -158,7 +158,7 @@ def test_the_features_estimator_learned_from_its_labels(run, trained, scene):
 
     history = label_losses(run)
     assert history[-1] < 0.5 * history[0], history
-    clip = open_clip(scene, cache=None)
+    clip = open_clip(scene)
     frames = clip.arrays(trained.config.canvas).astype("float32") / 255
     found = ops.convert_to_numpy(trained.estimate_motion(frames[:-4], frames[4:])[0])
     true = np.tile(np.eye(3), (len(found), 1, 1))

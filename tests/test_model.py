@@ -110,12 +110,12 @@ def test_compile_fit_evaluate_predict(tmp_path):
     data = tf.data.Dataset.from_tensor_slices(pairs)
     model = make("frames", LossConfig(label=1.0), width=8, channels=4, canvas=(24, 24))
     model.T.steps = 1  # refinements: to trace three takes a long time
-    model.compile(optimizer=keras.optimizers.Adam(3e-3))
+    model.compile(optimizer=keras.optimizers.Adam(5e-3))
     before = model.predict(data.batch(16), verbose=0)["motion"]
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="val_loss", save_best_only=True)
-    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=2)
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", min_delta=1e3, patience=1)
     history = model.fit(
-        data.shuffle(32, seed=0).batch(8).repeat(),
+        data.shuffle(32, seed=0).batch(4).repeat(),
         steps_per_epoch=40,
         epochs=9,
         verbose=0,
@@ -123,11 +123,11 @@ def test_compile_fit_evaluate_predict(tmp_path):
         validation_data=data.batch(16),
         callbacks=[best, stop],
     ).history
-    assert len(history["loss"]) == 3  # stopped early
+    assert len(history["loss"]) == 2  # stopped early
     names = {"loss", "scene_loss", "character_loss", "background_loss"}
     assert set(history) == names | {"label_loss", "hint_loss"} | {f"val_{name}" for name in names}
     weights = {**dataclasses.asdict(model.weights_of)}
-    for k in range(3):
+    for k in range(2):
         terms = {name: history[f"{name}_loss"][k] for name in weights}
         assert history["loss"][k] > 0
         assert history["loss"][k] == pytest.approx(
@@ -464,7 +464,7 @@ def psnr(a, b):
 
 def test_one_clip_is_learned(trained, scene):
     """From a frame's layers the frame after next at over 30 dB; the frame itself is at some 24 dB."""
-    clip = open_clip(scene, cache=None)
+    clip = open_clip(scene)
     frames = clip.arrays(trained.config.canvas).astype("float32") / 255
     out = trained({"frame": frames[:-2], "next_frame": frames[2:]})
     still = psnr(frames[:-2], frames[2:])

@@ -242,7 +242,7 @@ def test_training_makes_f_equivariant(trained, scene, capsys):
     Of colour and coverage. What f may add beside them is not equivariant after so short a training; and an f that has
     learned nothing finds a little of a character everywhere, which is equivariant whatever f does.
     """
-    clip = open_clip(scene, cache=None)
+    clip = open_clip(scene)
     frame = clip.arrays(clip.size)[::4].astype("float32") / 255
     background = read_image(scene / "background.png").astype("float32") / 255
     cover = np.stack([read_image(path)[..., :1] for path in sorted((scene / "masks").iterdir())[::4]]) / np.float32(255)

@@ -19,7 +19,7 @@ WAY = STEP * (COUNT - 1)  # of the camera; what it sees stays within the frame f
 
 @functools.cache
 def wide_background(seed: int) -> np.ndarray:
-    return draw_background(seed, (SIZE[0], SIZE[1] + 2 * WAY), "city")
+    return draw_background(seed, (SIZE[0], SIZE[1] + 2 * WAY), "pebbles")
 
 
 def pan(nearer: float) -> np.ndarray:
@@ -33,6 +33,13 @@ def pan(nearer: float) -> np.ndarray:
     return np.stack(frames)
 
 
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A clip of which the lower third is nearer, with a cache: what one test measures of it, the next one reads."""
+    place = write_clip(tmp_path_factory.mktemp("near") / "walk", pan(nearer=0.25))
+    return open_clip(place, cache=place.parent / "cache")
+
+
 @pytest.fixture
 def parallax(tmp_path):
     def measured(frames):
@@ -42,8 +49,8 @@ def parallax(tmp_path):
     return measured
 
 
-def test_what_is_nearer_goes_astray_by_its_share_of_the_way(parallax):
-    found = parallax(pan(nearer=0.25))
+def test_what_is_nearer_goes_astray_by_its_share_of_the_way(walk):
+    found = parallax_of(walk, camera_of(walk))
     assert found.pixels == pytest.approx(0.25 * WAY / 2, rel=0.25) and found.place == "at the bottom"
     assert found.usual < found.pixels / 10  # most of the background goes as the camera says
 
@@ -57,13 +64,12 @@ def test_a_camera_that_stands_still_shows_none(parallax):
     assert parallax(np.repeat(pan(0)[:1], 12, 0)) == Parallax()
 
 
-def test_it_is_said_by_inspect_and_by_training(tmp_path, capsys):
-    place = write_clip(tmp_path / "walk", pan(nearer=0.25))
-    assert cli.main(["inspect", str(place), "--cache", "none"]) == 0
+def test_it_is_said_by_inspect_and_by_training(walk, capsys):
+    assert cli.main(["inspect", str(walk.path), "--cache", str(walk.path.parent / "cache")]) == 0
     told = capsys.readouterr().out
     assert "at the bottom" in told and "(parallax)" in told
     lines = []
-    train.prepare([open_clip(place, cache=None)], (32, 48), lines.append)
+    train.prepare([walk], (32, 48), lines.append)
     assert any("(parallax)" in line for line in lines)
 
 

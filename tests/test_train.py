@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import briefly
+from conftest import SHARED, briefly, undiagnosed
 
 from eqvid_tf.camera.measure import Camera
 from eqvid_tf.camera.stabilization import StabilizedClip
@@ -45,10 +45,11 @@ class Note(keras.callbacks.Callback):
 
 @pytest.fixture
 def learn(scene, monkeypatch):
-    """Trains on the scene at 16 px, step by step, without an export and pictures for TensorBoard."""
+    """Trains on the scene at 16 px, step by step, without an export, a diagnosis and pictures for TensorBoard."""
     monkeypatch.setattr(training, "write_model", lambda *_: None)
+    undiagnosed(monkeypatch)
     monkeypatch.setattr(callbacks.TensorBoard, "_picture", lambda board: tf.zeros((1, 1, 1, 3)))
-    clip = open_clip(scene, cache=None)
+    clip = open_clip(scene)  # with the cache of the tests: what moves in it is found once
 
     for make in (training.new_model, training.load_checkpoint):
         monkeypatch.setattr(training, make.__name__, lambda *args, make=make: briefly(make(*args)))
@@ -353,7 +354,8 @@ def test_a_model_folder(run, trained, scene):
         "model.keras",
     }
     config, metrics = read_config(run), json.loads((run / "metrics.json").read_text())
-    assert config.clips == ("first",) and config.model.canvas == (32, 48) and config.train.batch_size == 6
+    assert config.clips == ("first",) and config.model.canvas == (32, 48)
+    assert config.train.batch_size == SHARED.train.batch_size
     assert metrics["steps"] == config.train.steps and metrics["seconds"] > 0 and metrics["device"] == training.device()
     assert metrics["versions"]["tensorflow"] == tf.__version__
     assert {"scene_loss", "character_loss", "background_loss", "loss"} <= set(metrics["losses"])

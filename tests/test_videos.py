@@ -252,7 +252,7 @@ def test_a_clip_without_a_character_is_refused():
 
 def test_a_trained_model_plays_a_scene(trained, scene, few_frames):
     """The whole way with what a model finds: the centre stays where it is put, at every fourth frame of the clip."""
-    layers = ClipLayers(trained, open_clip(scene, cache=None))
+    layers = ClipLayers(trained, open_clip(scene))
     frames = list(play(layers, template(*[STILL] * 5, fps=25 / 4), at=(0, 0), playing=True))
     assert len(frames) == 6 and frames[0].shape == (32, 48, 4)
     centres = np.stack([pixels(frame[..., 3] / 255) for frame in frames])
