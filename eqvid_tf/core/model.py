@@ -62,7 +62,8 @@ class EquivariantVideoModel(CheckedModel):
         self.seed = seed
         self.f, self.h, self.g = build_networks(self.config, self.dtype_policy)
         self.T = build_estimator(self.config, self.dtype_policy)
-        self.h.build((None, None, None, 3))  # f asks for what it remembers
+        frame = (None, None, None, 3)
+        self.h.build(frame)  # f asks for what it remembers
         several = bool(self.config.clip_of)
         self.identity = Identity(self.config.memory, name="identity", dtype=self.dtype_policy) if several else None
         self.random = keras.random.SeedGenerator(seed)
@@ -71,8 +72,12 @@ class EquivariantVideoModel(CheckedModel):
         self.seconds_trained = self.add_weight(name="seconds_trained", initializer="zeros", **scalar)
         self.means = {name: keras.metrics.Mean(name=f"{name}_loss") for name in TERMS}
         self.total = keras.metrics.Mean(name="total")
-        frame = ops.zeros((1, *self.config.canvas, 3))
-        self({"frame": frame, "next_frame": frame, "motion": repeat(affine.identity(1), self.config.characters)})
+        features = (None, None, None, self.f.map_channels)
+        for layer in (self.f, self.identity) if self.identity else (self.f,):
+            layer.build(frame)
+        self.T.build({"features": features})
+        self.g.build(features)
+        self.build()
 
     def build(self, shapes: Any = None) -> None:
         self.built = True
@@ -146,14 +151,11 @@ class EquivariantVideoModel(CheckedModel):
         return seen
 
     def _estimated(self, seen: dict, labelled: list[tuple]) -> tuple[tf.Tensor, list[tuple]]:
-        """The motions of pairs, and of each kind of labelled pairs T's refinements, the label and the first map.
-
-        T sees all as one batch, which takes less time to trace, and to run, than one kind after the other.
-        """
+        """The motions of pairs, and of each kind of labelled pairs T's refinements, the label and the first map."""
         parts = [seen, *(part for part, _ in labelled)]
         alike = lambda key: ops.concatenate([ops.cast(part[key], self.compute_dtype) for part in parts])
         sizes = [ops.shape(part["features"])[0] for part in parts]
-        refinements = self.T.refinements({key: alike(key) for key in self.T.reads})
+        refinements = self.T.refinements({key: alike(key) for key in self.T.reads})  # one batch: less to trace
         found, *taught = zip(*(tf.split(one, sizes) for one in refinements))
         return found[-1], [(those, label, part["features"]) for those, (part, label) in zip(taught, labelled)]
 
@@ -211,10 +213,8 @@ class EquivariantVideoModel(CheckedModel):
         """Pairs that the model makes and labels itself: T f(x) and T' f(x), with T' T^-1 between them."""
         fx, hx = ops.stop_gradient(maps["fx"][:, 0]), ops.stop_gradient(maps["hx"])
         label, moved, next_moved = displace_twice(self.random, fx)
-        seen = {"features": moved, "next_features": next_moved}
-        if "frame" in self.T.reads:
-            seen |= {"frame": self.g(moved + hx), "next_frame": self.g(next_moved + hx)}
-        return seen, label
+        frames = {"frame": self.g(moved + hx), "next_frame": self.g(next_moved + hx)} if "frame" in self.T.reads else {}
+        return {"features": moved, "next_features": next_moved, **frames}, label
 
     @staticmethod
     def _label_loss(refinements: Sequence[tf.Tensor], label: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
