@@ -38,7 +38,7 @@ from eqvid_tf.tracking.characters import Owners, find_characters
 if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
-VERSION = 6  # of what is remembered of a clip; raise it whenever the same frames would give other characters
+VERSION = 7  # of what is remembered of a clip; raise it whenever the same frames would give other characters
 FEWEST_FRAMES = 8  # of a clip in which a body on the spot is looked for
 LARGEST = 128  # pixels: shorter side of the canvas on which characters are told apart
 BEYOND = 2  # pixels of that canvas beyond its mask by which another character is hidden
