@@ -55,6 +55,10 @@ gc.set_threshold(100_000, 20, 100)  # graphs are many small objects: looking thr
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
+def pytest_sessionfinish():
+    gc.freeze()  # pytest has all that is left looked through five times at its end
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Nothing is read from, or written to, the cache folder of the user who runs the tests."""

@@ -8,13 +8,12 @@ from eqvid_tf.separation.on_the_spot import ALWAYS, find_on_the_spot
 
 SIZE, FRAMES = (64, 96), 24
 BLUE, SKIN = (40, 60, 150), (200, 150, 120)
-RNG = np.random.default_rng(0)
-GROUND = cv2.GaussianBlur(RNG.uniform(-60, 60, (*SIZE, 3)), (0, 0), 2) * 2 + (100, 120, 60)
+GROUND = cv2.GaussianBlur(np.random.default_rng(0).uniform(-60, 60, (*SIZE, 3)), (0, 0), 2) * 2 + (100, 120, 60)
 
 
 def drawn(at, sway=6):
     """A person who waves and sways a little, seen at columns `at`: frames, and the masks of him."""
-    frames, masks = [], []
+    frames, masks, rng = [], [], np.random.default_rng(1)
     for k, left in enumerate(at):
         body, wave = np.zeros((*SIZE, 3), np.uint8), np.sin(2 * np.pi * k / 8)
         turn = round(sway * wave)
@@ -23,7 +22,7 @@ def drawn(at, sway=6):
         for side in (-1, 1):
             cv2.line(body, (left + turn + 5 * side, 28), (left + 18 * side, round(34 - 2.3 * sway * wave)), BLUE, 5)
         masks.append(body.any(-1))
-        frame = np.where(masks[-1][..., None], body, GROUND) + RNG.normal(0, 3, (*SIZE, 3))
+        frame = np.where(masks[-1][..., None], body, GROUND) + rng.normal(0, 3, (*SIZE, 3))
         frames.append(np.clip(frame, 0, 255).round().astype(np.uint8))
     return np.stack(frames), np.stack(masks)
 
