@@ -65,3 +65,5 @@ def test_who_stands_and_sways_a_little_is_left_as_he_is():
 def test_where_nothing_moves_there_is_no_body():
     still = np.repeat(GROUND[None].clip(0, 255).astype(np.uint8), FRAMES, 0)
     assert found(still)[0] is None
+    still[::3, 30, 40] = 255  # a speck that comes and goes
+    assert found(still)[0] is None

@@ -36,6 +36,7 @@ BESIDE, RESTLESS = 3, 0.9  # pixels beside such a place, and the share of the fr
 # dancer, each of whom moves a little, 0.3 or less. They stay what they are, restless background.
 MOVES = 0.4
 RIM = 2  # pixels around a body that are mixed with it
+FEWEST_PIXELS = 25  # that move, and that do not, of which colours can be learned
 CUTS = 2  # rounds of learning colours and cutting
 # Rounds in which it is looked for at all, the second one at least: what moves before a picture of a body may be the
 # ground, which is known only then. A body goes on where nothing moves: by so many pixels a round, while it still grows.
@@ -76,6 +77,8 @@ def find_on_the_spot(frames: np.ndarray, background: np.ndarray, moving: np.ndar
     reach = dilate(fill_holes(close(often)), AROUND)
     few = evenly_spaced(len(frames), FEW)
     shown = np.zeros_like(often)
+    if np.count_nonzero(moving[few]) < FEWEST_PIXELS:
+        return None
     for _ in range(ROUNDS):
         former, reach = shown, reach | dilate(shown, FARTHER)
         colours = _Colours(frames[few], moving[few], reach, shown)
@@ -129,7 +132,9 @@ class _Colours:
         return self._placed(labels)
 
     def _grab(self, picture: np.ndarray, labels: np.ndarray, rounds: int, mode: int) -> None:
-        if (labels == cv2.GC_BGD).any() and np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).any():
+        moves = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+        learned = mode == cv2.GC_INIT_WITH_MASK or self.models[0].any()
+        if learned and min(np.count_nonzero(moves), np.count_nonzero(~moves)) >= FEWEST_PIXELS:
             cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
             cv2.grabCut(picture, labels, (0, 0, 0, 0), *self.models, rounds, mode)
 
