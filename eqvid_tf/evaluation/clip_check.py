@@ -368,7 +368,7 @@ NEEDS_CARE = (
     ),
     _Rule(
         lambda r: r.reach < 0.75,
-        "it moves on the spot, by {reach:.1f} of its own size: what it never uncovers counts as background.",
+        "it moves on the spot, by {reach:.1f} of its own size: what it never uncovers is filled in from around it.",
     ),
     _Rule(
         lambda r: r.rest > 0.4,
