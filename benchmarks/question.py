@@ -233,7 +233,7 @@ VARIANTS: dict[str, dict[str, Variant]] = {
             predicted="iou 0.5: an f that cannot hide by size has texture only where it has an alpha",
         ),
     },
-    "more": {  # the first three were pilots of one seed; none has been run for the page
+    "more": {
         "known, L_s, far, other": Variant(
             gap=16, losses=("scene",), other=True, predicted="no difference: far pairs say what another frame would say"
         ),
