@@ -76,19 +76,20 @@ def find_on_the_spot(frames: np.ndarray, background: np.ndarray, moving: np.ndar
         return None
     reach = dilate(fill_holes(close(often)), AROUND)
     few = evenly_spaced(len(frames), FEW)
-    shown = np.zeros_like(often)
-    if np.count_nonzero(moving[few]) < FEWEST_PIXELS:
+    some, moves = frames[few], moving[few]
+    if np.count_nonzero(moves) < FEWEST_PIXELS:
         return None
+    shown, same = np.zeros_like(often), np.stack([_shows_the_same(frame, background) for frame in some])
     for _ in range(ROUNDS):
         former, reach = shown, reach | dilate(shown, FARTHER)
-        colours = _Colours(frames[few], moving[few], reach, shown)
-        shown = _shows_body(frames[few], background, colours.masks, moving, few)
+        colours = _Colours(some, moves, reach, shown)
+        shown = _shows_body(same, colours.masks, moves, moving)
         if not shown.any():
             return None
         if former.any() and np.count_nonzero(shown) < GROWS * np.count_nonzero(former):
             break
     core = cv2.erode(shown.astype(np.uint8), SQUARE) > 0
-    surely = lambda frame: core & (largest_difference(frame, background) < SAME)
+    surely = lambda frame: core & _shows_the_same(frame, background)
     masks = in_threads(lambda k: colours.cut(frames[k], moving[k], surely(frames[k])), range(len(frames)))
     whole = np.stack([_with_whole_body(mask, moves, shown) for mask, moves in zip(masks, moving)])
     picture, shown = _without(frames, background, whole, dilate(shown, RIM))
@@ -153,31 +154,28 @@ class _Colours:
         return mask
 
 
-def _shows_body(
-    frames: np.ndarray, background: np.ndarray, masks: np.ndarray, moving: np.ndarray, few: np.ndarray
-) -> np.ndarray:
-    """Where a background is a picture of a body that has masks [N, h, w] in frames [N, h, w, 3]: bool [h, w].
+def _shows_the_same(frame: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Where a frame [h, w, 3] shows what the background does, bool [h, w]."""
+    return largest_difference(frame, background) < SAME
+
+
+def _shows_body(same: np.ndarray, masks: np.ndarray, moves: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Where a background is a picture of a body, bool [h, w].
 
     Args:
-        frames: a few of a clip.
-        background: of the clip.
-        masks: of what these frames' colours give to bodies.
-        moving: in all frames of the clip, [T, h, w].
-        few: the indices of the few frames.
+        same: where a few frames show what the background does, bool [N, h, w].
+        masks: what their colours give to bodies.
+        moves: what differs from the background in them.
+        moving: what does in all frames of the clip, [T, h, w].
     """
-    same = np.stack([largest_difference(frame, background) < SAME for frame in frames])
     seen = same.sum(0)
-    found = ((masks & same).sum(0) > HALF * seen) & (seen > OFTEN * len(frames))
+    found = ((masks & same).sum(0) > HALF * seen) & (seen > OFTEN * len(same))
     labels, shown = label(found), np.zeros_like(found)
     for number in range(1, labels.max() + 1):
         place = labels == number
-        beside = (moving & dilate(place, BESIDE)).any((1, 2))
-        if (
-            place.mean() > SMALLEST
-            and beside.mean() > RESTLESS
-            and _share_that_moves(place, masks, moving[few]) > MOVES
-        ):
-            shown |= place
+        if place.mean() > SMALLEST and _share_that_moves(place, masks, moves) > MOVES:
+            beside = (moving & dilate(place, BESIDE)).any((1, 2))
+            shown |= place & (beside.mean() > RESTLESS)
     return shown
 
 

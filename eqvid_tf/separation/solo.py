@@ -88,9 +88,9 @@ class TrackedClip:
 
     @property
     def hides(self) -> bool:
-        """Whether there is anything to hide from a character: another, restless background, or parallax.
+        """Whether there is anything to hide from a character: another, restless background, parallax, or itself.
 
-        Or itself, of a background that would be a picture of it.
+        Itself, where the background of the frames alone would be a picture of it.
         """
         alone = self.owners.count > 0 and (self.clip.travels or self.plain or self.shown is not None)
         return alone or self.owners.count > 1 or _is_restless(self.moving, self.owners)
