@@ -14,6 +14,7 @@ import numpy as np
 
 from eqvid_tf.pixels.edges import edge_strength, put_there
 from eqvid_tf.pixels.flow import optical_flow
+from eqvid_tf.pixels.grab_cut import learn_colours, of_character
 from eqvid_tf.pixels.morphology import dilate, reconstruct
 from eqvid_tf.pixels.resampling import move_with_validity
 
@@ -205,10 +206,8 @@ def _cut(frame: np.ndarray, moved: np.ndarray, explained: np.ndarray, place: np.
     labels[surely] = cv2.GC_FGD
     if not surely.any() or (labels != cv2.GC_BGD).all():  # no colours to learn
         return moves
-    outer, inner = np.zeros((1, 65)), np.zeros((1, 65))  # the colours of both, which OpenCV fills in
-    cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
-    cv2.grabCut(frame, labels, (0, 0, 0, 0), outer, inner, 1, cv2.GC_INIT_WITH_MASK)
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    learn_colours(frame, labels)
+    return of_character(labels)
 
 
 def _steady(masks: np.ndarray, view_from_frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -20,6 +20,7 @@ from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.canvas import bounded_size
 from eqvid_tf.pixels.colours import largest_channel
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
+from eqvid_tf.pixels.grab_cut import Colours, cut_by, learn_colours, of_character
 from eqvid_tf.pixels.medians import nan_median
 from eqvid_tf.pixels.morphology import SQUARE, close, dilate, fill_holes
 
@@ -46,7 +47,6 @@ LARGEST = 200 * 200  # pixels of a box that a graph cut works on; larger ones ar
 ENOUGH = 100 * 100  # pixels to learn colours from
 VOTERS = 3  # frames before and after that say what stands
 CUT_OFF, KEPT = 0.4, 0.6  # share of them that keep a place: less stands, more does not
-ROUNDS = 1  # of learning colours and cutting: with more, what is not seeded takes the seeds' colours over
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,19 +190,16 @@ def _graph_cut(frame: np.ndarray, mask: np.ndarray, moving: np.ndarray, standing
     labels[moving] = cv2.GC_FGD
     if (labels % 2).all():  # no background to learn colours from
         return mask
-    outer, inner = _colours(frame, labels)
-    cv2.grabCut(frame, labels, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_EVAL_FREEZE_MODEL)
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    cut_by(frame, labels, _colours(frame, labels))
+    return of_character(labels)
 
 
-def _colours(frame: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The colours of background and character by their labels, as OpenCV describes them: of many pixels each fourth."""
+def _colours(frame: np.ndarray, labels: np.ndarray) -> Colours:
+    """The colours of background and character by their labels: of many pixels each fourth tells them."""
+    # Learned in one round: with more, what is not seeded takes the seeds' colours over.
     step = 2 if labels.size > ENOUGH and len(np.unique(labels[::2, ::2] % 2)) == 2 else 1
     some, known = (a[::step, ::step].copy() for a in (frame, labels))
-    outer, inner = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
-    cv2.grabCut(some, known, (0, 0, 0, 0), outer, inner, ROUNDS, cv2.GC_INIT_WITH_MASK)
-    return outer, inner
+    return learn_colours(some, known)
 
 
 def _correlations(grey: np.ndarray, masks: np.ndarray, centres: np.ndarray, apart: int, index: int) -> np.ndarray:

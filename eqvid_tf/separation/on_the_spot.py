@@ -19,6 +19,7 @@ import numpy as np
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
+from eqvid_tf.pixels.grab_cut import Colours, cut_by, learn_colours, of_character
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import SQUARE, close, dilate, fill_holes, label, reconstruct
 from eqvid_tf.separation.background import evenly_spaced, median_background
@@ -113,10 +114,12 @@ class _Colours:
         self.reach, self.shown = reach, shown
         box = bounding_box(reach | moving.any(0), GROUND)
         assert box is not None
-        self.box, self.models = box_slices(box), (np.zeros((1, 65)), np.zeros((1, 65)))
+        self.box = box_slices(box)
+        self.learned: Colours | None = None
         pictures = np.concatenate([frame[self.box] for frame in frames])
         labels = np.concatenate([self._labels(mask) for mask in moving])
-        self._grab(pictures, labels, CUTS, cv2.GC_INIT_WITH_MASK)
+        if _tell_both(labels):
+            self.learned = learn_colours(pictures, labels, CUTS)
         self.masks = np.stack([self._placed(one) for one in np.split(labels, len(frames))])
 
     def cut(self, frame: np.ndarray, moving: np.ndarray, surely: np.ndarray) -> np.ndarray:
@@ -129,15 +132,9 @@ class _Colours:
         """
         labels = self._labels(moving)
         labels[surely[self.box]] = cv2.GC_FGD
-        self._grab(np.ascontiguousarray(frame[self.box]), labels, 1, cv2.GC_EVAL_FREEZE_MODEL)
+        if self.learned and _tell_both(labels):
+            cut_by(np.ascontiguousarray(frame[self.box]), labels, self.learned)
         return self._placed(labels)
-
-    def _grab(self, picture: np.ndarray, labels: np.ndarray, rounds: int, mode: int) -> None:
-        moves = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-        learned = mode == cv2.GC_INIT_WITH_MASK or self.models[0].any()
-        if learned and min(np.count_nonzero(moves), np.count_nonzero(~moves)) >= FEWEST_PIXELS:
-            cv2.setRNGSeed(0)  # of the clusters of colours: the same mask at each call
-            cv2.grabCut(picture, labels, (0, 0, 0, 0), *self.models, rounds, mode)
 
     def _labels(self, moving: np.ndarray) -> np.ndarray:
         """What OpenCV is told of a frame, uint8 of the box."""
@@ -150,8 +147,14 @@ class _Colours:
 
     def _placed(self, labels: np.ndarray) -> np.ndarray:
         mask = np.zeros(self.reach.shape, bool)
-        mask[self.box] = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+        mask[self.box] = of_character(labels)
         return mask
+
+
+def _tell_both(labels: np.ndarray) -> bool:
+    """Whether labels name enough pixels of what moves, and of what stands."""
+    moves = of_character(labels)
+    return bool(min(np.count_nonzero(moves), np.count_nonzero(~moves)) >= FEWEST_PIXELS)
 
 
 def _shows_the_same(frame: np.ndarray, background: np.ndarray) -> np.ndarray:
