@@ -27,6 +27,7 @@ from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.layers import ClipLayers
+from eqvid_tf.separation.masks import FEW, without_graph
 from eqvid_tf.separation.texture import Textures, is_textured
 
 KEYS = {"name", "character", "background", "motion", "motion_from", "about", "point", "motion_point"}
@@ -140,6 +141,8 @@ class FrameFinder:
 
     Attributes:
         clip: gives the characters of a whole clip, by the path that `open_clip` takes.
+        many: so many shots are drawn that a graph of the networks is worth the time to make it.
+        draw: g over a background, from a frame and its cut-out on the canvas, [1, h, w, c], and a motion [1, 2, 3].
     """
 
     def __init__(
@@ -158,6 +161,12 @@ class FrameFinder:
         self.textures = functools.cache(Textures)
         self._parts, self._still = functools.cache(self._open_parts), functools.cache(self._open_still)
         self._characters = functools.cache(self._characters_of)
+        self.many = False
+        self.draw = tf.function(self._draw, autograph=False, reduce_retracing=True)
+
+    def _draw(self, frame: tf.Tensor, cutout: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
+        features = self.model.f.replace_layer(self.model.f(frame), cutout)
+        return self.model.render_features(features, self.model.h(background), motion)
 
     def find(self, path: Path) -> tuple[ClipCharacters, int]:
         """The characters of the frame's clip, and its index; of a clip of its own, where its folder is none."""
@@ -231,6 +240,7 @@ def render_shots(
             "train with --estimator features, or give each shot its motion"
         )
     finder = FrameFinder(model, cast=cast, network_only=network_only, shadow=shadow, cache=cache)
+    finder.many = len(shots) > FEW
     for number, shot in enumerate(progress(shots, "rendering")):
         try:
             if number % AT_A_TIME == 0:
@@ -277,7 +287,7 @@ def render_shot(finder: FrameFinder, shot: Shot) -> np.ndarray:
     picture = over(moved, behind)
     if character.filmed.size != size or not character.at_canvas_size:
         return picture
-    by_renderer = _draw_with_renderer(finder.model, frame, layer, behind, motion)
+    by_renderer = _draw_with_renderer(finder, frame, layer, behind, motion)
     return ((support * picture + by_renderer) / (support + 1)).round().astype(np.uint8)
 
 
@@ -541,13 +551,13 @@ def _estimate_example(finder: FrameFinder, shot: Shot, character: ClipLayers) ->
 
 
 def _draw_with_renderer(
-    model: EquivariantVideoModel, frame: np.ndarray, layer: np.ndarray, background: np.ndarray, motion: np.ndarray
+    finder: FrameFinder, frame: np.ndarray, layer: np.ndarray, background: np.ndarray, motion: np.ndarray
 ) -> np.ndarray:
     """Draw the cut-out over the background by g, at the size of the canvas: [h, w, 3] uint8."""
     unit = lambda picture: tf.constant(picture[None] / np.float32(255), tf.float32)
     cutout = np.concatenate([layer[..., :3] / np.float32(255), layer[..., 3:]], -1)
-    features = model.f.replace_layer(model.f(unit(frame)), tf.constant(cutout[None], tf.float32))
-    drawn = model.render_features(features, model.h(unit(background)), tf.constant(motion[None, :2], tf.float32))
+    with without_graph(not finder.many):
+        drawn = finder.draw(unit(frame), cutout[None].astype(np.float32), unit(background), motion[None, :2])
     return (np.asarray(drawn)[0] * 255).round().astype(np.uint8)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,11 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     background alone as each frame sees it, and the camera's motion, are written, too.
     """
     clip = characters.clip.filmed
-    motions = _motions(characters)  # before any file: those that are given may be at fault
+    _ = [layers.coverage for layers in characters.layers.values()]  # which the motions need as all else does
+    with ThreadPoolExecutor(1) as beside:
+        found = beside.submit(_motions, characters)
+        characters.prepare()
+    motions = found.result()  # before any file: those that are given may be at fault
     write_png(folder / "background.png", _background(characters))
     unseen = characters.unseen
     write_png(folder / "unseen.png", unseen)

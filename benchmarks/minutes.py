@@ -1,0 +1,123 @@
+"""What longer training gives: the figures of one training of so many minutes, and of others, on four kinds of clips.
+
+    python benchmarks/minutes.py --work DIR [--cast SCENES] [--several SCENES SCORER] [--moving SCENES SCORER]
+                                 [--filmed CLIP_FOLDER...] [--minutes 0.5 1 2 4 8 16 auto] [--check]
+
+    cast      scenes of one character before a still camera, one model: `eqvid evaluate`, the scissors beside it
+    several   scenes of several characters, one model; what is separated, by SCORER (see benchmarks/several.py)
+    moving    the same before a camera that moves
+    filmed    filmed clips, each trained on alone, against hand-made masks (see benchmarks/real.py)
+
+Each training is done once and kept in --work as KIND-MINUTES.json: a run that was stopped goes on where it was. All
+together go to benchmarks/results/minutes.json, and as tables and a plot to docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from measured import ROOT, rounded
+from reached import evaluated
+from real import find_clip, scores
+from record import write
+from several import eqvid, predict
+
+from eqvid_tf.data.output import write_text
+
+RESULTS = ROOT / "benchmarks/results/minutes.json"
+MEAN = {"eqvid": "eqvid/MEAN", "scissors": "scissors/MEAN"}
+
+
+def trained(run: Path, clips: list[Path], minutes: str, *options: str) -> dict:
+    """Train where there is no model yet; the steps, and the seconds that they took."""
+    if not (run / "model.keras").is_file():
+        try:
+            eqvid("train", *clips, "--output", run, "--minutes", minutes, "--overwrite", *options)
+        except subprocess.CalledProcessError as error:
+            return {"ended with": error.returncode}
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return {name: metrics[name] for name in ("steps", "seconds", "verdict")}
+
+
+def scenes_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.resolve().iterdir() if (path / "frames").is_dir())
+
+
+def cast(work: Path, minutes: str, scenes: Path) -> dict:
+    """Of scenes of one character."""
+    folders = scenes_in(scenes)
+    found = trained(work / "run", [scene / "frames" for scene in folders], minutes)
+    if "steps" not in found:
+        return found
+    figures = evaluated(work / "run", folders)
+    return {**found, **{name: figures[row] for name, row in MEAN.items() if row in figures}}
+
+
+def drawn(work: Path, minutes: str, scenes: Path, scorer: Path, *options: str) -> dict:
+    """Of scenes that an outside scorer judges."""
+    folders = scenes_in(scenes)
+    found = trained(work / "run", [scene / "frames" for scene in folders], minutes, *options)
+    if "steps" not in found:
+        return found
+    for scene in folders:
+        predict(work / "run", scene, work / "eqvid" / scene.name, [], shots=False)
+    file = work / "scores.json"
+    subprocess.run([sys.executable, scorer, scenes, work / "eqvid", "--json", file], check=False)
+    return {**found, "eqvid": json.loads(file.read_text(encoding="utf-8"))["eqvid/MEAN"]}
+
+
+def filmed(work: Path, minutes: str, folder: Path) -> dict:
+    """Of one filmed clip with hand-made masks."""
+    clip, layers = find_clip(folder.resolve()), work / "layers"
+    found = trained(work / "run", [clip], minutes)
+    if "steps" not in found:
+        return found
+    if not (layers / "characters.json").is_file():
+        eqvid("separate", work / "run", clip, "--output", layers, "--overwrite")
+    return {**found, "eqvid": scores(layers / "characters/0/masks", folder / "masks")}
+
+
+def kinds(args: argparse.Namespace) -> dict[str, Callable[[Path, str], dict]]:
+    """What is measured, by name: functions of a folder to work in and of minutes."""
+    found: dict[str, Callable[[Path, str], dict]] = {}
+    if args.cast:
+        found["cast"] = lambda work, minutes: cast(work, minutes, args.cast)
+    if args.several:
+        found["several"] = lambda work, minutes: drawn(work, minutes, *args.several, "--image-size", "96")
+    if args.moving:
+        found["moving"] = lambda work, minutes: drawn(work, minutes, *args.moving)
+    for folder in args.filmed:
+        found[folder.name] = lambda work, minutes, folder=folder: filmed(work, minutes, folder)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--cast", type=Path, metavar="SCENES")
+    parser.add_argument("--several", type=Path, nargs=2, metavar=("SCENES", "SCORER"))
+    parser.add_argument("--moving", type=Path, nargs=2, metavar=("SCENES", "SCORER"))
+    parser.add_argument("--filmed", type=Path, nargs="+", default=[], metavar="CLIP_FOLDER")
+    parser.add_argument("--minutes", nargs="+", default=["0.5", "1", "2", "4", "8", "16", "auto"])
+    args = parser.parse_args()
+    for minutes in args.minutes:
+        for kind, measure in kinds(args).items():
+            name = f"{kind}-{minutes}"
+            file = args.work / f"{name}.json"
+            if not file.is_file():
+                write_text(file, json.dumps(rounded(measure(args.work / name, minutes)), indent=1))
+            print(name, file.read_text(encoding="utf-8"), flush=True)
+    found: dict[str, dict] = {}
+    for path in sorted(args.work.glob("*-*.json")):
+        kind, _, minutes = path.stem.rpartition("-")
+        found.setdefault(kind, {})[minutes] = json.loads(path.read_text(encoding="utf-8"))
+    write(RESULTS, {"kinds": found})
+
+
+if __name__ == "__main__":
+    main()
