@@ -18,6 +18,15 @@ def _option(default: Any, text: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"help": text, **metadata})
 
 
+def minutes_or_auto(text: str) -> float | str:
+    """Minutes as a person gives them: a number, or "auto".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return text if text == "auto" else float(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The networks: what is needed to build a model before its weights are loaded."""
@@ -114,8 +123,11 @@ class TrainConfig:
     """One training run."""
 
     image_size: int = _option(0, "shorter side of the frames the networks see; 0: the clip's own, at most 64")
-    minutes: float = _option(
-        10.0, "time to train, counted from the end of the first step; the schedule is stretched over it"
+    minutes: float | str = _option(
+        10.0,
+        "time to train, counted from the end of the first step; the schedule is stretched over it; auto: until twice "
+        "the time gains little",
+        parse=minutes_or_auto,
     )
     steps: int = _option(0, "train for this many steps instead of --minutes")
     batch_size: int = _option(12, "pairs a step")
@@ -142,9 +154,14 @@ class TrainConfig:
             raise ValueError("hold_out must be 0 or from 2 on, else no frame is left to train on; received 1")
         if self.characters != "auto" and not (self.characters.isdecimal() and int(self.characters)):
             raise ValueError(f"characters must be auto or a number from 1 on; received {self.characters!r}")
-        for name in ("minutes", "learning_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive; received {getattr(self, name)}")
+        for name, value in (("minutes", self.minutes), ("learning_rate", self.learning_rate)):
+            if (name, value) != ("minutes", "auto") and not 0 < float(value) < float("inf"):
+                raise ValueError(f"{name} must be positive; received {value}")
+
+    @property
+    def seconds(self) -> float:
+        """The time to train; 0 where that is not given, as steps are or the training ends by itself."""
+        return 0.0 if self.steps or isinstance(self.minutes, str) else 60 * self.minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +186,10 @@ class ScheduleConfig:
         "share that they may take of the time so far, and each of the time left; others are left out, but with --steps",
         hidden=True,
     )
+    first_round: float = _option(2.0, "minutes of the first round, where no time is given", hidden=True)
+    last_round: float = _option(16.0, "minutes of all rounds, after which there is no other", hidden=True)
+    least_gain: float = _option(0.1, "share of the losses that a round has to gain for another one", hidden=True)
+    round_start: float = _option(0.5, "time of the schedule at which a further round begins", hidden=True)
     new_share: float = _option(
         0.9, "share of the pairs of a fine-tuning that are of the new clips; the old scenes need no more", hidden=True
     )

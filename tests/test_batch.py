@@ -144,7 +144,7 @@ def test_a_manifest_is_read_as_csv_as_json_lines_and_from_a_folder(tmp_path):
         ("path,name\na,../b\n", "line 2: name must be a plain name for a folder.*received '../b'"),
         ("path,name\na,..\n", "line 2: name must be a plain name"),
         ("path,name\na,report.html\n", "line 2: name must be a plain name"),
-        ("path,minutes\na,ten\n", "line 2: minutes must be a number; received 'ten'"),
+        ("path,minutes\na,ten\n", "line 2: minutes must be a number or auto; received 'ten'"),
         ("path,minutes\na,nan\n", "line 2: minutes must be positive; received nan"),
         ("path,minutes\na,-1\n", "line 2: minutes must be positive; received -1"),
         ("path,steps\na,2.5\n", "line 2: steps must be a whole number; received '2.5'"),

@@ -309,6 +309,38 @@ def test_refreshes_leave_a_short_training_its_time(settings, done):
     assert at == done
 
 
+@pytest.mark.parametrize(
+    ("losses", "minutes"),
+    [([1.0, 0.95], 4), ([1.0, 0.8, 0.75], 8), ([1.0, 0.8, 0.6, 0.5], 16)],
+    ids=["twice the time gains little", "four times does", "longer than the longest"],
+)
+def test_a_training_for_which_no_time_is_given_ends_when_longer_gains_little(ticking, losses, minutes):
+    """Rounds of 2, 4, 8 and 16 minutes in all; each goes on within the schedule, with the refreshes of its half."""
+    model, now = ticking
+    model.seconds_trained.assign(0)
+    model.losses_of, model.weighted = lambda pair, training: losses.pop(0), lambda loss: loss
+    clock = Clock(model, TrainConfig(minutes="auto"))
+    material = TrainingClips(frames=[np.zeros((72, 1, 1, 3), np.uint8)])
+    refresh = callbacks.Refresh(clock, Config(), material)
+    rounds = callbacks.Rounds(clock, [{}], lambda line: None, [refresh])
+    for callback in (clock, rounds):
+        callback.set_model(model)
+    clock.on_train_begin()
+    clock.on_train_batch_end(0)  # in which the step is traced
+    while True:
+        now[0] += 60
+        clock.on_train_batch_end(0)
+        rounds.on_train_batch_end(0)
+        if model.stop_training and not clock.renewed:
+            break
+        if clock.renewed:
+            assert clock.progress == 0.5 and refresh.due == [0.5, 0.7, 0.85]
+            clock.renewed = model.stop_training = False
+    assert clock.seconds == 60 * minutes and not losses
+    again = Clock(model, TrainConfig(minutes="auto"))
+    assert (again.limit, again.progress) == (60 * minutes, 1.0)  # resumed at its end, it is at the end
+
+
 # -- what the clips decide, and what is written ---------------------------------------------------------------------
 
 

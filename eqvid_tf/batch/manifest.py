@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from eqvid_tf.config import TrainConfig
+from eqvid_tf.config import TrainConfig, minutes_or_auto
 from eqvid_tf.data.clips import frame_range
 from eqvid_tf.data.output import OutputError, check_output
 
@@ -177,12 +177,12 @@ def _name_of(row: Row, path: Path) -> str:
     return name
 
 
-def _number(row: Row, column: str) -> float | int:
-    kind = type(getattr(TrainConfig(), column))
+def _number(row: Row, column: str) -> float | str:
+    kind = {"minutes": minutes_or_auto}.get(column, int)
     try:
         return kind(str(row[column]))
     except ValueError:
-        what = "a whole number" if kind is int else "a number"
+        what = "a whole number" if kind is int else "a number or auto"
         raise ValueError(f"{column} must be {what}; received {row[column]!r}") from None
 
 

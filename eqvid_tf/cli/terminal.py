@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eqvid_tf.config import TrainConfig
+from eqvid_tf.config import ScheduleConfig, TrainConfig
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +102,7 @@ def bar(train: TrainConfig) -> Iterator[keras.callbacks.Callback]:
         def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
             if self.progress_bar is None:  # else training goes on, with new hints
                 self.progress_bar = tqdm(
-                    total=round(train.steps or train.minutes * 60),
+                    total=round(train.steps or train.seconds or 60 * ScheduleConfig().first_round),
                     desc="training",
                     file=sys.stderr,
                     mininterval=1.0,
@@ -111,7 +111,10 @@ def bar(train: TrainConfig) -> Iterator[keras.callbacks.Callback]:
 
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             done = self.model.optimizer.iterations if train.steps else self.model.seconds_trained
-            self.progress_bar.n = min(self.progress_bar.total, done.numpy().item())
+            count = done.numpy().item()
+            while not (train.steps or train.seconds) and count > self.progress_bar.total:
+                self.progress_bar.total *= 2  # another round
+            self.progress_bar.n = min(self.progress_bar.total, count)
             if batch % 10 == 0:
                 losses = {name.removesuffix("_loss"): f"{float(value):.3g}" for name, value in (logs or {}).items()}
                 self.progress_bar.set_postfix(losses, refresh=False)

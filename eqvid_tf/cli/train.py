@@ -55,7 +55,7 @@ def add_fields(parser: argparse.ArgumentParser, kind: type, prefix: str, leave_o
         parser.add_argument(
             f"--{prefix}{field.name.replace('_', '-')}",
             dest=f"{kind.__name__}.{field.name}",
-            type=type(field.default),
+            type=field.metadata.get("parse", type(field.default)),
             default=argparse.SUPPRESS,
             choices=field.metadata.get("choices"),
             metavar=None if field.metadata.get("choices") else "N",

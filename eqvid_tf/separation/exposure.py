@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from eqvid_tf.blocks.exposure import GAINS, SATURATED, exposure_gain, residual_penalty
+from eqvid_tf.parallel import in_threads
 
 DRIFTS = 0.02  # relative change of mid grey between the 5 % and 95 % quantiles of the frames: less, and nothing is done
 CHARACTER_CONTRAST = 25  # grey levels by which a pixel differs from the background where the character may be
@@ -94,7 +95,8 @@ def clip_exposure(frames: np.ndarray, background: np.ndarray, batch: int = 32) -
 
     Shapes: frames [T, H, W, 3] uint8, background [H, W, 3] in [0, 255].
     """
-    fits = [fit_exposure(frames[start : start + batch], background) for start in range(0, len(frames), batch)]
+    parts = (frames[start : start + batch] for start in range(0, len(frames), batch))
+    fits = list(in_threads(lambda part: fit_exposure(part, background), parts))
     gain, offset = (np.concatenate([getattr(fit, name) for fit in fits]) for name in ("gain", "offset"))
     found = Exposure(gain=gain, offset=offset)
     if np.ptp(np.quantile(found.brightness, (0.05, 0.95))) < DRIFTS:

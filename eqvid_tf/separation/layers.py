@@ -8,6 +8,7 @@ This one only calls them, each once, when its result is first asked for. Shots m
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.parallel import LastOfThread, made_ahead
+from eqvid_tf.parallel import LastOfThread, in_threads, made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
@@ -173,10 +174,14 @@ class ClipLayers:
     @cached_property
     def reference_motions(self) -> ReferenceMotions:
         """Motions: from the frame that shows the character best to every frame."""
+        return self._motions_of_reference(range(self.clip.count))
+
+    def _motions_of_reference(self, chosen: Sequence[int] | np.ndarray) -> ReferenceMotions:
+        """As `reference_motions`, to some frames alone: their motions [N, 2, 3] and weights [N]."""
         weights = frame_weights(self.canvas_frames)
         index = reference_frame(self.coverage, weights)
-        motions, confidences = self.estimate_motions([(index, k) for k in range(self.clip.count)], once=True)
-        return ReferenceMotions(index=index, motions=motions, weights=weights * confidences)
+        motions, confidences = self.estimate_motions([(index, k) for k in chosen], once=True)
+        return ReferenceMotions(index=index, motions=motions, weights=weights[list(chosen)] * confidences)
 
     @cached_property
     def translucency(self) -> TranslucencyFit:
@@ -190,10 +195,12 @@ class ClipLayers:
         )
         if self.network_only or not several:
             return TranslucencyFit(translucency=None, background=background.picture)
-        index = self.reference_motions.index
-        frame = self.exposure.remove(self.clip.at(index), index)
-        alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background.picture, background.noise)
-        return fit_translucency(self._observations, background.picture, background.seen, alpha)
+        chosen = affordable_frames(self.clip.count, self.clip.size)
+        motions = self._motions_of_reference(chosen)  # to all frames they are asked for where it is translucent
+        frame = self.exposure.remove(self.clip.at(motions.index), motions.index)
+        alpha = self._cut(frame, self.to_clip_size(self.coverage[motions.index]), background.picture, background.noise)
+        observations = functools.partial(self._observations, chosen, motions)
+        return fit_translucency(observations, background.picture, background.seen, alpha)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """Cut-out: the character of a frame, premultiplied RGBA.
@@ -257,7 +264,9 @@ class ClipLayers:
         frames = [frame for k, frame in enumerate(self.clip.smaller(size)) if k in chosen]
         levelled = np.stack([self.exposure.remove(frame, k) for k, frame in zip(chosen, frames)])
         coverage = [unfit(self.coverage[k], size, self.canvas) for k in chosen]
-        masks = [cut_alpha(frame, mask, self.seeds[k]) > 0.5 for k, frame, mask in zip(chosen, frames, coverage)]
+        seeds = self.seeds
+        cut = lambda one: cut_alpha(one[1], one[2], seeds[one[0]]) > 0.5
+        masks = list(in_threads(cut, zip(chosen, frames, coverage)))
         small = cv2.resize(self.visible_background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         found = shows_character(levelled, np.stack(masks), small)
         return cv2.resize(found.astype(np.float32), self.clip.size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
@@ -529,12 +538,10 @@ class ClipLayers:
             place[:] = self.exposure.remove(frame, index)
         return levelled
 
-    def _observations(self) -> Iterator[Observation]:
-        motions, chosen = self.reference_motions, affordable_frames(self.clip.count, self.clip.size)
+    def _observations(self, chosen: np.ndarray, motions: ReferenceMotions) -> Iterator[Observation]:
         frames = made_ahead(self.progress(self.clip.sampled(chosen), "comparing the frames", len(chosen)))
-        for frame, index in zip(frames, chosen):
-            levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
-            motion, hidden = motions.motions[index], self.clip.hidden(index)
+        for frame, index, motion, weight in zip(frames, chosen, motions.motions, motions.weights):
+            levelled, hidden = self.exposure.remove(frame, index), self.clip.hidden(index)
             yield Observation(frame=levelled, motion=motion, weight=weight, hidden=hidden)
 
     def _cut(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from eqvid_tf.config import Config, LossConfig, TrainConfig
+from eqvid_tf.config import Config, LossConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.cache import release
 from eqvid_tf.data.output import atomic
@@ -38,13 +38,25 @@ class Clock(keras.callbacks.Callback):
     first step is done, in which TensorFlow traces the step: what a training takes to start is not training.
 
     Where several processes train together, the time is the chief's, looked at once a step, so that all do the same.
+
+    Where neither is given, it is that of a round, see `Rounds`.
     """
 
-    def __init__(self, model: EquivariantVideoModel, train: TrainConfig, workers: Workers | None = None):
+    def __init__(
+        self,
+        model: EquivariantVideoModel,
+        train: TrainConfig,
+        workers: Workers | None = None,
+        times: ScheduleConfig | None = None,
+    ):
         super().__init__()
-        self.trained, self.limit, self.steps = model, train.minutes * 60, train.steps
+        self.times = times or ScheduleConfig()
+        self.trained, self.limit, self.steps = model, train.seconds or 60 * self.times.first_round, train.steps
+        self.began, self.start = 0.0, 0.0  # seconds at which a round began, and its progress then
         self.workers, self.now = workers or Workers(), time.monotonic()
         self.before = float(model.seconds_trained.numpy())
+        while not (train.steps or train.seconds) and self.before > self.limit:
+            self.next_round()
         self.since: float | None = None  # nothing is counted yet
         self.traced: LossConfig | None = None  # the weights of the losses in the step that was done last
         self.losses: dict[str, float] = {}
@@ -63,7 +75,12 @@ class Clock(keras.callbacks.Callback):
     @property
     def progress(self) -> float:
         """The share of the training that is done, in [0, 1]."""
-        return min(1.0, self.step / self.steps if self.steps else self.seconds / self.limit)
+        done = self.step / self.steps if self.steps else (self.seconds - self.began) / (self.limit - self.began)
+        return min(1.0, self.start + (1 - self.start) * done)
+
+    def next_round(self) -> None:
+        """Go on for as long as all rounds before took."""
+        self.began, self.limit, self.start = self.limit, 2 * self.limit, self.times.round_start
 
     def look(self) -> None:
         """Look at the time; all workers must do so together."""
@@ -130,6 +147,47 @@ class Schedule(keras.callbacks.Callback):
         self.peak = min(self.peak, TrainConfig().learning_rate)
 
 
+class Rounds(keras.callbacks.Callback):
+    """Ends a training for which no time is given once longer training gains nothing.
+
+    A round ends as a training does, with the learning rate at its lowest, so that what it reached can be compared. The
+    next one begins within the schedule and takes as long as all before: at most half of the time gains little. The gain
+    is that of the weighted three losses on some pairs, always the same ones.
+
+    Args:
+        clock: of the training.
+        pairs: batches.
+        log: gets a line for each round.
+        beside: callbacks that do something at times of the schedule, and do it again in each round.
+    """
+
+    def __init__(
+        self, clock: Clock, pairs: Sequence[dict], log: Callable[[str], None], beside: Sequence[Refresh | Diagnosis]
+    ):
+        super().__init__()
+        self.clock, self.pairs, self.log, self.beside = clock, pairs, log, beside
+        self.reached: float | None = None  # nothing yet, or before it was resumed
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if self.clock.progress < 1:
+            return
+        times, minutes = self.clock.times, self.clock.limit / 60
+        before, self.reached = self.reached, self._loss()
+        gain = None if before is None else 1 - self.reached / before
+        told = "" if gain is None else f", {100 * gain:.0f} % less than in half the time"
+        self.log(f"{minutes:g} minutes: the losses are {self.reached:.3g}{told}")
+        if minutes < times.last_round and (gain is None or gain > times.least_gain):
+            self.clock.next_round()
+            for callback in self.beside:
+                callback.next_round()
+            self.clock.renew()
+
+    def _loss(self) -> float:
+        """The three losses, weighted, the same on all workers."""
+        found = [self.model.weighted(self.model.losses_of(pair, training=False)) for pair in self.pairs]
+        return float(self.clock.workers.agree([float(np.mean(found))])[0])
+
+
 class Refresh(keras.callbacks.Callback):
     """At given times, computes the clips' backgrounds, for the memory of h, and their hints again from the masks.
 
@@ -149,10 +207,14 @@ class Refresh(keras.callbacks.Callback):
         self.clock, self.material, self.first, self.share = clock, material, first, config.schedule.refresh_share
         self.batches = sum(map(len, material.frames)) / config.train.batch_size
         self.spent, self.last = 0.0, 0.0  # seconds, of all refreshes and of the last
-        times = config.schedule.refreshes
-        self.due = [time for time in times if time > clock.progress]
-        if 0 < len(self.due) < len(times):
+        self.times = config.schedule.refreshes
+        self.due = [time for time in self.times if time > clock.progress]
+        if 0 < len(self.due) < len(self.times):
             self.due.insert(0, 0.0)  # resumed: the hints are still those of the first medians
+
+    def next_round(self) -> None:
+        """What is due in another round."""
+        self.due = [time for time in self.times if time >= self.clock.progress]
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if not self.due or self.clock.progress < self.due[0]:
@@ -252,6 +314,10 @@ class Diagnosis(keras.callbacks.Callback):
         self.start = self._symptoms()
         self.names: list[str] = []
         self.due = max(config.schedule.hints_faded, clock.progress)
+
+    def next_round(self) -> None:
+        """What is due in another round."""
+        self.due = self.clock.progress + self.limits.interval
 
     def examine(self) -> tuple[dict[str, float], list[str]]:
         """Measure the symptoms, and name the trivial solutions that they show."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import tempfile
@@ -29,7 +30,7 @@ from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import default_name
 from eqvid_tf.separation.corrections import Correction, read_corrections, write_corrections
 from eqvid_tf.separation.solo import track
-from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Schedule, TensorBoard
+from eqvid_tf.training.callbacks import Checkpoint, Clock, Diagnosis, Refresh, Rounds, Schedule, TensorBoard
 from eqvid_tf.training.diagnosis import USELESS, confusion, in_words, set_verdict
 from eqvid_tf.training.hints import first_hints
 from eqvid_tf.training.loop import run_loop
@@ -42,6 +43,7 @@ EXAMINED = 8  # frames of a clip of several characters that are looked at for ho
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 REMEDY = "Train longer, or on a clip in which the character moves."
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
+PROBES = 8  # batches of pairs that a training is judged by while it goes on
 NONE = np.zeros(0, int)  # of the frames are held out
 Log = Callable[[str], None]
 
@@ -300,17 +302,19 @@ def learn(
         workers: as in `train`.
     """
     workers = workers or Workers()
-    probe = next(iter(_pairs(model, config, new, old, config.train.seed + 1)))
-    clock = Clock(model, config.train, workers)
+    probes = list(itertools.islice(_pairs(model, config, new, old, config.train.seed + 1), PROBES))
+    clock = Clock(model, config.train, workers, config.schedule)
     schedule = Schedule(clock, config)
     refresh = Refresh(clock, config, new, _first_place(config, new))
-    diagnosis = Diagnosis(clock, probe, log, config, schedule if config.train.doctor == "treat" else None)
+    diagnosis = Diagnosis(clock, probes[0], log, config, schedule if config.train.doctor == "treat" else None)
     checkpoint = Checkpoint(clock, folder and folder / "checkpoint.keras", log, config.train.checkpoint_seconds)
-    board = [TensorBoard(clock, folder / "logs", probe)] if folder else []
+    board = [TensorBoard(clock, folder / "logs", probes[0])] if folder else []
     draw = lambda replicas, own: _pairs(
         model, config, refresh.material, old, config.train.seed, start=clock.step, replicas=replicas, own=own
     )
-    called = [clock, schedule, refresh, diagnosis, checkpoint, *board, *callbacks]
+    endless = not (config.train.seconds or config.train.steps)
+    rounds = [Rounds(clock, probes, log, (refresh, diagnosis))] if endless else []
+    called = [clock, *rounds, schedule, refresh, diagnosis, checkpoint, *board, *callbacks]
     try:
         run_loop(model, draw, clock, called, workers)
     except KeyboardInterrupt:
