@@ -4,6 +4,7 @@
     python benchmarks/speed.py --before ../before
     python benchmarks/speed.py --before ../before --run runs/walk --clip walk.mp4 [--frames A:B]
     python benchmarks/speed.py --before ../before --camera hike.mp4 walk.mp4
+    python benchmarks/speed.py --before ../before --train SCENE...
 
 Each command runs in a process of its own, in turn of this commit and of the other, so that both meet the same machine.
 Of each row: seconds on the clock, seconds of processor time (which says more where others use the machine, too), and
@@ -40,6 +41,20 @@ from eqvid_tf.data.clips import open_clip
 start = time.perf_counter()
 measure(open_clip(sys.argv[1], cache=None))
 print("took", time.perf_counter() - start)
+"""
+TENTH_STEP = """
+import os, sys, time
+start = time.perf_counter()
+from eqvid_tf.cli import main
+from eqvid_tf.training.callbacks import Clock
+done = Clock.on_train_batch_end
+def on_train_batch_end(self, batch, logs=None):
+    done(self, batch, logs)
+    if self.step == 10:
+        print("took", time.perf_counter() - start, flush=True)
+        os._exit(0)
+Clock.on_train_batch_end = on_train_batch_end
+main(sys.argv[1:])
 """
 Command = Callable[[Path], list[str]]  # the arguments of `python`, for the path of its output
 
@@ -130,6 +145,13 @@ def rows_of_a_camera(clip: Path) -> dict[str, tuple[Command, int]]:
     return {name: (lambda place: ["-c", CAMERA, str(clip.resolve())], opened.count)}
 
 
+def rows_of_training(scenes: list[Path]) -> dict[str, tuple[Command, int]]:
+    """The row of a training on scenes, until its tenth step is done; clips are read from files, not from a cache."""
+    clips = [str(scene.resolve() / "frames") for scene in scenes]
+    train = lambda place: ["-c", TENTH_STEP, "train", *clips, "--output", str(place / "run"), "--cache", str(place)]
+    return {f"train, to the tenth step, {len(scenes)} clips": (train, 10)}
+
+
 def table(rows: dict) -> str:
     lines = []
     for name, row in rows.items():
@@ -150,6 +172,7 @@ def main() -> int:
     parser.add_argument("--clip", type=Path, metavar="CLIP")
     parser.add_argument("--frames", metavar="A:B", help="of the clip")
     parser.add_argument("--camera", type=Path, nargs="+", default=[], metavar="CLIP", help="clips whose camera moves")
+    parser.add_argument("--train", type=Path, nargs="+", default=[], metavar="SCENE", help="scenes to train on")
     parser.add_argument("--shots", type=int, default=100, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--only", metavar="TEXT", help="rows that hold this text in their name")
@@ -160,6 +183,8 @@ def main() -> int:
         rows = rows_of_a_scene(Path(work), args.shots)
         if args.run and args.clip:
             rows |= rows_of_a_clip(args.run, args.clip, args.frames)
+        if args.train:
+            rows |= rows_of_training(args.train)
         for clip in args.camera:
             rows |= rows_of_a_camera(clip)
         figures = {}

@@ -40,7 +40,9 @@ from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, agreed_seeds, cut_alpha, find_seeds, shows_character, working_size
 from eqvid_tf.separation.masks import (
+    BATCH,
     CLEARLY_SEEN,
+    FEW,
     background_is_stored,
     network_background,
     network_coverage,
@@ -180,7 +182,8 @@ class ClipLayers:
         """As `reference_motions`, to some frames alone: their motions [N, 2, 3] and weights [N]."""
         weights = frame_weights(self.canvas_frames)
         index = reference_frame(self.coverage, weights)
-        motions, confidences = self.estimate_motions([(index, k) for k in chosen], once=True)
+        batch = 0 if self.clip.count <= FEW else BATCH  # those of the graph that the steps of a long clip need anyway
+        motions, confidences = self.estimate_motions([(index, k) for k in chosen], once=True, batch=batch)
         return ReferenceMotions(index=index, motions=motions, weights=weights[list(chosen)] * confidences)
 
     @cached_property
@@ -196,7 +199,8 @@ class ClipLayers:
         if self.network_only or not several:
             return TranslucencyFit(translucency=None, background=background.picture)
         chosen = affordable_frames(self.clip.count, self.clip.size)
-        motions = self._motions_of_reference(chosen)  # to all frames they are asked for where it is translucent
+        few = len(chosen) < self.clip.count  # to all frames they are asked for where it is translucent
+        motions = self._motions_of_reference(chosen) if few else self.reference_motions
         frame = self.exposure.remove(self.clip.at(motions.index), motions.index)
         alpha = self._cut(frame, self.to_clip_size(self.coverage[motions.index]), background.picture, background.noise)
         observations = functools.partial(self._observations, chosen, motions)
@@ -505,14 +509,15 @@ class ClipLayers:
             return estimated
         return self._aligned(estimated, map(self.clip.at, indices), self.coverage[list(indices)])
 
-    def estimate_motions(self, pairs: list[tuple[int, int]], *, once: bool = False) -> MotionEstimates:
+    def estimate_motions(self, pairs: list[tuple[int, int]], *, once: bool = False, batch: int = 0) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index.
 
         Args:
             pairs: of indices.
-            once: see `eqvid_tf.separation.motions.estimate_motions`.
+            once: see `eqvid_tf.separation.motions.estimate_motions`, also for `batch`.
+            batch: of pairs.
         """
-        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name, once=once)
+        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, batch, self.name, once)
         return MotionEstimates(motion_from_canvas(motions, self.clip.size, self.canvas), confidences)
 
     @cached_property
