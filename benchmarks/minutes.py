@@ -1,7 +1,7 @@
 """What longer training gives: the figures of one training of so many minutes, and of others, on four kinds of clips.
 
     python benchmarks/minutes.py --work DIR [--cast SCENES] [--several SCENES SCORER] [--moving SCENES SCORER]
-                                 [--filmed CLIP_FOLDER...] [--minutes 0.5 1 2 4 8 16 auto] [--check]
+                                 [--filmed CLIP_FOLDER...] [--minutes 0.5 1 2 4 8 16 auto]
 
     cast      scenes of one character before a still camera, one model: `eqvid evaluate`, the scissors beside it
     several   scenes of several characters, one model; what is separated, by SCORER (see benchmarks/several.py)
@@ -9,7 +9,7 @@
     filmed    filmed clips, each trained on alone, against hand-made masks (see benchmarks/real.py)
 
 Each training is done once and kept in --work as KIND-MINUTES.json: a run that was stopped goes on where it was. All
-together go to benchmarks/results/minutes.json, and as tables and a plot to docs/speed.md.
+together go to benchmarks/results/minutes.json, and as a table to docs/speed.md.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measured import ROOT, rounded
+from measured import ROOT, page_with, rounded
 from reached import evaluated
 from real import find_clip, scores
 from record import write
 from several import eqvid, predict
 
 from eqvid_tf.data.output import write_text
+from eqvid_tf.pixels.sheets import text_table
 
-RESULTS = ROOT / "benchmarks/results/minutes.json"
+RESULTS, PAGE = ROOT / "benchmarks/results/minutes.json", ROOT / "docs/speed.md"
+COLUMNS = ("iou", "ari", "corner_px", "move_char", "swap_char", "transfer_char")
+BACKGROUND = ("bg_psnr", "plate_psnr")  # one or the other
 MEAN = {"eqvid": "eqvid/MEAN", "scissors": "scissors/MEAN"}
 
 
@@ -82,6 +85,19 @@ def filmed(work: Path, minutes: str, folder: Path) -> dict:
     return {**found, "eqvid": scores(layers / "characters/0/masks", folder / "masks")}
 
 
+def table(found: dict[str, dict[str, dict]]) -> str:
+    """The figures of the networks' cut-outs, a row for each training."""
+    rows = []
+    for kind, trainings in found.items():
+        for minutes, one in sorted(trainings.items(), key=lambda item: item[1]["seconds"]):
+            given = "auto" if minutes == "auto" else f"{float(minutes):g}"
+            figures = one["eqvid"]
+            background = next((figures[name] for name in BACKGROUND if name in figures), None)
+            told = [kind, given, one["seconds"] / 60, one["steps"], background]
+            rows.append([*told, *(figures.get(name) for name in COLUMNS)])
+    return text_table(rows, ["clips", "--minutes", "took", "steps", "background", *COLUMNS], digits=2)
+
+
 def kinds(args: argparse.Namespace) -> dict[str, Callable[[Path, str], dict]]:
     """What is measured, by name: functions of a folder to work in and of minutes."""
     found: dict[str, Callable[[Path, str], dict]] = {}
@@ -117,6 +133,8 @@ def main() -> None:
         kind, _, minutes = path.stem.rpartition("-")
         found.setdefault(kind, {})[minutes] = json.loads(path.read_text(encoding="utf-8"))
     write(RESULTS, {"kinds": found})
+    PAGE.write_text(page_with(table(found), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -182,3 +182,11 @@ def test_shots_are_drawn_from_the_whole_clip(trained, scene, monkeypatch):
     together = error()
     monkeypatch.setattr(texture, "LEAST_TRUST", 2)
     assert together < 0.9 * error()
+
+
+def test_many_shots_are_drawn_as_few_are(trained, scene):
+    """In a graph of the networks, which takes longer to make than a few shots take without one."""
+    shot, finder = read_shots(scene / "shots.json")[0], FrameFinder(trained, cache=None)
+    alone = render_shot(finder, shot).astype(int)
+    finder.many = True
+    assert np.abs(render_shot(finder, shot) - alone).max() <= 1
