@@ -163,12 +163,6 @@ class ClipCharacters:
         """`cut_outs` of every frame in turn."""
         return self.each_frame(lambda seen: seen.cut_outs)
 
-    def prepare(self) -> None:
-        """Run all stages before the cut-outs, which can then be made in threads."""
-        for layers in self.layers.values():
-            layers.prepare()
-        _ = self.background
-
     def each_frame(self, work: Callable[[SeenFrame], Result]) -> Iterator[Result]:
         """What `work` makes of every frame in turn, on all cores: it is called in threads."""
 
@@ -177,7 +171,9 @@ class ClipCharacters:
             alone = self._alone(frame, index)
             return work(SeenFrame(index=index, frame=frame, alone=alone, cut_outs=self._cut(alone, index)))
 
-        self.prepare()
+        for layers in self.layers.values():
+            layers.prepare()
+        _ = self.background
         self.clip.filmed.forget_sampled()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
         return in_threads(seen, enumerate(frames))

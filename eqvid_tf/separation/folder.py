@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.separation.characters import ClipCharacters, SeenFrame
 from eqvid_tf.separation.cutout import straight_alpha, together
-from eqvid_tf.separation.masks import FEW
 from eqvid_tf.separation.sightings import SHOWS, Sightings
 
 PRESENT = 0.02  # share of a character that a frame has to show, for a step of it to be a motion
@@ -29,7 +27,7 @@ def write_layers(characters: ClipCharacters, folder: Path, *, plates: bool = Fal
     background alone as each frame sees it, and the camera's motion, are written, too.
     """
     clip = characters.clip.filmed
-    motions = _motions_beside(characters)  # before any file: those that are given may be at fault
+    motions = _motions(characters)  # before any file: those that are given may be at fault
     write_png(folder / "background.png", _background(characters))
     unseen = characters.unseen
     write_png(folder / "unseen.png", unseen)
@@ -88,20 +86,6 @@ def _write_camera(characters: ClipCharacters, folder: Path) -> None:
     motion = clip.motion_as_filmed(np.tile(np.eye(2, 3), (clip.count - 1, 1, 1)))
     text = {"size": list(clip.filmed.size), "motion": motion.tolist()}
     (folder / "camera.json").write_text(json.dumps(text), encoding="utf-8")
-
-
-def _motions_beside(characters: ClipCharacters) -> dict[int, np.ndarray]:
-    """As `_motions`, and all else that the cut-outs need: of a long clip both at a time.
-
-    Of a short one the networks run without a graph, which is a setting of the whole process.
-    """
-    if characters.clip.count <= FEW:
-        return _motions(characters)
-    _ = [layers.coverage for layers in characters.layers.values()]  # both need it
-    with ThreadPoolExecutor(1) as beside:
-        motions = beside.submit(_motions, characters)
-        characters.prepare()
-    return motions.result()
 
 
 def _motions(characters: ClipCharacters) -> dict[int, np.ndarray]:

@@ -8,7 +8,6 @@ This one only calls them, each once, when its result is first asked for. Shots m
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -40,9 +39,7 @@ from eqvid_tf.separation.cutout import edge_coverage, extract_layer
 from eqvid_tf.separation.exposure import Exposure, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, agreed_seeds, cut_alpha, find_seeds, shows_character, working_size
 from eqvid_tf.separation.masks import (
-    BATCH,
     CLEARLY_SEEN,
-    FEW,
     background_is_stored,
     network_background,
     network_coverage,
@@ -176,15 +173,10 @@ class ClipLayers:
     @cached_property
     def reference_motions(self) -> ReferenceMotions:
         """Motions: from the frame that shows the character best to every frame."""
-        return self._motions_of_reference(range(self.clip.count))
-
-    def _motions_of_reference(self, chosen: Sequence[int] | np.ndarray) -> ReferenceMotions:
-        """As `reference_motions`, to some frames alone: their motions [N, 2, 3] and weights [N]."""
         weights = frame_weights(self.canvas_frames)
         index = reference_frame(self.coverage, weights)
-        batch = 0 if self.clip.count <= FEW else BATCH  # those of the graph that the steps of a long clip need anyway
-        motions, confidences = self.estimate_motions([(index, k) for k in chosen], once=True, batch=batch)
-        return ReferenceMotions(index=index, motions=motions, weights=weights[list(chosen)] * confidences)
+        motions, confidences = self.estimate_motions([(index, k) for k in range(self.clip.count)], once=True)
+        return ReferenceMotions(index=index, motions=motions, weights=weights * confidences)
 
     @cached_property
     def translucency(self) -> TranslucencyFit:
@@ -198,13 +190,10 @@ class ClipLayers:
         )
         if self.network_only or not several:
             return TranslucencyFit(translucency=None, background=background.picture)
-        chosen = affordable_frames(self.clip.count, self.clip.size)
-        few = len(chosen) < self.clip.count  # to all frames they are asked for where it is translucent
-        motions = self._motions_of_reference(chosen) if few else self.reference_motions
-        frame = self.exposure.remove(self.clip.at(motions.index), motions.index)
-        alpha = self._cut(frame, self.to_clip_size(self.coverage[motions.index]), background.picture, background.noise)
-        observations = functools.partial(self._observations, chosen, motions)
-        return fit_translucency(observations, background.picture, background.seen, alpha)
+        index = self.reference_motions.index
+        frame = self.exposure.remove(self.clip.at(index), index)
+        alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background.picture, background.noise)
+        return fit_translucency(self._observations, background.picture, background.seen, alpha)
 
     def layer(self, index: int, frame: np.ndarray) -> np.ndarray:
         """Cut-out: the character of a frame, premultiplied RGBA.
@@ -509,15 +498,14 @@ class ClipLayers:
             return estimated
         return self._aligned(estimated, map(self.clip.at, indices), self.coverage[list(indices)])
 
-    def estimate_motions(self, pairs: list[tuple[int, int]], *, once: bool = False, batch: int = 0) -> MotionEstimates:
+    def estimate_motions(self, pairs: list[tuple[int, int]], *, once: bool = False) -> MotionEstimates:
         """Motions [N, 2, 3] in the clip's coordinates and confidences [N] between pairs of frames, by index.
 
         Args:
             pairs: of indices.
-            once: see `eqvid_tf.separation.motions.estimate_motions`, also for `batch`.
-            batch: of pairs.
+            once: see `eqvid_tf.separation.motions.estimate_motions`.
         """
-        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, batch, self.name, once)
+        motions, confidences = estimate_motions(self.model, self.canvas_frames, pairs, name=self.name, once=once)
         return MotionEstimates(motion_from_canvas(motions, self.clip.size, self.canvas), confidences)
 
     @cached_property
@@ -543,10 +531,12 @@ class ClipLayers:
             place[:] = self.exposure.remove(frame, index)
         return levelled
 
-    def _observations(self, chosen: np.ndarray, motions: ReferenceMotions) -> Iterator[Observation]:
+    def _observations(self) -> Iterator[Observation]:
+        motions, chosen = self.reference_motions, affordable_frames(self.clip.count, self.clip.size)
         frames = made_ahead(self.progress(self.clip.sampled(chosen), "comparing the frames", len(chosen)))
-        for frame, index, motion, weight in zip(frames, chosen, motions.motions, motions.weights):
-            levelled, hidden = self.exposure.remove(frame, index), self.clip.hidden(index)
+        for frame, index in zip(frames, chosen):
+            levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
+            motion, hidden = motions.motions[index], self.clip.hidden(index)
             yield Observation(frame=levelled, motion=motion, weight=weight, hidden=hidden)
 
     def _cut(

@@ -37,20 +37,20 @@ def network_coverage(
     Shapes: frames [T, h, w, 3] uint8 -> [T, h, w] float32 in [0, 1].
     """
     of = () if name is None else (np.int32(name),)
-    few = len(frames) <= FEW
-    with without_graph(few):
-        batches = progress(list(batches_of(len(frames), len(frames) if few else batch)), "finding the character")
+    with without_graph(len(frames) <= FEW):
+        batches = progress(list(batches_of(len(frames), batch)), "finding the character")
         parts = [np.asarray(model.coverage(unit_frames(frames[part]), *of)) for part in batches]
     return np.concatenate(parts)[: len(frames), ..., 0]
 
 
-def batches_of(count: int, batch: int) -> Iterator[np.ndarray]:
+def batches_of(count: int, batch: int = BATCH) -> Iterator[np.ndarray]:
     """Indices of `count` items in batches of one size: the last item again and again where the last batch is short.
 
-    Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds.
+    Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds. Few are one batch.
     """
-    for start in range(0, count, batch):
-        yield np.minimum(np.arange(start, start + batch), count - 1)
+    size = count if count <= FEW else batch
+    for start in range(0, count, size):
+        yield np.minimum(np.arange(start, start + size), count - 1)
 
 
 @contextlib.contextmanager
@@ -78,9 +78,8 @@ def network_background(model: EquivariantVideoModel, frames: np.ndarray) -> np.n
 def network_pictures(model: EquivariantVideoModel, frames: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """Frames on the canvas as the networks draw them, g(f(x) + h(x)), uint8 [T, h, w, 3]."""
     drawn, still = [], np.eye(2, 3, dtype=np.float32)
-    few = len(frames) <= FEW
-    with without_graph(few):
-        for part in batches_of(len(frames), len(frames) if few else batch):
+    with without_graph(len(frames) <= FEW):
+        for part in batches_of(len(frames), batch):
             x = unit_frames(frames[part])
             drawn.append(np.asarray(model.render(x, x, np.tile(still, (len(part), 1, 1)))))
     return (255 * np.concatenate(drawn)[: len(frames)]).round().astype(np.uint8)

@@ -50,7 +50,7 @@ def estimate_motions(
     model: EquivariantVideoModel,
     frames: np.ndarray,
     pairs: list[tuple[int, int]],
-    batch: int = 0,
+    batch: int = BATCH,
     name: int | None = None,
     once: bool = False,
 ) -> MotionEstimates:
@@ -62,14 +62,14 @@ def estimate_motions(
         model: it estimates them.
         frames: of one clip.
         pairs: indices of frames.
-        batch: pairs that are looked at together; 0: all, where they are few.
+        batch: pairs that are looked at together.
         name: see `eqvid_tf.separation.masks.network_coverage`.
         once: this is asked once of a clip; few pairs then need no graph.
     """
     motions, confidences = [], []
-    of, few = () if name is None else (np.int32(name),), len(pairs) <= FEW
-    with without_graph(once and few and not batch):
-        for part in batches_of(len(pairs), batch or (len(pairs) if few else BATCH)):
+    of = () if name is None else (np.int32(name),)
+    with without_graph(once and len(pairs) <= FEW):
+        for part in batches_of(len(pairs), batch):
             first, second = (unit_frames(frames[indices]) for indices in np.array(pairs)[part].T)
             motion, confidence = model.estimate_motion(first, second, *of)
             motions.append(np.asarray(motion, np.float64))
