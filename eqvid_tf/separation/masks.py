@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # characters are told apart without it: eqvid inspect needs n
     from eqvid_tf.core.model import EquivariantVideoModel
 
 BATCH = 16  # frames, or pairs of them, that the networks look at together
-FEW = 64  # of them that are looked at without a graph
+FEW = 64  # of them that are looked at without a graph ...
+FEW_PIXELS = FEW * 96 * 96  # ... and together, where they have so many pixels at most: bounds the memory
 CLEARLY_SEEN = 0.125  # coverage: a place that is below it in some frame is clearly seen there
 COINCIDENCE = 0.25  # share of the frames: what fewer show at its place of the character is not the character's
 MOVES_ALONG = 0.75  # share of the masks that has to move with the character; with less the motions are wrong
@@ -38,17 +39,18 @@ def network_coverage(
     """
     of = () if name is None else (np.int32(name),)
     with without_graph(len(frames) <= FEW):
-        batches = progress(list(batches_of(len(frames), batch)), "finding the character")
+        batches = progress(list(batches_of(len(frames), frames.shape[1:3], batch)), "finding the character")
         parts = [np.asarray(model.coverage(unit_frames(frames[part]), *of)) for part in batches]
     return np.concatenate(parts)[: len(frames), ..., 0]
 
 
-def batches_of(count: int, batch: int = BATCH) -> Iterator[np.ndarray]:
+def batches_of(count: int, canvas: tuple[int, ...], batch: int = BATCH) -> Iterator[np.ndarray]:
     """Indices of `count` items in batches of one size: the last item again and again where the last batch is short.
 
-    Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds. Few are one batch.
+    Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds. Few small ones are one
+    batch.
     """
-    size = count if count <= FEW else batch
+    size = count if count <= FEW and count * canvas[0] * canvas[1] <= FEW_PIXELS else batch
     for start in range(0, count, size):
         yield np.minimum(np.arange(start, start + size), count - 1)
 
@@ -79,7 +81,7 @@ def network_pictures(model: EquivariantVideoModel, frames: np.ndarray, batch: in
     """Frames on the canvas as the networks draw them, g(f(x) + h(x)), uint8 [T, h, w, 3]."""
     drawn, still = [], np.eye(2, 3, dtype=np.float32)
     with without_graph(len(frames) <= FEW):
-        for part in batches_of(len(frames), batch):
+        for part in batches_of(len(frames), frames.shape[1:3], batch):
             x = unit_frames(frames[part])
             drawn.append(np.asarray(model.render(x, x, np.tile(still, (len(part), 1, 1)))))
     return (255 * np.concatenate(drawn)[: len(frames)]).round().astype(np.uint8)

@@ -69,7 +69,7 @@ def estimate_motions(
     motions, confidences = [], []
     of = () if name is None else (np.int32(name),)
     with without_graph(once and len(pairs) <= FEW):
-        for part in batches_of(len(pairs), batch):
+        for part in batches_of(len(pairs), frames.shape[1:3], batch):
             first, second = (unit_frames(frames[indices]) for indices in np.array(pairs)[part].T)
             motion, confidence = model.estimate_motion(first, second, *of)
             motions.append(np.asarray(motion, np.float64))
