@@ -43,7 +43,7 @@ EXAMINED = 8  # frames of a clip of several characters that are looked at for ho
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 REMEDY = "Train longer, or on a clip in which the character moves."
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
-PROBES = 8  # batches of pairs that a training is judged by while it goes on
+PROBES = 8  # batches of pairs whose losses tell whether a longer training gains anything
 NONE = np.zeros(0, int)  # of the frames are held out
 Log = Callable[[str], None]
 
@@ -302,7 +302,9 @@ def learn(
         workers: as in `train`.
     """
     workers = workers or Workers()
-    probes = list(itertools.islice(_pairs(model, config, new, old, config.train.seed + 1), PROBES))
+    endless = not (config.train.seconds or config.train.steps)
+    count = PROBES if endless else 1
+    probes = list(itertools.islice(_pairs(model, config, new, old, config.train.seed + 1), count))
     clock = Clock(model, config.train, workers, config.schedule)
     schedule = Schedule(clock, config)
     refresh = Refresh(clock, config, new, _first_place(config, new))
@@ -312,7 +314,6 @@ def learn(
     draw = lambda replicas, own: _pairs(
         model, config, refresh.material, old, config.train.seed, start=clock.step, replicas=replicas, own=own
     )
-    endless = not (config.train.seconds or config.train.steps)
     rounds = [Rounds(clock, probes, log, (refresh, diagnosis))] if endless else []
     called = [clock, *rounds, schedule, refresh, diagnosis, checkpoint, *board, *callbacks]
     try:
