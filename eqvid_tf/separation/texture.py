@@ -34,7 +34,7 @@ from eqvid_tf.separation.layers import ClipLayers
 
 FINER = 2  # texture pixels per frame pixel, along each side
 MOST_SAMPLES = 8  # per frame pixel and side, where the texture is drawn smaller
-MOTION_FITS = 3  # each to a texture begun anew: one made with wrong motions agrees with them after many passes ...
+MOTION_FITS = 6  # each to a texture begun anew: one made with wrong motions agrees with them after many passes ...
 FIT_PASSES = 2  # ... so it gets few
 TRUST_PASSES = 4  # for the texture that frames have to agree with, with fewer glass is not told yet
 PASSES = 8  # over all frames, for the final texture
@@ -45,7 +45,7 @@ FEWEST_FRAMES = 6  # with fewer the frame's own pixels say as much
 CACHED = 64  # textures of a clip that are held in memory
 LEAST_TRUST = 0.05  # of a frame: below it the frame is left out
 AGREEING = 32  # frames, at most, that a texture is made from in the end: those that agree best with its own ...
-STRICTNESS = 8  # ... each trusted as the share of its pixels that agree, beside the best one's, to this power
+STRICTNESS = 8  # ... each trusted as the share of its pixels that agree, beside the best one's, to this power or less
 TOLERANCE = 25.0  # grey levels of residual at which a frame counts e^-1 at a place ...
 FIT_TOLERANCE = 10.0  # ... and where its motion is fitted
 DAMPING = 0.01 / 6  # of the trace of the normal matrix
@@ -257,7 +257,8 @@ def super_resolve(own: View, others: list[View]) -> Texture:
     if others:
         _, *fits = _fits(own, [own, *others], _back_project(start, [own, *others], TRUST_PASSES))
         least = min(fit.cost for fit in fits)
-        trust = lambda fit: fit.view.trust * (1 + least - fit.cost) ** STRICTNESS
+        power = STRICTNESS * len(others) / MOST_FRAMES  # of few frames each is needed
+        trust = lambda fit: fit.view.trust * (1 + least - fit.cost) ** power
         found = sorted((dataclasses.replace(fit.view, trust=trust(fit)) for fit in fits), key=lambda view: -view.trust)
         agreeing = [view for view in found[:AGREEING] if view.trust > LEAST_TRUST]
     return _back_project(start, [own, *agreeing], PASSES)
