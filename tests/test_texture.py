@@ -13,7 +13,7 @@ from eqvid_tf.pixels.coordinates import box_from_frame, homogeneous
 from eqvid_tf.pixels.resampling import move, over
 from eqvid_tf.rendering.shots import FrameFinder, read_shots, render_shot
 from eqvid_tf.separation import texture
-from eqvid_tf.separation.texture import BYTES, Textures, View, align, crop_view, super_resolve
+from eqvid_tf.separation.texture import BYTES, Textures, View, crop_view, super_resolve
 
 SIZE = (32, 44)
 BACKGROUND = move(np.random.default_rng(2).uniform(0, 255, (5, 7, 3)).astype("float32"), np.eye(2, 3), SIZE).clip(
@@ -84,8 +84,7 @@ def test_many_frames_show_more_than_one(sprite, motions):
     assert quality(one[0], sprite, TARGET) > quality(bicubic, sprite, TARGET) + 3
     assert quality(many[0], sprite, TARGET) > quality(one[0], sprite, TARGET) + 4
     inside = many[0][..., 3] > 0.99
-    assert abs(one[1][inside].mean() - 1) < 0.05
-    assert len(motions) / 2 < many[1][inside].mean() < len(motions)  # each as far as it agrees
+    assert abs(one[1][inside].mean() - 1) < 0.05 and abs(many[1][inside].mean() - len(motions)) < 3
 
 
 def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
@@ -99,7 +98,7 @@ def test_what_a_frame_shows_otherwise_does_not_count_there(sprite, motions):
     )
     assert quality(moved[0], sprite, TARGET) > quality(still[0], sprite, TARGET) - 2
     arm_only = (np.abs(shown(arm, TARGET) - shown(sprite, TARGET)).max(-1) > 100)[..., None]
-    assert moved[1][arm_only].mean() < 0.6 * still[1][arm_only].mean()
+    assert moved[1][arm_only].mean() < 0.6 * moved[1][(moved[0][..., 3:] > 0.99) & ~arm_only].mean()
 
 
 def test_motions_that_are_off_by_half_a_pixel_are_put_right(sprite, motions):
@@ -111,11 +110,10 @@ def test_motions_that_are_off_by_half_a_pixel_are_put_right(sprite, motions):
     ]
     about = [np.asarray(off)[0] @ homogeneous(motion) for off, motion in zip(away, motions)]
     own, *others = views(layers, [motions[0], *about[1:]])
-    exact, found = (
-        quality(super_resolve(own, more).render(TARGET, SIZE)[0], sprite, TARGET)
-        for more in (views(layers, motions)[1:], align(own, others)[0][1:])
+    exact = super_resolve(own, views(layers, motions)[1:]).render(TARGET, SIZE)[0]
+    assert (
+        quality(super_resolve(own, others).render(TARGET, SIZE)[0], sprite, TARGET) > quality(exact, sprite, TARGET) - 1
     )
-    assert found > exact - 1
 
 
 def test_coverage_is_told_by_what_shows_through(sprite, motions):
@@ -133,8 +131,7 @@ def test_coverage_is_told_by_what_shows_through(sprite, motions):
 def test_wrong_motions_are_no_worse_than_one_frame(sprite, motions):
     layers = [shown(sprite, motion) for motion in motions]
     own, *others = views(layers, motions[[0, *range(len(motions) - 1, 0, -1)]])
-    aligned = align(own, others)[0][1:]
-    alone, misled = (super_resolve(own, more).render(TARGET, SIZE)[0] for more in ([], aligned))
+    alone, misled = (super_resolve(own, more).render(TARGET, SIZE)[0] for more in ([], others))
     assert quality(misled, sprite, TARGET) > quality(alone, sprite, TARGET) - 1
 
 

@@ -17,7 +17,6 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,12 +30,12 @@ from eqvid_tf.pixels.solver import least_squares
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cutout import extract_layer
 from eqvid_tf.separation.layers import ClipLayers
+from eqvid_tf.separation.motions import frame_weights
 
 FINER = 2  # texture pixels per frame pixel, along each side
 MOST_SAMPLES = 8  # per frame pixel and side, where the texture is drawn smaller
-MOTION_FITS = 6  # each to a texture begun anew: one made with wrong motions agrees with them after many passes ...
+MOTION_FITS = 3  # each to a texture begun anew: one made with wrong motions agrees with them after many passes ...
 FIT_PASSES = 2  # ... so it gets few
-TRUST_PASSES = 4  # for the texture that frames have to agree with, with fewer glass is not told yet
 PASSES = 8  # over all frames, for the final texture
 STEP = 1.6  # times the mean residual: larger diverges, smaller takes more passes
 MOST_FRAMES = 48  # that a texture is made from ...
@@ -44,8 +43,6 @@ MOST_PIXELS = MOST_FRAMES * 96**2  # ... with boxes of so many pixels in all, wh
 FEWEST_FRAMES = 6  # with fewer the frame's own pixels say as much
 CACHED = 64  # textures of a clip that are held in memory
 LEAST_TRUST = 0.05  # of a frame: below it the frame is left out
-AGREEING = 32  # frames, at most, that a texture is made from in the end: those that agree best with its own ...
-STRICTNESS = 8  # ... each trusted as the share of its pixels that agree, beside the best one's, to this power or less
 TOLERANCE = 25.0  # grey levels of residual at which a frame counts e^-1 at a place ...
 FIT_TOLERANCE = 10.0  # ... and where its motion is fitted
 DAMPING = 0.01 / 6  # of the trace of the normal matrix
@@ -80,10 +77,6 @@ class View:
         """(height, width) of the box."""
         return self.coverage.shape[:2]
 
-    def seen_from(self, motion: np.ndarray) -> View:
-        """The same view compared with another frame, from which `motion` [3, 3] leads to the one of before."""
-        return dataclasses.replace(self, box_from_frame=self.box_from_frame @ motion)
-
     def residual(self, picture: np.ndarray) -> np.ndarray:
         """Frame minus a premultiplied RGBA picture [h, w, 4] composited over the background, [h, w, 3]."""
         return self.frame - picture[..., :3] - (1 - picture[..., 3:] / 255) * self.background
@@ -95,32 +88,13 @@ class Texture:
 
     Attributes:
         picture: premultiplied RGBA [h, w, 4] in [0, 255].
-        support: [h, w, 1], the frames that show each place, as far as they are trusted, the own one among them.
+        support: [h, w, 1], the number of frames that show each place, the own one among them.
         frame_from_texture: [3, 3], normalized coordinates.
     """
 
     picture: np.ndarray
     support: np.ndarray
     frame_from_texture: np.ndarray
-
-    @staticmethod
-    def of(own: View) -> Texture:
-        """What a frame shows alone, which others can make finer."""
-        height, width = own.size
-        rim = (own.coverage[:1], own.coverage[-1:], own.coverage[:, :1], own.coverage[:, -1:])
-        # A character at the border goes on beyond it in other frames.
-        beyond = 2 * MARGIN if max(side.max() for side in rim) > 255 * OUTLINE else 0
-        wide = (height + beyond, width + beyond)
-        box_from_wide = np.diag([wide[1] / width, wide[0] / height, 1])
-        layer, fine = (
-            extract_layer(own.frame, own.background, own.coverage[..., 0] / 255),
-            (FINER * wide[0], FINER * wide[1]),
-        )
-        return Texture(
-            picture=move(layer * BYTES, np.linalg.inv(box_from_wide), fine),
-            support=np.ones((*fine, 1), np.float32),
-            frame_from_texture=np.linalg.inv(own.box_from_frame) @ box_from_wide,
-        )
 
     def render(self, motion: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The character moved by a forward motion into a frame of `size`, and its support.
@@ -144,20 +118,16 @@ class Texture:
 class Textures:
     """The textures of a clip's frames as filmed, each made from up to `MOST_FRAMES` of them.
 
-    Where the character is in each of these is found once, with the texture of the frame that shows it best.
     From the frame alone where the model estimates no motion, or does not know the clip's background.
     """
 
     def __init__(self, layers: ClipLayers):
-        self.layers = layers
+        self.layers, self.views = layers, {}
         self.of = functools.lru_cache(CACHED)(self._of)
-        self.views: dict[int, View] = {}  # compared with the frame that shows the character best
         if layers.clip.count > 1 and layers.model.T.learned and layers.background_stored:
-            best, weights = layers.reference_motions.index, layers.reference_motions.weights
+            weights = frame_weights(layers.canvas_frames)
             chosen = evenly_spaced(layers.clip.count, affordable_views(layers)).tolist()
-            others = [k for k in chosen if k != best and weights[k] > LEAST_TRUST]
-            aligned, self.coarse = align(self._view(best), [self._as_estimated(k) for k in others])
-            self.views = dict(zip([best, *others], aligned))
+            self.views = {k: dataclasses.replace(self._view(k), trust=weights[k]) for k in chosen}
 
     def make(self, indices: Iterable[int]) -> None:
         """Make the textures of some frames, at most `CACHED`, on all cores."""
@@ -165,26 +135,17 @@ class Textures:
 
     def _of(self, index: int) -> Texture:
         """The texture of the character in a frame."""
-        own = self._view(index)
-        if not self.views:
-            return super_resolve(own, [])
-        same = self.views.get(index) or self._aligned(index)
-        best_from_own = np.linalg.inv(same.box_from_frame) @ own.box_from_frame
-        return super_resolve(own, [view.seen_from(best_from_own) for k, view in self.views.items() if k != index])
-
-    def _aligned(self, index: int) -> View:
-        """A frame that is none of the views, compared with the one that shows the character best."""
-        view = self._as_estimated(index)
-        for _ in range(MOTION_FITS):
-            view = fit_motion(view, self.coarse).view
-        return view
-
-    def _as_estimated(self, index: int) -> View:
-        """A frame compared with the one that shows the character best, by the motion that the model estimates."""
-        view, known, clip = self._view(index), self.layers.reference_motions, self.layers.clip
-        at = self.layers.centres[known.index]
-        motion = clip.between_as_filmed(known.motions[index], known.index, index, at)
-        return dataclasses.replace(view.seen_from(motion), trust=known.weights[index])
+        others = [k for k in self.views if k != index]
+        estimates = zip(*self.layers.estimate_motions([(index, k) for k in others])) if others else ()
+        views = []
+        for k, (motion, confidence) in zip(others, estimates):
+            view = self.views[k]
+            box_from_own = view.box_from_frame @ self.layers.clip.between_as_filmed(
+                motion, index, k, self.layers.centres[index]
+            )
+            views.append(dataclasses.replace(view, box_from_frame=box_from_own, trust=view.trust * confidence))
+        own = dataclasses.replace(self.views[index], trust=1.0) if index in self.views else self._view(index)
+        return super_resolve(own, [view for view in views if view.trust > LEAST_TRUST])
 
     def _view(self, index: int) -> View:
         clip, background = self.layers.clip, self.layers.background_as_filmed(index)
@@ -226,69 +187,39 @@ def crop_view(layer: np.ndarray, frame: np.ndarray, background: np.ndarray, hidd
     )
 
 
-def align(own: View, others: list[View]) -> tuple[list[View], Texture]:
-    """Where a character is in a frame and in others of its clip, to a part of a pixel.
+def super_resolve(own: View, others: list[View]) -> Texture:
+    """The texture that a frame and others of its clip show together.
 
     Args:
         own: the frame's own view; it is trusted everywhere.
         others: with the approximate motion from that frame to theirs in `box_from_frame`.
-
-    Returns:
-        The views with exact motions, the own first, and a coarse texture that they show together.
     """
-    start, views = Texture.of(own), [own, *others]
-    texture = _back_project(start, views, FIT_PASSES)
+    height, width = own.size
+    wide = (height + 2 * MARGIN, width + 2 * MARGIN)  # a character at the border goes on beyond it in other frames
+    box_from_wide = np.diag([wide[1] / width, wide[0] / height, 1])
+    frame_from_wide = np.linalg.inv(own.box_from_frame) @ box_from_wide
+    layer = extract_layer(own.frame, own.background, own.coverage[..., 0] / 255)
+    start = move(layer * BYTES, np.linalg.inv(box_from_wide), (FINER * wide[0], FINER * wide[1]))
+    views = [own, *others]
     for _ in range(MOTION_FITS if others else 0):
-        views = [fit.view for fit in _fits(own, views, texture)]
-        texture = _back_project(start, views, FIT_PASSES)
-    return views, texture
+        picture = _back_project(start, frame_from_wide, views, FIT_PASSES).picture
+        views = [fit_motion(view, picture, frame_from_wide) for view in views]
+        # All others can be wrong by the same, and the picture with them; then it is the own frame that does not fit.
+        to_own = np.linalg.inv(views[0].box_from_frame) @ own.box_from_frame
+        views = [dataclasses.replace(view, box_from_frame=view.box_from_frame @ to_own) for view in views]
+    return _back_project(start, frame_from_wide, views, PASSES)
 
 
-def super_resolve(own: View, others: list[View]) -> Texture:
-    """The texture that a frame and others of its clip show together, from those that agree best with the frame.
+def fit_motion(view: View, picture: np.ndarray, frame_from_picture: np.ndarray) -> View:
+    """The view with its motion after one step of Gauss-Newton, if the picture fits the frame better with it.
 
-    Why: a walk has phases, and a limb in another one blurs what is near it.
-
-    Args:
-        own: the frame's own view; it is trusted everywhere.
-        others: with the motion from that frame to theirs, as `align` finds it, in `box_from_frame`.
+    Shapes: picture premultiplied RGBA [h, w, 4] in [0, 255], frame_from_picture [3, 3].
     """
-    start, agreeing = Texture.of(own), list[View]()
-    if others:
-        _, *fits = _fits(own, [own, *others], _back_project(start, [own, *others], TRUST_PASSES))
-        least = min(fit.cost for fit in fits)
-        power = STRICTNESS * len(others) / MOST_FRAMES  # of few frames each is needed
-        trust = lambda fit: fit.view.trust * (1 + least - fit.cost) ** power
-        found = sorted((dataclasses.replace(fit.view, trust=trust(fit)) for fit in fits), key=lambda view: -view.trust)
-        agreeing = [view for view in found[:AGREEING] if view.trust > LEAST_TRUST]
-    return _back_project(start, [own, *agreeing], PASSES)
-
-
-def _fits(own: View, views: list[View], texture: Texture) -> list[Fit]:
-    """Views after a step towards the texture that they show together; the first of them stays the own one's.
-
-    All others can be wrong by the same, and the texture with them; then it is the own frame that does not fit.
-    """
-    fits = [fit_motion(view, texture) for view in views]
-    to_own = np.linalg.inv(fits[0].view.box_from_frame) @ own.box_from_frame
-    return [Fit(fit.view.seen_from(to_own), fit.cost) for fit in fits]
-
-
-class Fit(NamedTuple):
-    """A view, and the share of its pixels that do not agree with a texture, in [0, 1]."""
-
-    view: View
-    cost: float
-
-
-def fit_motion(view: View, texture: Texture) -> Fit:
-    """The view with its motion after one step of Gauss-Newton, if the texture fits the frame better with it."""
     near = dilate(view.coverage[..., 0] > 255 * OUTLINE, 1) & (view.visible > 0)
-    start = _compare(view, texture, near)
-    step = _newton_step(start.picture, view.background, start.weight, start.residual)
-    moved = dataclasses.replace(view, box_from_frame=step @ view.box_from_frame)
-    cost = _compare(moved, texture, near).cost
-    return Fit(moved, cost) if cost < start.cost else Fit(view, start.cost)
+    start = _compare(view, picture, view.box_from_frame @ frame_from_picture, near)
+    motion = _newton_step(start.picture, view.background, start.weight, start.residual) @ view.box_from_frame
+    end = _compare(view, picture, motion @ frame_from_picture, near)
+    return dataclasses.replace(view, box_from_frame=motion) if end.cost < start.cost else view
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -301,25 +232,24 @@ class _Comparison:
     cost: float
 
 
-def _compare(view: View, texture: Texture, near: np.ndarray) -> _Comparison:
-    size = texture.picture.shape[:2]
-    way = _Way.between(view.box_from_frame @ texture.frame_from_texture, size, view.size)
-    moved = way.seen(texture.picture)
-    whole = read_quickly(np.ones((*size, 1), np.float32), way.picture_from_box, view.size)[..., 0]
+def _compare(view: View, picture: np.ndarray, box_from_picture: np.ndarray, near: np.ndarray) -> _Comparison:
+    way = _Way.between(box_from_picture, picture.shape[:2], view.size)
+    moved = way.seen(picture)
+    whole = read_quickly(np.ones((*picture.shape[:2], 1), np.float32), way.picture_from_box, view.size)[..., 0]
     residual, within = view.residual(moved), near & (whole > 0.99)
     weight = within * _agreement(residual, FIT_TOLERANCE)
     cost = (within.sum() - weight.sum()) / (within.sum() + 1)
     return _Comparison(picture=moved, residual=residual, weight=weight, cost=cost)
 
 
-def _back_project(texture: Texture, views: list[View], passes: int) -> Texture:
-    """Bring a texture nearer to what all views show, by back-projecting their residuals.
+def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: list[View], passes: int) -> Texture:
+    """Bring a premultiplied RGBA picture [h, w, 4] nearer to what all views show, by back-projecting their residuals.
 
     The first view counts everywhere. Coverage is wrong where the residuals e go with the background: in
     C + (1 - A) B + e, e = s B is a coverage that is less by s.
     """
-    picture, size = texture.picture, texture.picture.shape[:2]
-    ways = [_Way.between(view.box_from_frame @ texture.frame_from_texture, size, view.size) for view in views]
+    size = picture.shape[:2]
+    ways = [_Way.between(view.box_from_frame @ frame_from_picture, size, view.size) for view in views]
     for _ in range(passes):
         total = np.zeros((*size, 10), np.float32)
         for k, (view, way) in enumerate(zip(views, ways)):
@@ -335,7 +265,7 @@ def _back_project(texture: Texture, views: list[View], passes: int) -> Texture:
         slope = slope * support / (support + 0.5)
         picture = np.clip(picture + np.concatenate([STEP * e / (support + 0.5) - slope * b, -slope], -1), 0, 255)
         picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
-    return dataclasses.replace(texture, picture=picture, support=support)
+    return Texture(picture=picture, support=support, frame_from_texture=frame_from_picture)
 
 
 def _residual_planes(view: View, seen: np.ndarray, trusted: bool) -> np.ndarray:
