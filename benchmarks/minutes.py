@@ -133,7 +133,7 @@ def main() -> None:
         kind, _, minutes = path.stem.rpartition("-")
         found.setdefault(kind, {})[minutes] = json.loads(path.read_text(encoding="utf-8"))
     write(RESULTS, {"kinds": found})
-    PAGE.write_text(page_with(table(found), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page_with(table(found) + "\n", PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     print(table(found))
 
 
