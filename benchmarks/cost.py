@@ -111,9 +111,13 @@ def plot(found: dict[str, dict[int, dict]], path: Path) -> None:
                 counts, [row[name] / (1000 if name == "step_ms" else 1) for row in rows.values()], "o-", label=name
             )
         first = rows[counts[0]]["separating_s"]
-        axis.plot(counts, [first * n / counts[0] for n in counts], ":", color="gray", label="as the work")
+        dimensions = 2 if kind == "size" else 1  # of a picture there are two
+        axis.plot(
+            counts, [first * (n / counts[0]) ** dimensions for n in counts], ":", color="gray", label="as the work"
+        )
         axis.set(xscale="log", yscale="log", xlabel=kind, ylabel="seconds")
-        axis.set_xticks(counts, [str(n) for n in counts], minor=False)
+        axis.set_xticks(counts, [str(n) for n in counts])
+        axis.minorticks_off()
     axes[0].legend(["until the first step", "a step", "separating", "as the work"], fontsize=8)
     save(figure, path)
 
