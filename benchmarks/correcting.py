@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from measured import ROOT
+from measured import ROOT, scenes_in
 from record import write
 
 from eqvid_tf.config import TrainConfig
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a model trained on all scenes")
     parser.add_argument("--minutes", type=float, default=2.5)
     args = parser.parse_args()
-    scenes = sorted(path for path in args.scenes.resolve().iterdir() if (path / "frames").is_dir())
+    scenes = scenes_in(args.scenes)
     work = args.work.resolve()
     run = args.run.resolve() if args.run else work / "run"
     if not (run / "model.keras").is_file():

@@ -20,27 +20,12 @@ from pathlib import Path
 
 from measured import ROOT, rounded, save
 from record import write
-from speed import eqvid, measured
+from speed import FIRST_STEPS, eqvid, measured
 
 from eqvid_tf.data.output import write_text
 from eqvid_tf.pixels.sheets import text_table
 
-UNTIL = """
-import json, os, sys, time
-from pathlib import Path
-start, times = time.perf_counter(), []
-from eqvid_tf.cli import main
-from eqvid_tf.training.callbacks import Clock
-done = Clock.on_train_batch_end
-def on_train_batch_end(self, batch, logs=None):
-    done(self, batch, logs)
-    times.append(time.perf_counter() - start)
-    if len(times) == 12:
-        Path(sys.argv[sys.argv.index("--output") + 1], "took.json").write_text(json.dumps(times))
-        os._exit(0)
-Clock.on_train_batch_end = on_train_batch_end
-main(sys.argv[1:])
-"""
+STEPS = 12
 SIZES, FRAMES, CLIPS = (64, 128, 256), (50, 500, 5000), (1, 10, 100)
 COLUMNS = ("until_first_step_s", "step_ms", "training_mb", "separating_s", "separating_mb")
 TIMES = ("until_first_step_s", "step_ms", "separating_s")
@@ -62,7 +47,7 @@ def cost(work: Path, scenes: list[Path], size: int) -> dict:
     """What training on scenes and separating the first of them cost."""
     run, clips = work / "run", [scene / "frames" for scene in scenes]
     words = ["train", *map(str, clips), "--overwrite", "--image-size", str(size), "--output"]
-    began = measured(ROOT, ["-c", UNTIL, *words, str(work / "unfinished"), "--steps", "1000"])
+    began = measured(ROOT, ["-c", FIRST_STEPS, str(STEPS), *words, str(work / "unfinished"), "--steps", "1000"])
     seconds = json.loads((work / "unfinished/took.json").read_text(encoding="utf-8"))
     measured(ROOT, eqvid(*words, run, "--steps", "2"))
     layers = measured(ROOT, eqvid("separate", run, clips[0], "--output", work / "layers", "--overwrite"))

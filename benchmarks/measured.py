@@ -23,6 +23,11 @@ HEIGHT = 64  # pixels are those of a frame of this height
 MARKS = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- /table -->)", re.DOTALL)
 
 
+def scenes_in(folder: Path) -> list[Path]:
+    """The scenes of a folder: what has frames/ in it."""
+    return sorted(path for path in folder.resolve().iterdir() if (path / "frames").is_dir())
+
+
 def ranks(values) -> np.ndarray:
     """Rank of each value from 0; equal values share their mean rank."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)

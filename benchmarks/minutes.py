@@ -15,13 +15,14 @@ together go to benchmarks/results/minutes.json, and as a table to docs/speed.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from measured import ROOT, page_with, rounded
+from measured import ROOT, page_with, rounded, scenes_in
 from reached import evaluated
 from real import find_clip, scores
 from record import write
@@ -39,24 +40,16 @@ MEAN = {"eqvid": "eqvid/MEAN", "scissors": "scissors/MEAN"}
 def trained(run: Path, clips: list[Path], minutes: str, *options: str) -> dict:
     """Train where there is no model yet; the steps, and the seconds that they took."""
     if not (run / "model.keras").is_file():
-        try:
+        with contextlib.suppress(subprocess.CalledProcessError):  # one that ends useless is written, and says so
             eqvid("train", *clips, "--output", run, "--minutes", minutes, "--overwrite", *options)
-        except subprocess.CalledProcessError as error:
-            return {"ended with": error.returncode}
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return {name: metrics[name] for name in ("steps", "seconds", "verdict")}
-
-
-def scenes_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.resolve().iterdir() if (path / "frames").is_dir())
 
 
 def cast(work: Path, minutes: str, scenes: Path) -> dict:
     """Of scenes of one character."""
     folders = scenes_in(scenes)
     found = trained(work / "run", [scene / "frames" for scene in folders], minutes)
-    if "steps" not in found:
-        return found
     figures = evaluated(work / "run", folders)
     return {**found, **{name: figures[row] for name, row in MEAN.items() if row in figures}}
 
@@ -65,8 +58,6 @@ def drawn(work: Path, minutes: str, scenes: Path, scorer: Path, *options: str) -
     """Of scenes that an outside scorer judges."""
     folders = scenes_in(scenes)
     found = trained(work / "run", [scene / "frames" for scene in folders], minutes, *options)
-    if "steps" not in found:
-        return found
     for scene in folders:
         predict(work / "run", scene, work / "eqvid" / scene.name, [], shots=False)
     file = work / "scores.json"
@@ -78,8 +69,6 @@ def filmed(work: Path, minutes: str, folder: Path) -> dict:
     """Of one filmed clip with hand-made masks."""
     clip, layers = find_clip(folder.resolve()), work / "layers"
     found = trained(work / "run", [clip], minutes)
-    if "steps" not in found:
-        return found
     if not (layers / "characters.json").is_file():
         eqvid("separate", work / "run", clip, "--output", layers, "--overwrite")
     return {**found, "eqvid": scores(layers / "characters/0/masks", folder / "masks")}

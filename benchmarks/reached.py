@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from measured import ROOT, rounded
+from measured import ROOT, rounded, scenes_in
 from record import write
 
 from eqvid_tf.data.output import write_text
@@ -43,7 +43,7 @@ def evaluated(run: Path, scenes: list[Path], *options: str) -> dict:
 
 
 def cast(args: argparse.Namespace) -> dict:
-    scenes = sorted(path for path in args.scenes.iterdir() if (path / "frames").is_dir())
+    scenes = scenes_in(args.scenes)
     run = args.work / "cast"
     if not (run / "model.keras").is_file():
         clips = [scene / "frames" for scene in scenes]

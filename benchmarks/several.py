@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measured import ROOT, rounded
+from measured import ROOT, rounded, scenes_in
 from record import write
 
 RUN = "import sys; from eqvid_tf.cli import main; sys.exit(main())"
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--network-only", action="store_true")
     parser.add_argument("--result", default="several", help="name of the file of figures (default: several)")
     args = parser.parse_args()
-    scenes = sorted(path for path in args.scenes.resolve().iterdir() if (path / "frames").is_dir())
+    scenes = scenes_in(args.scenes)
     run = args.work / "run"
     if not (run / "model.keras").is_file():
         size, minutes = str(args.image_size), str(args.minutes)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from measured import ROOT, rounded
+from measured import ROOT, rounded, scenes_in
 from record import write
 from several import eqvid, predict
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0, help="of training, each clip (default: 4)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of clips (default: all)")
     args = parser.parse_args()
-    scenes = sorted(path for path in args.scenes.resolve().iterdir() if (path / "frames").is_dir())
+    scenes = scenes_in(args.scenes)
     work, steps = args.work.resolve(), {}
     for scene in scenes:
         run = work / "runs" / scene.name

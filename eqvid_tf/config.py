@@ -163,6 +163,11 @@ class TrainConfig:
         """The time to train; 0 where that is not given, as steps are or the training ends by itself."""
         return 0.0 if self.steps or isinstance(self.minutes, str) else 60 * self.minutes
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether neither a time nor a number of steps is given."""
+        return not (self.steps or self.seconds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:

@@ -165,9 +165,9 @@ def test_a_process_without_this_package_gives_the_same_numbers(trained, arrays, 
 def program(tmp_path_factory):
     """The compiled C program."""
     if not shutil.which("gcc"):
-        pytest.skip("there is no gcc to build the C program with")
+        pytest.skip(reason="there is no gcc to build the C program with")
     if not (LIBRARIES / "libtensorflow_cc.so.2").is_file():
-        pytest.skip("this TensorFlow has no libtensorflow_cc.so.2 to link against")
+        pytest.skip(reason="this TensorFlow has no libtensorflow_cc.so.2 to link against")
     path = tmp_path_factory.mktemp("c") / "saved_model"
     fast = ["-fuse-ld=gold"] if shutil.which("ld.gold") else []  # 2 s for a library of 1 GB, where ld takes 10
     words = ["gcc", *fast, "-std=gnu11", "-O1", "-Wall", "-Werror", SOURCE, "-o", path]

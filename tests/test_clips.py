@@ -391,7 +391,7 @@ def test_vp9_with_transparency(tmp_path):
     """What says that a WebM is transparent is a tag; FFmpeg's own decoder passes over it."""
     path = Path(__file__).parents[2] / "shared" / "reports" / "vp9-alpha.webm"
     if not path.is_file():
-        pytest.skip("../shared/reports is absent; PyAV's encoder writes no such file")
+        pytest.skip(reason="../shared/reports is absent; PyAV's encoder writes no such file")
     assert opened(path).at(1)[:, 28:].max() <= 2
 
 

@@ -185,5 +185,5 @@ def test_many_shots_are_drawn_as_few_are(trained, scene):
     """In a graph of the networks, which takes longer to make than a few shots take without one."""
     shot, finder = read_shots(scene / "shots.json")[0], FrameFinder(trained, cache=None)
     alone = render_shot(finder, shot).astype(int)
-    finder.many = True
+    finder.expect_many()
     assert np.abs(render_shot(finder, shot) - alone).max() <= 1

@@ -119,7 +119,7 @@ def _progress_of(clip: BatchClip, output: Path) -> Progress:
 
 
 def _minutes_left(clip: BatchClip, noted: dict[str, Any], share: float, minutes: float) -> float | None:
-    """The minutes that a stage still takes, after a share of it; of a training without an end of its own, a round's."""
+    """The minutes that a stage still takes, after a share of it; of a training that ends by itself, of its round."""
     if noted["stage"] == "train" and clip.train.seconds:
         return clip.train.seconds / 60 * (1 - share)
     return minutes / share * (1 - share) if share else None

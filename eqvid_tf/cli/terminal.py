@@ -112,7 +112,7 @@ def bar(train: TrainConfig) -> Iterator[keras.callbacks.Callback]:
         def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             done = self.model.optimizer.iterations if train.steps else self.model.seconds_trained
             count = done.numpy().item()
-            while not (train.steps or train.seconds) and count > self.progress_bar.total:
+            while train.ends_by_itself and count > self.progress_bar.total:
                 self.progress_bar.total *= 2  # another round
             self.progress_bar.n = min(self.progress_bar.total, count)
             if batch % 10 == 0:

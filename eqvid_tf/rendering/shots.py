@@ -27,7 +27,7 @@ from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.cast import Cast
 from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter
 from eqvid_tf.separation.layers import ClipLayers
-from eqvid_tf.separation.masks import FEW, without_graph
+from eqvid_tf.separation.masks import FEW
 from eqvid_tf.separation.texture import Textures, is_textured
 
 KEYS = {"name", "character", "background", "motion", "motion_from", "about", "point", "motion_point"}
@@ -141,7 +141,6 @@ class FrameFinder:
 
     Attributes:
         clip: gives the characters of a whole clip, by the path that `open_clip` takes.
-        many: so many shots are drawn that a graph of the networks is worth the time to make it.
         draw: g over a background, from a frame and its cut-out on the canvas, [1, h, w, c], and a motion [1, 2, 3].
     """
 
@@ -161,7 +160,10 @@ class FrameFinder:
         self.textures = functools.cache(Textures)
         self._parts, self._still = functools.cache(self._open_parts), functools.cache(self._open_still)
         self._characters = functools.cache(self._characters_of)
-        self.many = False
+        self.draw: Callable[..., tf.Tensor] = self._draw
+
+    def expect_many(self) -> None:
+        """Draw in a graph of the networks from now on: of so many shots that it is worth the time to make it."""
         self.draw = tf.function(self._draw, autograph=False, reduce_retracing=True)
 
     def _draw(self, frame: tf.Tensor, cutout: tf.Tensor, background: tf.Tensor, motion: tf.Tensor) -> tf.Tensor:
@@ -240,7 +242,8 @@ def render_shots(
             "train with --estimator features, or give each shot its motion"
         )
     finder = FrameFinder(model, cast=cast, network_only=network_only, shadow=shadow, cache=cache)
-    finder.many = len(shots) > FEW
+    if len(shots) > FEW:
+        finder.expect_many()
     for number, shot in enumerate(progress(shots, "rendering")):
         try:
             if number % AT_A_TIME == 0:
@@ -556,8 +559,7 @@ def _draw_with_renderer(
     """Draw the cut-out over the background by g, at the size of the canvas: [h, w, 3] uint8."""
     unit = lambda picture: tf.constant(picture[None] / np.float32(255), tf.float32)
     cutout = np.concatenate([layer[..., :3] / np.float32(255), layer[..., 3:]], -1)
-    with without_graph(not finder.many):
-        drawn = finder.draw(unit(frame), cutout[None].astype(np.float32), unit(background), motion[None, :2])
+    drawn = finder.draw(unit(frame), tf.constant(cutout[None], tf.float32), unit(background), motion[None, :2])
     return (np.asarray(drawn)[0] * 255).round().astype(np.uint8)
 
 

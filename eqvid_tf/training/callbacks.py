@@ -55,7 +55,7 @@ class Clock(keras.callbacks.Callback):
         self.began, self.start = 0.0, 0.0  # seconds at which a round began, and its progress then
         self.workers, self.now = workers or Workers(), time.monotonic()
         self.before = float(model.seconds_trained.numpy())
-        while not (train.steps or train.seconds) and self.before > self.limit:
+        while train.ends_by_itself and self.before > self.limit:
             self.next_round()
         self.since: float | None = None  # nothing is counted yet
         self.traced: LossConfig | None = None  # the weights of the losses in the step that was done last

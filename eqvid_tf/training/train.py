@@ -302,8 +302,7 @@ def learn(
         workers: as in `train`.
     """
     workers = workers or Workers()
-    endless = not (config.train.seconds or config.train.steps)
-    count = PROBES if endless else 1
+    count = PROBES if config.train.ends_by_itself else 1
     probes = list(itertools.islice(_pairs(model, config, new, old, config.train.seed + 1), count))
     clock = Clock(model, config.train, workers, config.schedule)
     schedule = Schedule(clock, config)
@@ -314,7 +313,7 @@ def learn(
     draw = lambda replicas, own: _pairs(
         model, config, refresh.material, old, config.train.seed, start=clock.step, replicas=replicas, own=own
     )
-    rounds = [Rounds(clock, probes, log, (refresh, diagnosis))] if endless else []
+    rounds = [Rounds(clock, probes, log, (refresh, diagnosis))] if config.train.ends_by_itself else []
     called = [clock, *rounds, schedule, refresh, diagnosis, checkpoint, *board, *callbacks]
     try:
         run_loop(model, draw, clock, called, workers)
