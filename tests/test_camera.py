@@ -1,5 +1,6 @@
 """The camera: how it is measured, that its sway is taken out, and that it is put back."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from eqvid_tf import cli
-from eqvid_tf.camera import cuts, measure, registration, stabilization
+from eqvid_tf.camera import cuts, following, measure, registration, stabilization
 from eqvid_tf.camera.registration import Homography, KeyFrame, Pose, Reference
 from eqvid_tf.data.clips import open_clip, read_image
 from eqvid_tf.data.writers import write_png
@@ -185,6 +186,23 @@ def test_solids_that_fall_on_a_plain_floor_are_not_the_camera(solids, seed, tmp_
     np.testing.assert_array_equal(found.poses, np.broadcast_to(EYE, (20, 2, 3)))
 
 
+def test_an_arm_that_reaches_into_the_frame_is_not_the_camera_of_a_plain_wall(tmp_path):
+    rng, frames = np.random.default_rng(0), []
+    wall = np.full((192, 192, 3), 200, np.float32)
+    for place in ((60, 128), (84, 134), (112, 130), (70, 62)):
+        _stamp(wall, place, 3, 0, np.array([90, 90, 100]))
+    for k in range(24):
+        view = wall.copy()
+        column, row = 84 + 16 * np.sin(k / 3), 92 + 8 * np.cos(k / 4)
+        for along in range(0, 110, 8):  # from the hand over the right border
+            _stamp(view, (column + along, row + along / 8), 9, 0.05 * k, np.array([190, 140, 110]))
+        _stamp(view, (column, row), 14, 0.05 * k, np.array([40, 40, 50]))
+        view = view[48:144, 48:144] + rng.normal(0, 1, (96, 96, 3))
+        frames.append(view.clip(0, 255).astype(np.uint8))
+    found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
+    assert found.kind == "still" and found.pixels == 0
+
+
 def test_a_sway_is_measured_on_plain_ground_with_a_few_marks(tmp_path):
     frames, poses = falling(size=96, count=20, solids=3, marks=14, sway=2.0, seed=3)
     found = measure.camera_of(open_clip(folder(tmp_path / "clip", frames), cache=None))
@@ -238,6 +256,27 @@ def test_a_key_frame_finds_the_pose_of_another(poses):
     corners = 0.6 * BOX[:2].T
     assert np.abs(carry(pose.motion((128, 128)), corners) - carry(true, corners)).max() * 64 < 0.1
     assert unlike < 0.4 and residual < 0.3
+
+
+def test_homographies_that_bend_a_frame_away_are_not_taken(monkeypatch):
+    """On few edges, a pose that shrinks a frame into the other's plain middle leaves no residual."""
+    wide, follow_kind = draw_background(3, (64, 160), "pebbles").astype(np.float32).mean(-1), following._follow
+    frames = [wide[:, 6 * k : 6 * k + 64] for k in range(16)]
+    away = Homography.normalized(np.array([[0.1, 0, 0], [0, 0.1, 0], [0.9, 0, 1]]))
+
+    def bent(frames, kind, progress):
+        found = follow_kind(frames, kind, progress)
+        a_little = Homography.normalized(
+            np.array([[1, 0, 0.02], [0, 1, 0], [0, 0, 1.0]])
+        )  # so that the others fit better
+        poses = [*found.poses[:12], *[away] * 4] if kind == "projective" else [a_little @ pose for pose in found.poses]
+        return dataclasses.replace(found, poses=poses, projective=kind == "projective")
+
+    monkeypatch.setattr(following, "_follow", bent)
+    found = following.follow(frames)
+    assert not found.projective
+    shift = [pose.motion((64, 64))[0, 2] * 32 for pose in found.poses]
+    np.testing.assert_allclose(np.diff(shift), -6, atol=0.2)
 
 
 def test_a_camera_that_travels_is_followed_and_its_background_is_one_picture(tmp_path):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import write_clip
 from PIL import Image
 
 from eqvid_tf.camera import stabilization
@@ -129,6 +130,25 @@ def test_what_moves_is_remembered_with_the_frames(clip, tmp_path, monkeypatch):
     for name in ("moving", "background"):
         np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
     np.testing.assert_array_equal(again.owners.owner, first.owners.owner)
+
+
+def test_small_ones_are_told_apart_on_a_larger_canvas_even_where_one_darts(tmp_path):
+    frames, owner = np.full((12, 224, 256, 3), 170, np.uint8), np.zeros((12, 224, 256), int)
+    start, speed = np.array([[20, 30], [60, 160], [160, 90]]), np.array([[4, 1], [3, -2], [-3, 2]])
+    for index, frame in enumerate(frames):
+        for number, (x, y) in enumerate(start + speed * index, 1):
+            x += 36 * (number == 2 and index > 5)  # by far more than its own length
+            frame[y : y + 7, x : x + 12] = 40 + 20 * number
+            owner[index, y : y + 7, x : x + 12] = number
+    clip = stabilize(open_clip(write_clip(tmp_path / "clip", frames), cache=None))
+    apart = solo.tell_apart(clip)
+    assert apart.canvas == (224, 256) and apart.owners.count == 3
+    for number in range(1, 4):
+        mine = owner == number
+        share = [np.mean(mine[apart.owners.mask(k)]) for k in range(3)]
+        assert max(share) > 0.8 and np.mean(apart.owners.mask(int(np.argmax(share)))[mine]) > 0.8
+    large = solo.track(clip).solos()[0]
+    assert len(np.stack(list(large.native()))) == 12
 
 
 def test_each_has_files_of_its_own(characters, tmp_path):

@@ -29,6 +29,7 @@ COMPARED = 0.5  # of the middle frame that another must show, to say whether per
 MOST_COMPARED = 20  # frames that are looked at to say so
 SURELY_BETTER = 0.85  # of the residual that similarities leave from there: whose own way need not be followed
 CLEARLY_BETTER = 0.95  # of the residual of similarities: homographies that leave less are taken
+JUMP = 0.5  # of the longer side: homographies by which a corner goes farther in a frame have gone astray
 FEW = 0.05  # of the frames: homographies may lose so many more than similarities
 ASTRAY = 0.6  # of the frame that may differ from its neighbours' key; where more does, it shows another place
 IDENTITY = Homography(np.eye(3))
@@ -54,6 +55,8 @@ def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progr
     if sparse:
         return _follow(frames, "sparse", progress)
     projective = _follow(frames, "projective", progress)
+    if _goes_astray(projective.poses, frames[0].shape):
+        return _follow(frames, "similar", progress)
     near = _near_middle(projective.poses, frames[0].shape)
     middle = KeyFrame(frames[len(frames) // 2], "projective")
     residual = lambda poses: float(np.mean([middle.misfit(frames[k], poses[k]) for k in near]))
@@ -64,6 +67,12 @@ def follow(frames: Sequence[np.ndarray], progress: Callable[..., Any] = no_progr
     similar = _follow(frames, "similar", progress)
     more_lost = projective.lost.sum() - similar.lost.sum()
     return projective if share_of(similar.poses) < CLEARLY_BETTER and more_lost <= few else similar
+
+
+def _goes_astray(poses: list[Homography], shape: tuple[int, ...]) -> bool:
+    """Whether a corner jumps far from a frame to the next: few edges can be fitted by bending the rest away."""
+    size = shape[0], shape[1]
+    return any((after @ before.inverse()).travel(size) > JUMP * max(size) for before, after in zip(poses, poses[1:]))
 
 
 def _near_middle(poses: list[Homography], shape: tuple[int, ...]) -> list[int]:

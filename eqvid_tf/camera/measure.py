@@ -38,6 +38,8 @@ BETTER = 0.8  # a tile votes for the residual that is below this share of the ot
 MAJORITY = 0.75  # of the votes
 LOST = 0.25  # of the tiles: where fewer show the same place, the frame shows another
 MOST_MOVE = 0.5  # of the frames: before plain ground, a camera moves where scenery moves in more
+LEAST_AWAY = 6  # frames of another pose, from which the places that stay are told ...
+FEWEST_STAY, SHARE_STAY = 3, 0.2  # ... and the tiles that do so at least, and of those that vote; moving cameras: 0.06
 LATER, CLEAR_OF = 12, 3  # frames later at the most, and times the limit of standing still, that its motion is clear
 BORDERS = 2  # of the four that tiles must reach which move with the camera
 STAY = 0.9  # of the frames: a tile that has edges in as many has those of the background
@@ -51,7 +53,7 @@ NEAR = 4  # times that limit: up to there, a pose that the votes leave open is b
 PERSPECTIVE = 0.01  # of the longer side: where a camera sways by more, perspective may show
 TRAVEL = 0.08  # of the longer side: a camera that moves by more travels
 FEWEST_MOVED, SHARE_MOVED = 2, 0.02  # frames, and of the frames: so many must have moved
-VERSION = 8  # of what is measured; raised whenever the same clip would give another answer
+VERSION = 9  # of what is measured; raised whenever the same clip would give another answer
 CORNERS = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])  # of a frame
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601: weights of red, green and blue
 
@@ -124,6 +126,8 @@ def measure(clip: Clip, step: int = 1, progress: Callable[..., Any] = no_progres
         registered |= some
         by_keys = _judge([registered[k] for k in chosen if k in registered], clip.size)
         if by_keys.kind == "travels":
+            if _places_stay(list(registered.values()), clip.size):
+                return Camera.still(count)
             followed = followed or _follow(clip, step, in_memory, progress)
             if by_keys.lost <= MOST_LOST or _is_sure_to_travel(followed, clip.size):
                 return followed
@@ -176,11 +180,11 @@ def _scenery_moves(frames: list[np.ndarray], poses: list[Homography], size: tupl
 
 
 def _moves_all_over(residual: np.ndarray, residual_still: np.ndarray) -> bool:
-    """Whether more tiles fit better at a pose than without it, and those span the frame and reach its borders."""
+    """Whether most tiles fit better at a pose than without it, and those span the frame and reach its borders."""
     with np.errstate(invalid="ignore"):
         moved, still = residual < BETTER * residual_still, residual_still < BETTER * residual
         grid = (moved & (residual < SAME_PLACE)).reshape(TILES)
-    if not grid.any() or moved.sum() <= still.sum():
+    if not grid.any() or moved.sum() < MAJORITY * (moved | still).sum():
         return False
     borders = sum(bool(side.any()) for side in (grid[0], grid[-1], grid[:, 0], grid[:, -1]))
     return borders >= BORDERS and _spans(grid)
@@ -189,6 +193,22 @@ def _moves_all_over(residual: np.ndarray, residual_still: np.ndarray) -> bool:
 def _spans(grid: np.ndarray) -> bool:
     """Whether some tiles, bool [rows, columns], lie all over a frame."""
     return any(np.ptp(lines) + 1 >= SPAN * cells for lines, cells in zip(np.nonzero(grid), TILES))
+
+
+def _places_stay(registrations: Sequence[Registration], size: tuple[int, int]) -> bool:
+    """Whether some tiles fit better without the poses in nearly all frames of another pose: then it is a character's.
+
+    Why: it may have more edges than all else, as an arm before a wall; but before a camera that moves no place stays.
+    """
+    away = [each for each in registrations if each.pose.travel(size) > CLEAR_OF * _still_limit(size)]
+    if len(away) < LEAST_AWAY:
+        return False
+    votes = [_Votes(each) for each in away]
+    moved = np.sum([vote.moved for vote in votes], 0)
+    still = np.sum([vote.still & (each.residual_still < SAME_PLACE) for vote, each in zip(votes, away)], 0)
+    known = still + moved >= len(away) / 2
+    stay = int((known & (still > MAJORITY * (still + moved))).sum())
+    return stay >= max(FEWEST_STAY, SHARE_STAY * known.sum())
 
 
 def _is_sure_to_travel(followed: Camera, size: tuple[int, int]) -> bool:

@@ -12,9 +12,8 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.evaluation.clip_check import Box, box_of
 from eqvid_tf.pixels.canvas import unfit
-from eqvid_tf.separation.levelling import level_switched
 from eqvid_tf.separation.sightings import Sightings
-from eqvid_tf.separation.solo import find_moving, kept_characters, tracking_canvas
+from eqvid_tf.separation.solo import tell_apart
 
 MOST_FRAMES = 256  # of a clip in which characters are told apart, evenly spread: a quarter of a second each
 FEWEST_FRAMES = 3  # in which characters can be told apart
@@ -64,11 +63,10 @@ def find_movers(clip: StabilizedClip) -> Movers:
     step = -(-clip.count // MOST_FRAMES)
     if clip.count < FEWEST_FRAMES:
         return Movers()
-    canvas = tracking_canvas(clip)
-    frames = level_switched(clip.arrays(canvas)[::step])
-    moving = find_moving(clip, frames)
-    owners = kept_characters(clip, frames, moving)
-    unowned = unfit(np.asarray((moving.mask & (owners.owner == 0)).mean(0), np.float32), clip.size, canvas) > AT_TIMES
+    apart = tell_apart(clip, step)
+    owners = apart.owners
+    share = np.asarray((apart.moving.mask & (owners.owner == 0)).mean(0), np.float32)
+    unowned = unfit(share, clip.size, apart.canvas) > AT_TIMES
     characters, pictures = [], []
     for number in owners.numbers:
         seen = Sightings.of(owners.mask(number), clip.size)

@@ -66,7 +66,9 @@ class Owners:
         return dataclasses.replace(self, owner=table[self.owner])
 
 
-def find_characters(frames: np.ndarray, moving: np.ndarray, hues: np.ndarray | None = None) -> Owners:
+def find_characters(
+    frames: np.ndarray, moving: np.ndarray, hues: np.ndarray | None = None, finest: float = 1.0
+) -> Owners:
     """Tell apart the characters of a clip.
 
     Shapes: frames uint8 [T, h, w, 3], moving bool [T, h, w]: what differs from the background; hues uint8 [T, h, w].
@@ -76,14 +78,15 @@ def find_characters(frames: np.ndarray, moving: np.ndarray, hues: np.ndarray | N
         moving: where something may be a character.
         hues: of what moves, from 1, where each body has one (see `eqvid_tf.separation.plain`): what has one hue is
             tracked by itself, and nothing is restless.
+        finest: see `find_tracklets`.
     """
     if hues is None:
-        bodies, owner = _find_bodies(frames, moving)
+        bodies, owner = _find_bodies(frames, moving, finest)
         owner = with_limbs(owner)
         owner[np.isin(owner, list(restless_bodies(frames, owner, _lasting(owner))))] = -1
         owner = with_loose_parts(owner, moving)
     else:
-        bodies, owner = _find_hued_bodies(frames, hues)
+        bodies, owner = _find_hued_bodies(frames, hues, FINEST * finest)
         owner = with_companions(owner)
     numbers = _lasting(owner)
     numbered = np.zeros(owner.shape, np.uint8)
@@ -96,19 +99,17 @@ def find_characters(frames: np.ndarray, moving: np.ndarray, hues: np.ndarray | N
     )
 
 
-def _find_bodies(
-    frames: np.ndarray, moving: np.ndarray, finest: float = 1.0
-) -> tuple[list[list[Character]], np.ndarray]:
+def _find_bodies(frames: np.ndarray, moving: np.ndarray, finest: float) -> tuple[list[list[Character]], np.ndarray]:
     """The bodies of what moves, each as its members, and whose each pixel is: int16 [T, h, w], -1 nobody's."""
     bodies = Identities(frames, moving, find_tracklets(frames, moving, finest)).characters()
     return bodies, _Composition(frames, moving, bodies).owner()
 
 
-def _find_hued_bodies(frames: np.ndarray, hues: np.ndarray) -> tuple[list[list[Character]], np.ndarray]:
+def _find_hued_bodies(frames: np.ndarray, hues: np.ndarray, finest: float) -> tuple[list[list[Character]], np.ndarray]:
     """As `_find_bodies`, of each hue by itself; all that has a hue is the nearest body's of that hue."""
     bodies, owner = list[list[Character]](), np.full(hues.shape, -1, np.int16)
     for hue in np.unique(hues[hues > 0]):
-        found, of_hue = _find_bodies(frames, hues == hue, FINEST)
+        found, of_hue = _find_bodies(frames, hues == hue, finest)
         of_hue = with_rest_of(of_hue, hues == hue)
         owner[of_hue >= 0] = of_hue[of_hue >= 0] + len(bodies)
         bodies += found

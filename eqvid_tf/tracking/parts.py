@@ -21,6 +21,8 @@ SMALLEST = 0.0025  # share of the frame: a smaller part is noise
 FEWEST_PIXELS = 8  # of a part
 OVERLAP = 0.3  # share of the smaller part that the other covers when it is moved along the flow: they are linked
 LOST_AS_MUCH = 0.5  # share of a part's area by which another is smaller of which it has come
+JUMP = 6.0  # square roots of a part's area, by which it goes at most in a frame where optical flow loses it ...
+ONE_SIZE = 0.6  # ... to a part that is not smaller by more, or larger
 SIGNIFICANT = 0.008, 0.003  # share of the frame from which a tracklet counts as a body; and if it lasts ...
 LASTS = 4  # ... so many frames
 MOMENT = 10  # frames, in which a body that leaves the frame, or comes into it, may be in pieces; or that breaks ...
@@ -116,12 +118,14 @@ def find_tracklets(frames: np.ndarray, moving: np.ndarray, finest: float = 1.0) 
     """
     parts = [_find_parts(mask, index, finest * SMALLEST) for index, mask in enumerate(moving)]
     tracklets = _chain(parts, _link(frames, parts))
-    size = moving[0].size
+    large, lasting = (finest * share * moving[0].size for share in SIGNIFICANT)
     for tracklet in tracklets:
         tracklet.area = float(np.median([part.area for part in tracklet.parts]))
-        large, lasting = (finest * share * size for share in SIGNIFICANT)
-        long = len(tracklet.parts) >= LASTS
-        tracklet.significant = tracklet.area >= large or (long and tracklet.area >= lasting)
+    bodies = [one.area for one in tracklets if len(one.parts) >= LASTS and one.area >= lasting]
+    large = min([large, *np.multiply(ONE_SIZE, [np.median(bodies)] if bodies else [])])
+    for tracklet in tracklets:
+        least = lasting if len(tracklet.parts) >= LASTS else large
+        tracklet.significant = tracklet.area >= least
     _count_characters(tracklets, len(frames))
     return _with_whole_bodies(tracklets, moving.shape[1:])
 
@@ -216,6 +220,7 @@ def _link(frames: np.ndarray, parts: Sequence[Sequence[Part]]) -> list[set[tuple
                         pairs.add((i, j))
             pairs |= _link_sudden(parts[index], parts[index + 1], pairs, size)
             pairs |= {(i, j) for j, i in _link_sudden(parts[index + 1], parts[index], {(j, i) for i, j in pairs}, size)}
+            pairs |= _link_jumps(parts[index], parts[index + 1], pairs, size)
         links.append(pairs)
         grey = next_grey
     return links
@@ -238,6 +243,31 @@ def _link_sudden(
             if lost > LOST_AS_MUCH * other.area and (near & part.whole(size)).any():
                 found.add((i, j))
     return found
+
+
+def _link_jumps(
+    parts: Sequence[Part], others: Sequence[Part], pairs: set[tuple[int, int]], size: tuple[int, int]
+) -> set[tuple[int, int]]:
+    """Pairs of what is gone without a trace and what comes from nowhere, of one size, each the nearest of the other.
+
+    Why: optical flow does not follow what goes by more than its own length in a frame, as a fish that darts.
+    """
+    gone = [i for i, one in enumerate(parts) if all(i != h for h, _ in pairs) and not one.touches_border(size)]
+    come = [j for j, one in enumerate(others) if all(j != k for _, k in pairs) and not one.touches_border(size)]
+    if not gone or not come:
+        return set()
+    far = np.array([[np.hypot(*(parts[i].centre - others[j].centre)) for j in come] for i in gone])
+    alike = np.array([[_alike(parts[i].area, others[j].area) for j in come] for i in gone])
+    far[~alike | (far > JUMP * np.sqrt([[parts[i].area] for i in gone]))] = np.inf
+    nearest = {(i, int(far[i].argmin())) for i in range(len(gone))} & {
+        (int(far[:, j].argmin()), j) for j in range(len(come))
+    }
+    return {(gone[i], come[j]) for i, j in nearest if np.isfinite(far[i, j])}
+
+
+def _alike(area: int, other: int) -> bool:
+    """Whether two areas may be those of one body."""
+    return min(area, other) > ONE_SIZE * max(area, other)
 
 
 def _read(mask: np.ndarray, places: np.ndarray) -> np.ndarray:
