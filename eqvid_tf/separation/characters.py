@@ -15,6 +15,7 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.inpainting import inpaint
+from eqvid_tf.pixels.morphology import label, reconstruct
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
@@ -186,16 +187,18 @@ class ClipCharacters:
         """The cut-outs of a frame, from that frame with each character alone."""
         found = {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
         for number, layer in found.items():
-            if self._is_specks(number, index, layer):
-                layer[:] = 0
+            layer[self._specks(number, index, layer)] = 0
         return self._each_once(found, index)
 
-    def _is_specks(self, number: int, index: int, layer: np.ndarray) -> bool:
-        """Whether a cut-out is what is left over of a frame in which the character was not tracked."""
-        solo = self.layers[number].clip
-        if not isinstance(solo, SoloClip) or solo.seen_in[index]:
-            return False
-        return bool((layer[..., 3] > SHOWS).mean() < SPECKS * solo.usual_area)
+    def _specks(self, number: int, index: int, layer: np.ndarray) -> np.ndarray:
+        """The regions of a cut-out that are small beside the character and away from where it was tracked, [H, W]."""
+        solo, shows = self.layers[number].clip, layer[..., 3] > 0
+        if not isinstance(solo, SoloClip):
+            return np.zeros(shows.shape, bool)
+        labels = label(shows & ~reconstruct(solo.near_as_filmed(index), shows))
+        small = np.bincount(labels.ravel()) < SPECKS * solo.usual_area * labels.size
+        small[0] = False
+        return small[labels]
 
     def _each_once(self, cut_outs: dict[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame without what several claim, but for those it was tracked as, or near to.

@@ -55,7 +55,7 @@ from eqvid_tf.separation.motions import (
     reference_frame,
     refine_motions,
 )
-from eqvid_tf.separation.shadow import darkening, ground_darkening, has_shadow, is_usual
+from eqvid_tf.separation.shadow import AT_TIMES, OFTEN, darkening, ground_darkening, has_shadow, is_usual
 from eqvid_tf.separation.smoothing import bridge_motions, smooth_motions
 from eqvid_tf.separation.translucency import Observation, TranslucencyFit, fit_translucency, refine_coverage
 
@@ -159,7 +159,8 @@ class ClipLayers:
         """
         hidden = self.to_clip_size(self.hidden.astype(np.float32))
         if self.clip.size != self.canvas and self.clip.count >= FEWEST_FRAMES:
-            return dataclasses.replace(background, picture=inpaint(background.picture, hidden > 0))
+            unclear = (hidden > 0) | reconstruct(hidden > 0, ~background.seen)  # its rim, too, in which it is mixed
+            return dataclasses.replace(background, picture=inpaint(background.picture, unclear))
         picture = network_background(self.model, self.canvas_frames[affordable_frames(self.clip.count, self.clip.size)])
         return background.blend(self.to_clip_size(picture), hidden)
 
@@ -183,12 +184,12 @@ class ClipLayers:
         """The character's translucency, and the background as it is also seen through the character.
 
         On plain ground it is not asked for: a background that is the same everywhere cannot tell glass from shading.
+        Nor of a filmed body before what no frame shows: taken for glass, it was in the background as a ghost.
         """
         background = self.visible_background
-        several = (
-            self.model.T.learned and self.background_stored and self.clip.count >= FEWEST_FRAMES and not self.clip.plain
-        )
-        if self.network_only or not several:
+        several = self.model.T.learned and self.background_stored and self.clip.count >= FEWEST_FRAMES
+        guessed = self.is_filmed and not background.seen.all()
+        if self.network_only or not several or self.clip.plain or guessed:
             return TranslucencyFit(translucency=None, background=background.picture)
         index = self.reference_motions.index
         frame = self.exposure.remove(self.clip.at(index), index)
@@ -203,7 +204,7 @@ class ClipLayers:
         background = self.exposure.apply(self.background, index)
         alpha = self._cut(frame, self.to_clip_size(self.coverage[index]), background, self.visible_background.noise)
         alpha = self._refined(alpha, frame, background, index)
-        alpha = self._cut_by_colour(alpha, frame, self.seeds and self.seeds[index])
+        alpha = self._cut_by_colour(alpha, frame, background, self.seeds and self.seeds[index])
         alpha = with_strokes(alpha, [stroke.carried(frame, index) for stroke in self._strokes])
         return extract_layer(frame, background, alpha)
 
@@ -219,11 +220,15 @@ class ClipLayers:
         return refine_coverage(translucency, alpha, *compared)
 
     @cached_property
+    def is_filmed(self) -> bool:
+        """Whether the clip is filmed, before a background that the model was trained on."""
+        return self.background_stored and not self.network_only and is_filmed(self.clip, self.visible_background.noise)
+
+    @cached_property
     def seeds(self) -> Seeds | None:
         """Graph cut: what moves and what stands within the masks; None of a clip whose masks stay as they are."""
         background = self.visible_background
-        filmed = self.background_stored and not self.network_only and is_filmed(self.clip, background.noise)
-        if not filmed or self.clip.count < FEWEST_FRAMES:
+        if not self.is_filmed or self.clip.count < FEWEST_FRAMES:
             return None
         size = working_size(self.clip.size, self.clip.count)
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
@@ -297,7 +302,7 @@ class ClipLayers:
         if not self.clip.moves:
             return self.layer(index, frame)
         alpha, background, seeds = self._parts_as_filmed(index, frame)
-        alpha = self._cut_by_colour(self._refined(alpha, frame, background, index), frame, seeds)
+        alpha = self._cut_by_colour(self._refined(alpha, frame, background, index), frame, background, seeds)
         carried = [stroke.carried(self.clip.at(index), index) for stroke in self._strokes]
         alpha = with_strokes(alpha, [self.clip.as_filmed(stroke, index) for stroke in carried])
         return extract_layer(frame, background, alpha)
@@ -320,11 +325,24 @@ class ClipLayers:
         moving, standing = (self.clip.as_filmed(known, index) for known in (seeds.moving, seeds.standing))
         return Seeds(moving=moving, standing=standing)
 
-    def _cut_by_colour(self, alpha: np.ndarray, frame: np.ndarray, seeds: Seeds | None) -> np.ndarray:
-        """A coverage after the graph cut, which cut-out and shadow share where the character is opaque."""
+    def _cut_by_colour(
+        self, alpha: np.ndarray, frame: np.ndarray, background: np.ndarray, seeds: Seeds | None
+    ) -> np.ndarray:
+        """A coverage after the graph cut, which cut-out and shadow share where the character is opaque.
+
+        Without soft shadows, first: on a plain wall neither colour nor texture tells them from a grey body.
+        """
         if seeds is None:
             return alpha
-        return self._last_cut.of(alpha, lambda alpha: cut_alpha(frame, alpha, seeds))
+        noise = float(np.mean(self.visible_background.noise))
+        dark = lambda alpha: self._softly_shaded and darkening(frame, background, alpha, noise) > 0
+        return self._last_cut.of(alpha, lambda alpha: cut_alpha(frame, np.where(dark(alpha), 0, alpha), seeds))
+
+    @cached_property
+    def _softly_shaded(self) -> bool:
+        """Whether some frames show a soft shadow, as their character comes near a wall."""
+        affordable = affordable_frames(self.clip.count, self.clip.size)
+        return self._has_soft_shadow(affordable[evenly_spaced(len(affordable), 2 * PROBES)], AT_TIMES)
 
     @cached_property
     def _strokes(self) -> list[Stroke]:
@@ -377,17 +395,18 @@ class ClipLayers:
         affordable = affordable_frames(self.clip.count, self.clip.size)
         chosen = affordable[evenly_spaced(len(affordable), PROBES)]
         if self.seeds is None:
-            return self._has_soft_shadow(chosen)
+            return self._has_soft_shadow(chosen, OFTEN)
         frames = zip(chosen, self.filmed.sampled(chosen))
-        return is_usual([bool(self._ground_shadow(index, frame).any()) for index, frame in frames])
+        return is_usual([bool(self._ground_shadow(index, frame).any()) for index, frame in frames], OFTEN)
 
-    def _has_soft_shadow(self, chosen: np.ndarray) -> bool:
+    def _has_soft_shadow(self, chosen: np.ndarray, share: float) -> bool:
+        """Whether so large a share of some frames shows one."""
         background = self.visible_background
         picture = fit(background.picture.clip(0, 255).round().astype(np.uint8), self.canvas).astype(np.float32)
         noise = float(np.mean(background.noise))
         frames = np.stack([self.exposure.remove(self.canvas_frames[k], k) for k in chosen])
         joined = np.stack([_joined(x, picture, mask, noise) for x, mask in zip(frames, self.coverage[chosen])])
-        return has_shadow(frames, picture, joined, noise)
+        return has_shadow(frames, picture, joined, noise, share)
 
     def shadow_as_filmed(self, index: int, frame: np.ndarray) -> np.ndarray:
         """The shadow in a frame as it was filmed: premultiplied RGBA [H, W, 4], black, alpha is the darkening."""
@@ -405,7 +424,7 @@ class ClipLayers:
         alpha, background, seeds = self._parts_as_filmed(index, frame)
         if seeds is None:
             return np.zeros_like(alpha)
-        return ground_darkening(frame, background, alpha, self._cut_by_colour(alpha, frame, seeds))
+        return ground_darkening(frame, background, alpha, self._cut_by_colour(alpha, frame, background, seeds))
 
     def taken_out(self, index: int, frame: np.ndarray, picture: np.ndarray) -> list[np.ndarray]:
         """What goes from a frame as filmed with the character, by its cut-out `picture`: also the shadow that it casts.

@@ -27,7 +27,8 @@ LEAST = 0.1  # of a mask: a smaller place is no shadow
 MOST = 0.6  # of a mask: what is left has to be a character
 ENCLOSED = 0.5  # of a shadow's rim at most touches the character: glass is within him
 RELIEF = 15  # pixels of a square over which the light on relief is averaged
-OFTEN = 0.5  # share of the frames that show a character: a clip with a shadow shows it in as many
+OFTEN = 0.5  # share of the frames that show a character: a clip with a shadow shows it in as many ...
+AT_TIMES = 0.1  # ... or in as many, where it is told by itself in each
 
 
 def darkening(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray, noise: float | np.ndarray) -> np.ndarray:
@@ -85,20 +86,25 @@ def _mean_within(place: np.ndarray, picture: np.ndarray, size: int) -> np.ndarra
 
 
 def has_shadow(
-    frames: np.ndarray, background: np.ndarray, coverage: np.ndarray, noise: float | np.ndarray, most: int = 12
+    frames: np.ndarray,
+    background: np.ndarray,
+    coverage: np.ndarray,
+    noise: float | np.ndarray,
+    share: float = OFTEN,
+    most: int = 12,
 ) -> bool:
-    """Whether the character of a clip casts a shadow, by some of its frames.
+    """Whether the character of a clip casts a shadow, by a share of some of its frames.
 
     Shapes: frames [T, H, W, 3] uint8, background [H, W, 3], coverage [T, H, W].
     """
     seen = np.flatnonzero((coverage > 0.5).any((1, 2)))
     chosen = seen[np.unique(np.linspace(0, len(seen) - 1, min(most, len(seen))).astype(int))] if len(seen) else seen
-    return is_usual([bool(darkening(frames[k], background, coverage[k], noise).any()) for k in chosen])
+    return is_usual([bool(darkening(frames[k], background, coverage[k], noise).any()) for k in chosen], share)
 
 
-def is_usual(found: Sequence[bool]) -> bool:
-    """Whether so many of the frames that were looked at show a shadow that the clip has one."""
-    return len(found) > 0 and float(np.mean(found)) >= OFTEN
+def is_usual(found: Sequence[bool], share: float) -> bool:
+    """Whether so large a share of the frames that were looked at show a shadow."""
+    return len(found) > 0 and float(np.mean(found)) >= share
 
 
 def ground_darkening(frame: np.ndarray, background: np.ndarray, alpha: np.ndarray, body: np.ndarray) -> np.ndarray:
