@@ -41,7 +41,7 @@ RECIPE = {
 SHARED = Config(
     model=ModelConfig(width=8),
     loss=LossConfig(label=1.0),
-    train=TrainConfig(steps=160, batch_size=4, learning_rate=8e-3, keep_frames=True),
+    train=TrainConfig(steps=128, batch_size=4, learning_rate=8e-3, keep_frames=True),
     schedule=ScheduleConfig(warm_up=10),
 )
 

@@ -203,5 +203,5 @@ def test_a_worker_that_is_killed_ends_all_and_the_chief_alone_writes(scene, tmp_
     assert both[0].returncode == 1 and "another of the 2 workers is gone" in said[0].splitlines()[-1], said[0][-2000:]
     assert {path.name for path in tmp_path.iterdir()} == {"0"}
     model = training.load_checkpoint(tmp_path / "0")
-    assert int(model.optimizer.iterations) == 2
+    assert int(model.optimizer.iterations) in (1, 2)  # the second is written or not when the other dies
     assert max(np.abs(value).max() for value in map(np.array, model.optimizer.variables[2:])) > 1e-6  # its momentum
