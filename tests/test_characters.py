@@ -13,7 +13,7 @@ from PIL import Image
 
 from eqvid_tf.camera import stabilization
 from eqvid_tf.camera.stabilization import stabilize
-from eqvid_tf.data.clips import Clip, open_clip, read_image
+from eqvid_tf.data.clips import Clip, ClipError, open_clip, read_image
 from eqvid_tf.data.writers import write_png
 from eqvid_tf.pixels.resampling import resize
 from eqvid_tf.rendering.shots import ShotError, render_shots
@@ -23,6 +23,7 @@ from eqvid_tf.separation.characters import ClipCharacters, NoSuchCharacter, name
 from eqvid_tf.separation.folder import write_layers
 from eqvid_tf.separation.solo import track
 from eqvid_tf.tracking.characters import Owners
+from eqvid_tf.training.train import prepare
 
 SIZE, COUNT = (48, 64), 16
 
@@ -147,8 +148,9 @@ def test_small_ones_are_told_apart_on_a_larger_canvas_even_where_one_darts(tmp_p
         mine = owner == number
         share = [np.mean(mine[apart.owners.mask(k)]) for k in range(3)]
         assert max(share) > 0.8 and np.mean(apart.owners.mask(int(np.argmax(share)))[mine]) > 0.8
-    large = solo.track(clip).solos()[0]
-    assert len(np.stack(list(large.native()))) == 12
+    assert [round(clip.size[0] * clip.size[1] * solo.track(clip).usual_area(k)) for k in range(3)] == [84] * 3
+    with pytest.raises(ClipError, match=r"covers 0.15% of the frame, 1.9 pixels of the 40 x 32.*--image-size 96 or"):
+        prepare([clip.filmed], (32, 40), print, characters="auto")
 
 
 def test_each_has_files_of_its_own(characters, tmp_path):

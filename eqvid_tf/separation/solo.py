@@ -82,6 +82,11 @@ class TrackedClip:
         """The visible coverage of a character in a frame at the clip's own size, float32 [H, W] in [0, 1]."""
         return self.to_clip_size(self.owners.owner[index] == number + 1) / np.float32(255)
 
+    def usual_area(self, number: int) -> float:
+        """The share of a frame that a character covers, in the median of the frames in which it was tracked."""
+        areas = self.owners.mask(number).mean((1, 2))
+        return float(np.median(areas[areas > 0])) if areas.any() else 0.0
+
     def solos(self) -> list[StabilizedClip]:
         """A clip for each character, by number, in which it is alone; the clip itself where it is so already."""
         if not self.hides:
@@ -263,15 +268,9 @@ class SoloClip(StabilizedClip):
         return _covered(frame, self.tracked.others(self.number, index), self.tracked.picture)
 
     @functools.cached_property
-    def seen_in(self) -> np.ndarray:
-        """The frames in which the character was tracked, bool [count]."""
-        return np.asarray((self.tracked.owners.owner == self.number + 1).any((1, 2)))
-
-    @functools.cached_property
     def usual_area(self) -> float:
         """The share of a frame that the character covers, in the median of the frames in which it was tracked."""
-        areas = (self.tracked.owners.owner[self.seen_in] == self.number + 1).mean((1, 2))
-        return float(np.median(areas)) if len(areas) else 0.0
+        return self.tracked.usual_area(self.number)
 
     def near_as_filmed(self, index: int) -> np.ndarray:
         """Where a frame as filmed may show the character, bool [H, W]."""

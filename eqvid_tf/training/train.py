@@ -21,7 +21,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.config import Config, ModelConfig, TrainConfig
 from eqvid_tf.core.estimators import build_estimator
 from eqvid_tf.core.model import EquivariantVideoModel
-from eqvid_tf.data.clips import Clip
+from eqvid_tf.data.clips import Clip, ClipError
 from eqvid_tf.data.output import OutputError, put, write_text
 from eqvid_tf.data.pairs import check_deal, default_shares, held_out, pairs
 from eqvid_tf.model_folder import read_metrics, read_model, with_names, write_model
@@ -42,6 +42,7 @@ CHECKPOINT = ("checkpoint.keras", "checkpoint.json")
 EXAMINED = 8  # frames of a clip of several characters that are looked at for how they are told apart
 MOST_CANVAS = 3.0  # canvases of a frame that the canvas of a mosaic may be large: training takes as much longer
 REMEDY = "Train longer, or on a clip in which the character moves."
+FEWEST_PIXELS, ENOUGH_PIXELS = 4, 16  # of the canvas that a character covers: fewer do not show it; and so many do
 LARGEST = 64  # pixels: shorter side of the canvas without --image-size; 2 CPU cores train that in minutes
 PROBES = 8  # batches of pairs whose losses tell whether a longer training gains anything
 NONE = np.zeros(0, int)  # of the frames are held out
@@ -200,7 +201,7 @@ def prepare(clips: Sequence[Clip], canvas: tuple[int, int], log: Log, characters
             then = f"the background is {clip.size[1]} x {clip.size[0]}" if clip.travels else "that is taken out"
             log(f"{clip.name}: the camera {clip.camera.kind} by up to {clip.camera.pixels:.1f} pixels; {then}")
             _look_at_parallax(clip, log)
-    solos = [_solos(clip, characters, log) for clip in stable]
+    solos = [_solos(clip, characters, canvas, log) for clip in stable]
     alone = [solo for group in solos for solo in group]
     frames = [clip.arrays(canvas) for clip in alone]
     material = TrainingClips(
@@ -224,13 +225,26 @@ def _look_at_parallax(clip: StabilizedClip, log: Log) -> None:
         log(f"{clip.name}: {remark}")
 
 
-def _solos(clip: StabilizedClip, characters: str, log: Log) -> list[StabilizedClip]:
-    """A clip for each character of a clip: each pair of frames has one motion then."""
+def _solos(clip: StabilizedClip, characters: str, canvas: tuple[int, int], log: Log) -> list[StabilizedClip]:
+    """A clip for each character of a clip: each pair of frames has one motion then.
+
+    Raises:
+        ClipError: all of them are too small for the canvas.
+    """
     if characters == "given":
         characters = str(max(len(clip.given_characters), 1))
     if characters == "1":
         return [clip]
-    solos = track(clip, None if characters == "auto" else int(characters)).solos()
+    tracked = track(clip, None if characters == "auto" else int(characters))
+    areas = [tracked.usual_area(number) for number in tracked.owners.numbers]
+    pixels = max(areas, default=1.0) * canvas[0] * canvas[1]
+    if pixels < FEWEST_PIXELS:
+        larger = int(np.ceil(min(canvas) * (ENOUGH_PIXELS / pixels) ** 0.5 / 8)) * 8
+        raise ClipError(
+            f"{clip.path}: its largest character covers {max(areas):.2%} of the frame, {pixels:.1f} pixels of the "
+            f"{canvas[1]} x {canvas[0]} that the networks see. Train with --image-size {larger} or more."
+        )
+    solos = tracked.solos()
     if len(solos) > 1:
         log(f"{clip.name}: {len(solos)} characters")
     return solos
