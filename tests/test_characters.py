@@ -141,7 +141,7 @@ def test_small_ones_are_told_apart_on_a_larger_canvas_even_where_one_darts(tmp_p
             x += 36 * (number == 2 and index > 5)  # by far more than its own length
             frame[y : y + 7, x : x + 12] = 40 + 20 * number
             owner[index, y : y + 7, x : x + 12] = number
-    clip = stabilize(open_clip(write_clip(tmp_path / "clip", frames), cache=None))
+    clip = stabilize(open_clip(write_clip(tmp_path / "clip", frames), cache=tmp_path / "cache"))
     apart = solo.tell_apart(clip)
     assert apart.canvas == (224, 256) and apart.owners.count == 3
     for number in range(1, 4):
