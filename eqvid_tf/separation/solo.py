@@ -398,7 +398,7 @@ def tell_apart(clip: StabilizedClip, step: int = 1) -> Apart:
     none: Apart | None = None
     for side in SIDES:
         canvas = canvas_for(clip.size, min(side, *clip.size))
-        if none and (min(canvas) <= min(none.canvas) or len(none.owners.owner) * canvas[0] * canvas[1] > MOST_PIXELS):
+        if none and (min(canvas) <= min(none.canvas) or clip.count * canvas[0] * canvas[1] > MOST_PIXELS):
             break
         frames = level_switched(clip.arrays(canvas)[::step])
         moving = kept_moving(clip, frames)
