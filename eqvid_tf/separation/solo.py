@@ -38,7 +38,7 @@ from eqvid_tf.tracking.characters import Owners, find_characters
 if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
-VERSION = 7  # of what is remembered of a clip; raise it whenever the same frames would give other characters
+VERSION = 8  # of what is remembered of a clip; raise it whenever the same frames would give other characters
 FEWEST_FRAMES = 8  # of a clip in which a body on the spot is looked for
 SIDES = 128, 256, 512  # pixels: shorter side of the canvas on which characters are told apart; larger where they ...
 MOST_PIXELS = 2**27  # ... are too small, as far as all frames of the clip are no more pixels
@@ -464,9 +464,8 @@ def kept_characters(clip: StabilizedClip, frames: np.ndarray, moving: Moving) ->
 
     Shapes: frames as in `find_moving`.
     """
-    finest = (
-        SIDES[0] / max(SIDES[0], min(moving.mask.shape[1:]))
-    ) ** 2  # what is noise is so many pixels, on any canvas
+    side = max(SIDES[0], min(moving.mask.shape[1:]))
+    finest = (SIDES[0] / side) ** 2  # what is noise is so many pixels, on any canvas
     found = functools.cache(lambda: find_characters(frames, moving.mask, moving.hues, finest))
     name = f"characters{VERSION}-{_digest(frames, moving.mask if moving.hues is None else moving.hues)}"
     note = clip.noted(name, lambda: {"count": found().count, "motions": found().motions.tolist()})
