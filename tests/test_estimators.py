@@ -67,7 +67,7 @@ def test_known_motion_must_be_given():
     pair = a_pair([(0.0, 0.0)], [(0.0, 0.0)])
     for missing in ({**pair, "motion": None}, {key: value for key, value in pair.items() if key != "motion"}):
         with pytest.raises(ValueError, match="'known' estimator needs the motion of each pair"):
-            KnownMotion()(missing)
+            KnownMotion().call(missing)  # older Keras takes no None through a layer's door
 
 
 # -- where learning starts -----------------------------------------------------------------------------------------

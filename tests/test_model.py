@@ -130,16 +130,15 @@ def test_compile_fit_evaluate_predict(tmp_path):
     for k in range(2):
         terms = {name: history[f"{name}_loss"][k] for name in weights}
         assert history["loss"][k] > 0
-        assert history["loss"][k] == pytest.approx(
-            sum(weights[name] * value for name, value in terms.items()), rel=1e-3
-        )
+        total = sum(weights[name] * float(value) for name, value in terms.items())
+        assert float(history["loss"][k]) == pytest.approx(total, rel=1e-3)
     assert history["label_loss"][-1] < 0.9 * history["label_loss"][0] and history["loss"][-1] < 0.8 * history["loss"][0]
     found = model.evaluate(data.batch(16), return_dict=True, verbose=0)
-    assert set(found) == names and found["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-3)
+    assert set(found) == names and float(found["loss"]) == pytest.approx(float(history["val_loss"][-1]), rel=1e-3)
     again = keras.saving.load_model(tmp_path / "best.keras")
     again.T.steps, again.run_eagerly = 1, True  # two batches: to trace them takes longer
     best = again.evaluate(data.batch(16), return_dict=True, verbose=0)["loss"]
-    assert best == pytest.approx(min(history["val_loss"]), rel=1e-3)
+    assert float(best) == pytest.approx(float(min(history["val_loss"])), rel=1e-3)
     predicted = model.predict(data.batch(16), verbose=0)
     assert predicted["frame"].shape == pairs["frame"].shape
     errors = [np.abs(motion[:, :, 2] - shift).mean() for motion in (before, predicted["motion"])]

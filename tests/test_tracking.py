@@ -94,7 +94,7 @@ def test_twins_side_by_side_keep_to_their_places():
 
 def test_two_that_leave_a_meeting_together_stay_two():
     """What leaves it are two bodies, and one of them is two."""
-    third = texture(5, (18, 12))
+    third = texture(9, (18, 12))
     bend = lambda *by: np.concatenate([np.linspace(by[0], by[1], 9), np.linspace(by[1], by[2], 16)[1:]])
     away = bend((62, 44), (34, 24), (64, 2)).round().astype(int)
     pair = bend((4, 4), (26, 20), (20, 36)).round().astype(int)

@@ -41,6 +41,8 @@ def cache_folder(cache: str | Path | None) -> Path | None:
         return None
     try:
         folder = Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
+        if str(cache) == "auto" and not folder.is_absolute():  # "~/.cache", where older versions know no home
+            return None
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
         if str(cache) == "auto":
