@@ -13,7 +13,7 @@ from types import ModuleType
 
 import tensorflow as tf
 
-from eqvid_tf.data.decoding import opened, url_of
+from eqvid_tf.data.decoding import opened
 from eqvid_tf.data.images import ClipError
 
 RUNS_ON = "2.16.", "2.17."  # TensorFlow; on a later one the ops of tensorflow-io 0.37.1 have undefined symbols
@@ -53,7 +53,7 @@ def read_tfio(path: str | Path) -> tf.data.Dataset:
     if codec in TOO_NEW:
         raise ClipError(f"{path}: FFmpeg 4 does not decode {codec}. Use eqvid_tf.data.clips.open_clip.")
     # A decoder is opened inside the flat_map, one for each pass: two passes over one decoder take each other's frames.
-    decoder = tf.data.Dataset.from_tensors(url_of(path))
+    decoder = tf.data.Dataset.from_tensors(str(path))
     frames = decoder.flat_map(lambda name: tfio.IODataset.graph(tf.uint8).from_ffmpeg(name, f"v:{number}"))
     return frames.map(lambda frame: tf.ensure_shape(frame, shape))
 
