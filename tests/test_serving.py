@@ -275,7 +275,7 @@ class StandIn:
     def client(self, kind: str, **options) -> Client:
         if kind not in self.ports:
             extra = {"http": "serving-test", "grpc": "serving"}[kind]
-            pytest.skip(f"{HAS[kind]} is not installed: python -m pip install -c constraints.txt '.[{extra}]'")
+            pytest.skip(reason=f"{HAS[kind]} is not installed: python -m pip install -c constraints.txt '.[{extra}]'")
         return Client(
             f"{kind}://127.0.0.1:{self.ports[kind]}", "walk", **{"retry_for": UP_S, "timeout": UP_S} | options
         )
@@ -294,7 +294,7 @@ def server(run, tmp_path_factory):
         shutil.copytree(run, tmp_path_factory.mktemp("served") / "walk", ignore=shutil.ignore_patterns("logs"))
     )
     if not server.ports:
-        pytest.skip("neither tensorflow-serving-api nor kserve is installed: python -m pip install '.[serving]'")
+        pytest.skip(reason="neither tensorflow-serving-api nor kserve is installed: python -m pip install '.[serving]'")
     server.start()
     yield server
     server.kill()
@@ -521,7 +521,7 @@ def test_the_page_on_serving_is_true(server, tmp_path, kind, language, made):
         assert names[made].shape[-3:] == ((608, 640, 1) if kind == "grpc" else (32, 48, 1))
         return
     if not shutil.which("curl"):
-        pytest.skip("there is no curl")
+        pytest.skip(reason="there is no curl to send the page's request with")
     (tmp_path / "frame.png").write_bytes(encode_png(noise(1)[0]))
     text = text.replace("python -c", f"{sys.executable} -c")
     subprocess.run(["bash", "-euo", "pipefail", "-c", text], check=True, cwd=tmp_path)

@@ -39,16 +39,17 @@ def cache_folder(cache: str | Path | None) -> Path | None:
     """
     if cache is None or str(cache) == "none":
         return None
+    automatic = str(cache) == "auto"
     try:
-        folder = Path(platformdirs.user_cache_dir("eqvid_tf")) if str(cache) == "auto" else Path(cache)
-        if str(cache) == "auto" and not folder.is_absolute():  # "~/.cache", where older versions know no home
+        folder = Path(platformdirs.user_cache_dir("eqvid_tf")) if automatic else Path(cache)
+        if automatic and not folder.is_absolute():  # "~/.cache", where older versions know no home
             return None
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:
-        if str(cache) == "auto":
+        if automatic:
             return None
         raise _cannot_keep(Path(cache), error) from error
-    return None if str(cache) == "auto" and not os.access(folder, os.W_OK) else folder
+    return None if automatic and not os.access(folder, os.W_OK) else folder
 
 
 def cached_array(

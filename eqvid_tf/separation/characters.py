@@ -15,7 +15,7 @@ from eqvid_tf.data.clips import Clip
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.inpainting import inpaint
-from eqvid_tf.pixels.morphology import label, reconstruct
+from eqvid_tf.pixels.morphology import label
 from eqvid_tf.progress import no_progress
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cast import Cast, CastEntry, default_name
@@ -186,34 +186,26 @@ class ClipCharacters:
     def _cut(self, alone: Mapping[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
         """The cut-outs of a frame, from that frame with each character alone."""
         found = {number: self.layers[number].layer_as_filmed(index, frame) for number, frame in alone.items()}
-        for number, layer in found.items():
-            layer[self._specks(number, index, layer)] = 0
-        return self._each_once(found, index)
+        solos = {number: layers.clip for number, layers in self.layers.items() if isinstance(layers.clip, SoloClip)}
+        near = {number: solo.near_as_filmed(index) for number, solo in solos.items() if number in found}
+        for number, place in near.items():
+            found[number][_specks(found[number], place, SPECKS * solos[number].usual_area)] = 0
+        return self._each_once(found, near)
 
-    def _specks(self, number: int, index: int, layer: np.ndarray) -> np.ndarray:
-        """The regions of a cut-out that are small beside the character and away from where it was tracked, [H, W]."""
-        solo, shows = self.layers[number].clip, layer[..., 3] > 0
-        if not isinstance(solo, SoloClip):
-            return np.zeros(shows.shape, bool)
-        labels = label(shows & ~reconstruct(solo.near_as_filmed(index), shows))
-        small = np.bincount(labels.ravel()) < SPECKS * solo.usual_area * labels.size
-        small[0] = False
-        return small[labels]
-
-    def _each_once(self, cut_outs: dict[int, np.ndarray], index: int) -> dict[int, np.ndarray]:
+    @staticmethod
+    def _each_once(cut_outs: dict[int, np.ndarray], near: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """The cut-outs of a frame without what several claim, but for those it was tracked as, or near to.
 
         Why: each is found in frames in which it is alone, and all of them hold what moves at times and is nobody's.
         """
-        solos = {number: layers.clip for number, layers in self.layers.items() if isinstance(layers.clip, SoloClip)}
-        if not 1 < len(cut_outs) <= len(solos):
+        if not 1 < len(cut_outs) == len(near):
             return cut_outs
         claimed = np.sum([layer[..., 3] > SHOWS for layer in cut_outs.values()], 0) > 1
         if (box := bounding_box(claimed)) is None:
             return cut_outs
         part = box_slices(box)
         for number, layer in cut_outs.items():
-            layer[part][claimed[part] & ~solos[number].near_as_filmed(index)[part]] = 0
+            layer[part][claimed[part] & ~near[number][part]] = 0
         return cut_outs
 
     def taken_out(
@@ -311,6 +303,18 @@ class ClipCharacters:
                 f"frame {index} of {self.clip.name} shows no character at {list(point)}; it shows {near or 'none'}"
             )
         return nearest
+
+
+def _specks(layer: np.ndarray, near: np.ndarray, least: float) -> np.ndarray:
+    """The regions of a cut-out away from where its character was tracked that are less than a share of the frame.
+
+    Shapes: layer [H, W, 4], near [H, W] bool -> [H, W] bool.
+    """
+    shows = layer[..., 3] > 0
+    labels = label(shows)
+    small = np.bincount(labels.ravel()) < least * labels.size
+    small[labels[near & shows]] = False
+    return small[labels] & shows
 
 
 def _network_layers(model: EquivariantVideoModel, clip: StabilizedClip, progress: Callable) -> dict[int, ClipLayers]:

@@ -220,6 +220,11 @@ class ClipLayers:
         return refine_coverage(translucency, alpha, *compared)
 
     @cached_property
+    def _usual_noise(self) -> float:
+        """Grey levels of the background's noise, in the mean over its places."""
+        return float(np.mean(self.visible_background.noise))
+
+    @cached_property
     def is_filmed(self) -> bool:
         """Whether the clip is filmed, before a background that the model was trained on."""
         return self.background_stored and not self.network_only and is_filmed(self.clip, self.visible_background.noise)
@@ -233,7 +238,7 @@ class ClipLayers:
         size = working_size(self.clip.size, self.clip.count)
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
-        found = find_seeds(self._levelled(size), small, coverage, self.clip.count, float(np.mean(background.noise)))
+        found = find_seeds(self._levelled(size), small, coverage, self.clip.count, self._usual_noise)
         return agreed_seeds(self._levelled(size), coverage, found)
 
     def _levelled(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -334,9 +339,13 @@ class ClipLayers:
         """
         if seeds is None:
             return alpha
-        noise = float(np.mean(self.visible_background.noise))
-        dark = lambda alpha: self._softly_shaded and darkening(frame, background, alpha, noise) > 0
-        return self._last_cut.of(alpha, lambda alpha: cut_alpha(frame, np.where(dark(alpha), 0, alpha), seeds))
+        lit = lambda alpha: self._without_soft_shadow(alpha, frame, background)
+        return self._last_cut.of(alpha, lambda alpha: cut_alpha(frame, lit(alpha), seeds))
+
+    def _without_soft_shadow(self, alpha: np.ndarray, frame: np.ndarray, background: np.ndarray) -> np.ndarray:
+        if not self._softly_shaded:
+            return alpha
+        return np.where(darkening(frame, background, alpha, self._usual_noise) > 0, 0, alpha)
 
     @cached_property
     def _softly_shaded(self) -> bool:
@@ -403,7 +412,7 @@ class ClipLayers:
         """Whether so large a share of some frames shows one."""
         background = self.visible_background
         picture = fit(background.picture.clip(0, 255).round().astype(np.uint8), self.canvas).astype(np.float32)
-        noise = float(np.mean(background.noise))
+        noise = self._usual_noise
         frames = np.stack([self.exposure.remove(self.canvas_frames[k], k) for k in chosen])
         joined = np.stack([_joined(x, picture, mask, noise) for x, mask in zip(frames, self.coverage[chosen])])
         return has_shadow(frames, picture, joined, noise, share)
@@ -415,8 +424,7 @@ class ClipLayers:
             layer[..., 3] = self._ground_shadow(index, frame)
         elif self.casts_shadow:
             coverage = self.clip.as_filmed(self.to_clip_size(self.coverage[index]), index)
-            noise = float(np.mean(self.visible_background.noise))
-            layer[..., 3] = _shadow_at(frame, self.background_as_filmed(index), coverage, noise)
+            layer[..., 3] = _shadow_at(frame, self.background_as_filmed(index), coverage, self._usual_noise)
         return layer
 
     def _ground_shadow(self, index: int, frame: np.ndarray) -> np.ndarray:
@@ -437,7 +445,7 @@ class ClipLayers:
         if self.seeds is None:
             return [picture, self.shadow_as_filmed(index, frame)] if self.casts_shadow else [picture]
         alpha, background, _ = self._parts_as_filmed(index, frame)
-        joined = _joined(frame, background, alpha, float(np.mean(self.visible_background.noise)))
+        joined = _joined(frame, background, alpha, self._usual_noise)
         return [extract_layer(frame, background, np.maximum.reduce([joined, alpha, picture[..., 3]]))]
 
     def background_as_filmed(self, index: int) -> np.ndarray:

@@ -395,21 +395,21 @@ def tell_apart(clip: StabilizedClip, step: int = 1) -> Apart:
 
     Why not on the largest at once: it takes sixteen times as long, and a body is told better by few pixels.
     """
-    none: Apart | None = None
+    first: Apart | None = None
     for side in SIDES:
         canvas = canvas_for(clip.size, min(side, *clip.size))
-        if none and (min(canvas) <= min(none.canvas) or clip.count * canvas[0] * canvas[1] > MOST_PIXELS):
+        if first and (min(canvas) <= min(first.canvas) or clip.count * canvas[0] * canvas[1] > MOST_PIXELS):
             break
         frames = level_switched(clip.arrays(canvas)[::step])
         moving = kept_moving(clip, frames)
         owners = kept_characters(clip, frames, moving)
         apart = Apart(canvas=canvas, moving=moving, owners=owners)
         owned, moves = np.count_nonzero(owners.owner), np.count_nonzero(moving.mask)
-        if owners.count and (none is None or owned > MOSTLY * moves):
+        if owners.count and (first is None or owned > MOSTLY * moves):
             return apart
-        none = none or apart
-    assert none is not None
-    return none
+        first = first or apart
+    assert first is not None
+    return first
 
 
 def find_moving(clip: StabilizedClip, frames: np.ndarray) -> Moving:

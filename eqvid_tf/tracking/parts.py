@@ -252,22 +252,22 @@ def _link_jumps(
 
     Why: optical flow does not follow what goes by more than its own length in a frame, as a fish that darts.
     """
-    gone = [i for i, one in enumerate(parts) if all(i != h for h, _ in pairs) and not one.touches_border(size)]
-    come = [j for j, one in enumerate(others) if all(j != k for _, k in pairs) and not one.touches_border(size)]
+    ends = {i for i, _ in pairs}, {j for _, j in pairs}
+    gone, come = (
+        [k for k, one in enumerate(side) if k not in linked and not one.touches_border(size)]
+        for side, linked in zip((parts, others), ends)
+    )
     if not gone or not come:
         return set()
-    far = np.array([[np.hypot(*(parts[i].centre - others[j].centre)) for j in come] for i in gone])
-    alike = np.array([[_alike(parts[i].area, others[j].area) for j in come] for i in gone])
-    far[~alike | (far > JUMP * np.sqrt([[parts[i].area] for i in gone]))] = np.inf
+    area, other = np.array([[parts[i].area] for i in gone]), np.array([others[j].area for j in come])
+    centre, other_centre = np.array([[parts[i].centre] for i in gone]), np.array([others[j].centre for j in come])
+    far = np.linalg.norm(centre - other_centre, axis=-1)
+    alike = np.minimum(area, other) > ONE_SIZE * np.maximum(area, other)
+    far[~alike | (far > JUMP * np.sqrt(area))] = np.inf
     nearest = {(i, int(far[i].argmin())) for i in range(len(gone))} & {
         (int(far[:, j].argmin()), j) for j in range(len(come))
     }
     return {(gone[i], come[j]) for i, j in nearest if np.isfinite(far[i, j])}
-
-
-def _alike(area: int, other: int) -> bool:
-    """Whether two areas may be those of one body."""
-    return min(area, other) > ONE_SIZE * max(area, other)
 
 
 def _read(mask: np.ndarray, places: np.ndarray) -> np.ndarray:
