@@ -16,6 +16,7 @@ from PIL import Image
 from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, box_slices, source_from_target_pixels
 
 EXACT = 1e-12  # the last row of a matrix that is off by less is an affine map's
+CUBIC, LINEAR = cv2.WARP_INVERSE_MAP | cv2.INTER_CUBIC, cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR  # for `opencv_matrix`
 REACH = 4  # pixels around a picture that are empty, so that it fades out over its border: a cubic reaches 2
 
 
@@ -55,12 +56,17 @@ def read_quickly(picture: np.ndarray, source: np.ndarray, size: tuple[int, int],
         size: of the result.
         cubic: bicubic, else bilinear.
     """
-    matrix = source[:2].copy()
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from the centre of the first pixel
-    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR)
+    matrix, flags = opencv_matrix(source), CUBIC if cubic else LINEAR
     parts = [np.ascontiguousarray(picture[..., k : k + 4]) for k in range(0, picture.shape[2], 4)]
     moved = [cv2.warpAffine(part, matrix, size[::-1], flags=flags).reshape(*size, -1) for part in parts]
     return moved[0] if len(moved) == 1 else np.concatenate(moved, -1)
+
+
+def opencv_matrix(source: np.ndarray) -> np.ndarray:
+    """What `cv2.warpAffine` takes, with `CUBIC` or `LINEAR`, for a source as in `read_quickly`: [2, 3]."""
+    matrix = source[:2].copy()
+    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV counts from the centre of the first pixel
+    return matrix
 
 
 def _box_read(source: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:

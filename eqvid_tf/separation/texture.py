@@ -16,16 +16,16 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable
 
 import cv2
 import numpy as np
 
 from eqvid_tf.parallel import in_threads
-from eqvid_tf.pixels.colours import largest_channel
 from eqvid_tf.pixels.coordinates import bounding_box, box_from_frame, homogeneous, source_from_target_pixels
 from eqvid_tf.pixels.morphology import dilate
-from eqvid_tf.pixels.resampling import move, read_quickly
+from eqvid_tf.pixels.resampling import CUBIC, LINEAR, move, opencv_matrix, read_quickly
 from eqvid_tf.pixels.solver import least_squares
 from eqvid_tf.separation.background import evenly_spaced
 from eqvid_tf.separation.cutout import extract_layer
@@ -35,8 +35,9 @@ from eqvid_tf.separation.motions import frame_weights
 FINER = 2  # texture pixels per frame pixel, along each side
 MOST_SAMPLES = 8  # per frame pixel and side, where the texture is drawn smaller
 MOTION_FITS = 3  # each to a texture begun anew: one made with wrong motions agrees with them after many passes ...
-FIT_PASSES = 2  # ... so it gets few
-PASSES = 8  # over all frames, for the final texture
+FIT_PASSES = 2  # ... so it gets few ...
+FIT_STEP = 2.0  # ... and long ones, which many passes would not bear
+PASSES = 10  # over all frames, for the final texture
 STEP = 1.6  # times the mean residual: larger diverges, smaller takes more passes
 MOST_FRAMES = 48  # that a texture is made from ...
 MOST_PIXELS = MOST_FRAMES * 96**2  # ... with boxes of so many pixels in all, which takes seconds
@@ -77,10 +78,6 @@ class View:
         """(height, width) of the box."""
         return self.coverage.shape[:2]
 
-    def residual(self, picture: np.ndarray) -> np.ndarray:
-        """Frame minus a premultiplied RGBA picture [h, w, 4] composited over the background, [h, w, 3]."""
-        return self.frame - picture[..., :3] - (1 - picture[..., 3:] / 255) * self.background
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Texture:
@@ -107,7 +104,9 @@ class Texture:
         area = max(abs(np.linalg.det(target_from_texture)) * size[0] * size[1], 1e-6)
         samples = int(np.clip(np.ceil((height * width / area) ** 0.5), FINER, MOST_SAMPLES))
         planes = np.concatenate([self.picture, self.support], -1)
-        moved = _Way.between(target_from_texture, (height, width), size).seen(planes, samples)
+        fine = size[0] * samples, size[1] * samples
+        source = source_from_target_pixels(target_from_texture, (height, width), fine)
+        moved = cv2.resize(read_quickly(planes, source, fine, cubic=True), size[::-1], interpolation=cv2.INTER_AREA)
         return moved[..., :4] / BYTES, np.maximum(moved[..., 4:], 0)
 
     def cut_out(self) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +122,7 @@ class Textures:
 
     def __init__(self, layers: ClipLayers):
         self.layers, self.views = layers, {}
+        self.motions: dict[tuple[int, int], tuple[np.ndarray, float]] = {}  # from a frame to a later one
         self.of = functools.lru_cache(CACHED)(self._of)
         if layers.clip.count > 1 and layers.model.T.learned and layers.background_stored:
             weights = frame_weights(layers.canvas_frames)
@@ -131,21 +131,30 @@ class Textures:
 
     def make(self, indices: Iterable[int]) -> None:
         """Make the textures of some frames, at most `CACHED`, on all cores."""
-        collections.deque(in_threads(self.of, sorted(set(indices))), 0)
+        wanted = sorted(set(indices))
+        self._estimate([(index, k) for index in wanted for k in self.views])
+        collections.deque(in_threads(self.of, wanted), 0)
 
     def _of(self, index: int) -> Texture:
         """The texture of the character in a frame."""
         others = [k for k in self.views if k != index]
-        estimates = zip(*self.layers.estimate_motions([(index, k) for k in others])) if others else ()
+        self._estimate([(index, k) for k in others])
         views = []
-        for k, (motion, confidence) in zip(others, estimates):
-            view = self.views[k]
+        for k in others:
+            view, (motion, confidence) = self.views[k], self.motions[min(index, k), max(index, k)]
+            forward = motion if index < k else np.linalg.inv(homogeneous(motion))
             box_from_own = view.box_from_frame @ self.layers.clip.between_as_filmed(
-                motion, index, k, self.layers.centres[index]
+                forward[:2], index, k, self.layers.centres[index]
             )
             views.append(dataclasses.replace(view, box_from_frame=box_from_own, trust=view.trust * confidence))
         own = dataclasses.replace(self.views[index], trust=1.0) if index in self.views else self._view(index)
         return super_resolve(own, [view for view in views if view.trust > LEAST_TRUST])
+
+    def _estimate(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Estimate the motions between pairs of frames, each once: from the earlier to the later one."""
+        unknown = sorted({(min(pair), max(pair)) for pair in pairs if len(set(pair)) > 1} - self.motions.keys())
+        if unknown:
+            self.motions.update(zip(unknown, zip(*self.layers.estimate_motions(unknown))))
 
     def _view(self, index: int) -> View:
         clip, background = self.layers.clip, self.layers.background_as_filmed(index)
@@ -200,129 +209,204 @@ def super_resolve(own: View, others: list[View]) -> Texture:
     frame_from_wide = np.linalg.inv(own.box_from_frame) @ box_from_wide
     layer = extract_layer(own.frame, own.background, own.coverage[..., 0] / 255)
     start = move(layer * BYTES, np.linalg.inv(box_from_wide), (FINER * wide[0], FINER * wide[1]))
-    views = [own, *others]
+    views = _Views.of([own, *others])
     for _ in range(MOTION_FITS if others else 0):
-        picture = _back_project(start, frame_from_wide, views, FIT_PASSES).picture
-        views = [fit_motion(view, picture, frame_from_wide) for view in views]
+        picture = _back_project(start, frame_from_wide, views, FIT_PASSES, FIT_STEP).picture
+        fitted = fit_motions(views, picture, frame_from_wide)
         # All others can be wrong by the same, and the picture with them; then it is the own frame that does not fit.
-        to_own = np.linalg.inv(views[0].box_from_frame) @ own.box_from_frame
-        views = [dataclasses.replace(view, box_from_frame=view.box_from_frame @ to_own) for view in views]
-    return _back_project(start, frame_from_wide, views, PASSES)
+        to_own = np.linalg.inv(fitted.box_from_frame[0]) @ own.box_from_frame
+        views = dataclasses.replace(fitted, box_from_frame=fitted.box_from_frame @ to_own)
+    return _back_project(start, frame_from_wide, views, PASSES, STEP)
 
 
-def fit_motion(view: View, picture: np.ndarray, frame_from_picture: np.ndarray) -> View:
-    """The view with its motion after one step of Gauss-Newton, if the picture fits the frame better with it.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Views:
+    """Views of N frames with all pixels P of their boxes in one row, so that a step over them is one of numpy's.
+
+    Attributes: as of `View`, planes first.
+        sizes: (height, width) of each box.
+        frame, background: [3, P].
+        coverage, visible, trust: [P]; the trust is that of the pixel's frame.
+        near: where its motion is fitted, bool [P].
+        box_from_frame: [N, 3, 3].
+    """
+
+    sizes: list[tuple[int, int]]
+    frame: np.ndarray
+    background: np.ndarray
+    coverage: np.ndarray
+    visible: np.ndarray
+    trust: np.ndarray
+    near: np.ndarray
+    box_from_frame: np.ndarray
+
+    @staticmethod
+    def of(views: list[View]) -> _Views:
+        row = lambda name, *shape: np.concatenate([getattr(view, name).reshape(-1, *shape) for view in views])
+        near = [dilate(view.coverage[..., 0] > 255 * OUTLINE, 1) & (view.visible > 0) for view in views]
+        return _Views(
+            sizes=[view.size for view in views],
+            frame=np.ascontiguousarray(row("frame", 3).T),
+            background=np.ascontiguousarray(row("background", 3).T),
+            coverage=row("coverage"),
+            visible=row("visible"),
+            trust=np.concatenate([np.full(view.visible.size, view.trust, np.float32) for view in views]),
+            near=np.concatenate([plane.ravel() for plane in near]),
+            box_from_frame=np.stack([view.box_from_frame for view in views]),
+        )
+
+    def apart(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """The boxes [h, w(, c)] of pixels [P(, c)]; views into them."""
+        ends = itertools.accumulate(height * width for height, width in self.sizes)
+        shapes = ((*size, *pixels.shape[1:]) for size in self.sizes)
+        return [pixels[end - shape[0] * shape[1] : end].reshape(shape) for end, shape in zip(ends, shapes)]
+
+    def ways(self, frame_from_picture: np.ndarray, size: tuple[int, int]) -> list[_Way]:
+        """From a picture of `size` into the boxes."""
+        boxes = zip(self.box_from_frame, self.sizes)
+        return [_Way.between(box_from_frame @ frame_from_picture, size, box) for box_from_frame, box in boxes]
+
+    def seen(self, picture: np.ndarray, ways: list[_Way]) -> np.ndarray:
+        """A premultiplied RGBA picture [h, w, 4] as the boxes show it, [4, P]."""
+        pixels = np.empty((self.visible.size, 4), np.float32)
+        for box, way in zip(self.apart(pixels), ways):
+            fine = cv2.warpAffine(picture, way.picture_from_fine, way.fine[::-1], flags=CUBIC)
+            cv2.resize(fine, way.size[::-1], dst=box, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(pixels.T)
+
+    def residual(self, seen: np.ndarray) -> np.ndarray:
+        """Frames minus a picture as it is seen [4, P], composited over the background, [3, P]."""
+        return self.frame - seen[:3] - (1 - seen[3] / 255) * self.background
+
+    def agreement(self, residual: np.ndarray, tolerance: float) -> np.ndarray:
+        """Weights [P] from residuals [3, P] over 3 x 3 pixels: e^-1 where they are `tolerance` grey levels."""
+        total = np.square(residual).max(0)
+        for box in self.apart(total):
+            cv2.boxFilter(box, -1, (3, 3), dst=box, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        return np.exp(total / np.float32(-9 * tolerance**2))
+
+
+def fit_motions(views: _Views, picture: np.ndarray, frame_from_picture: np.ndarray) -> _Views:
+    """The views with their motions after one step of Gauss-Newton, each if the picture fits its frame better with it.
 
     Shapes: picture premultiplied RGBA [h, w, 4] in [0, 255], frame_from_picture [3, 3].
     """
-    near = dilate(view.coverage[..., 0] > 255 * OUTLINE, 1) & (view.visible > 0)
-    start = _compare(view, picture, view.box_from_frame @ frame_from_picture, near)
-    motion = _newton_step(start.picture, view.background, start.weight, start.residual) @ view.box_from_frame
-    end = _compare(view, picture, motion @ frame_from_picture, near)
-    return dataclasses.replace(view, box_from_frame=motion) if end.cost < start.cost else view
+    start = _compare(views, picture, frame_from_picture)
+    steps = [
+        _newton_step(seen, background, weight, residual)
+        for seen, background, weight, residual in zip(
+            *(views.apart(pixels) for pixels in (start.seen.T, views.background.T, start.weight, start.residual.T))
+        )
+    ]
+    fitted = dataclasses.replace(views, box_from_frame=steps @ views.box_from_frame)
+    better = _compare(fitted, picture, frame_from_picture).cost < start.cost
+    chosen = np.where(better[:, None, None], fitted.box_from_frame, views.box_from_frame)
+    return dataclasses.replace(views, box_from_frame=chosen)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Comparison:
-    """A picture in a view's box: as it lies in it [h, w, 4], the residual [h, w, 3], weights [h, w], cost in [0, 1]."""
+    """A picture as views see it [4, P], residual [3, P], weights [P], and the cost of each view [N] in [0, 1]."""
 
-    picture: np.ndarray
+    seen: np.ndarray
     residual: np.ndarray
     weight: np.ndarray
-    cost: float
+    cost: np.ndarray
 
 
-def _compare(view: View, picture: np.ndarray, box_from_picture: np.ndarray, near: np.ndarray) -> _Comparison:
-    way = _Way.between(box_from_picture, picture.shape[:2], view.size)
-    moved = way.seen(picture)
-    whole = read_quickly(np.ones((*picture.shape[:2], 1), np.float32), way.picture_from_box, view.size)[..., 0]
-    residual, within = view.residual(moved), near & (whole > 0.99)
-    weight = within * _agreement(residual, FIT_TOLERANCE)
-    cost = (within.sum() - weight.sum()) / (within.sum() + 1)
-    return _Comparison(picture=moved, residual=residual, weight=weight, cost=cost)
+def _compare(views: _Views, picture: np.ndarray, frame_from_picture: np.ndarray) -> _Comparison:
+    size = picture.shape[:2]
+    ways, whole = views.ways(frame_from_picture, size), np.ones(size, np.float32)
+    seen = views.seen(picture, ways)
+    inside = [cv2.warpAffine(whole, way.picture_from_box, way.size[::-1], flags=LINEAR).ravel() > 0.99 for way in ways]
+    residual, within = views.residual(seen), views.near & np.concatenate(inside)
+    weight = within * views.agreement(residual, FIT_TOLERANCE)
+    count, agreeing = (np.array([box.sum() for box in views.apart(a)]) for a in (within, weight))
+    return _Comparison(seen=seen, residual=residual, weight=weight, cost=(count - agreeing) / (count + 1))
 
 
-def _back_project(picture: np.ndarray, frame_from_picture: np.ndarray, views: list[View], passes: int) -> Texture:
+def _back_project(
+    picture: np.ndarray, frame_from_picture: np.ndarray, views: _Views, passes: int, step: float
+) -> Texture:
     """Bring a premultiplied RGBA picture [h, w, 4] nearer to what all views show, by back-projecting their residuals.
 
     The first view counts everywhere. Coverage is wrong where the residuals e go with the background: in
     C + (1 - A) B + e, e = s B is a coverage that is less by s.
     """
     size = picture.shape[:2]
-    ways = [_Way.between(view.box_from_frame @ frame_from_picture, size, view.size) for view in views]
+    ways = views.ways(frame_from_picture, size)
     for _ in range(passes):
-        total = np.zeros((*size, 10), np.float32)
-        for k, (view, way) in enumerate(zip(views, ways)):
-            planes = _residual_planes(view, way.seen(picture), trusted=k == 0)
-            total += read_quickly(planes, way.box_from_picture, size, cubic=True)
-        e, cover, b, support, covariance, variance = np.split(total, [3, 4, 7, 8, 9], -1)
-        support = np.maximum(support, 0)
+        total = [np.zeros((*size, 4), np.float32) for _ in range(3)]
+        for sums, planes in zip(total, _residual_planes(views, views.seen(picture, ways))):
+            for box, way in zip(views.apart(planes), ways):
+                sums += cv2.warpAffine(box, way.box_from_picture, size[::-1], flags=LINEAR)
+        e, cover, b, support, covariance, variance, _ = np.split(np.concatenate(total, -1), [3, 4, 7, 8, 9, 10], -1)
         b = np.clip(b / (support + 1e-3), 0, 1)
         covariance = covariance - (e * b).sum(-1, keepdims=True)
         variance = np.maximum(variance - support * (b * b).sum(-1, keepdims=True), 0)
-        cut = STEP * cover / (support + 0.5)  # half a frame of nothing: at the edge hardly any frame holds the picture
+        cut = step * cover / (support + 0.5)  # half a frame of nothing: at the edge hardly any frame holds the picture
         slope = (covariance / TOLERANCE**2 - cut / CUTOUT_ERROR**2) / (variance / TOLERANCE**2 + 1 / CUTOUT_ERROR**2)
         slope = slope * support / (support + 0.5)
-        picture = np.clip(picture + np.concatenate([STEP * e / (support + 0.5) - slope * b, -slope], -1), 0, 255)
+        picture = np.clip(picture + np.concatenate([step * e / (support + 0.5) - slope * b, -slope], -1), 0, 255)
         picture[..., :3] = np.minimum(picture[..., :3], picture[..., 3:])
     return Texture(picture=picture, support=support, frame_from_texture=frame_from_picture)
 
 
-def _residual_planes(view: View, seen: np.ndarray, trusted: bool) -> np.ndarray:
-    """What a view says of a picture as it is seen in it [h, w, 4], times its weight: [h, w, 10].
+def _residual_planes(views: _Views, seen: np.ndarray) -> list[np.ndarray]:
+    """What views say of a picture as it is seen in them [4, P], times their weights: three times [P, 4].
 
-    The residual e, that of the coverage, the background B, 1, e B and B B. A trusted view counts everywhere.
+    The residual e, that of the coverage; the background B, 1; e B, B B, 0, 0 (OpenCV reads four planes faster than
+    two). The first view counts everywhere.
     """
-    e, b = view.residual(seen), view.background / 255
-    planes = np.empty((*view.size, 10), np.float32)
-    planes[..., :3], planes[..., 3:4], planes[..., 4:7], planes[..., 7] = e, view.coverage - seen[..., 3:], b, 1
-    for k, other in ((8, e), (9, b)):
-        np.einsum("ijk,ijk->ij", other, b, out=planes[..., k])
-    weight = view.visible if trusted else view.visible * _agreement(e, TOLERANCE)
-    planes *= (view.trust * weight)[..., None]
-    return planes
+    e, b = views.residual(seen), views.background / 255
+    weight = views.agreement(e, TOLERANCE)
+    views.apart(weight)[0][:] = 1
+    weight *= views.trust * views.visible
+    none = np.zeros_like(weight)
+    first, second = [*e, views.coverage - seen[3]], [*b, np.ones_like(weight)]
+    parts = first, second, [(e * b).sum(0), (b * b).sum(0), none, none]
+    return [np.stack([weight * plane for plane in planes], -1) for planes in parts]
 
 
 def _newton_step(picture: np.ndarray, background: np.ndarray, weight: np.ndarray, residual: np.ndarray) -> np.ndarray:
     """The motion [3, 3] of a picture [h, w, 4] over its background that removes most of a residual [h, w, 3]."""
     height, width = weight.shape
-    x, y = np.meshgrid((2 * np.arange(width) + 1) / width - 1, (2 * np.arange(height) + 1) / height - 1)
-    points = np.stack([x, y, np.ones(weight.shape)], -1)[:, :, None]
-    down, right = (slope[..., :3] - slope[..., 3:] / 255 * background for slope in np.gradient(picture, axis=(0, 1)))
-    slopes = np.concatenate([right[..., None] * points * (width / 2), down[..., None] * points * (height / 2)], -1)
-    step = least_squares(slopes.reshape(-1, 6), residual.reshape(-1), np.repeat(weight, 3), DAMPING).reshape(2, 3)
+    rows, columns = np.nonzero(weight)
+    x, y = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
+    points = np.stack([x, y, np.ones(x.shape)], -1).astype(np.float32)[:, None]
+    behind = background[rows, columns] / 255
+    slopes = (slope[rows, columns] for slope in np.gradient(picture, axis=(0, 1)))
+    down, right = (slope[:, :3] - slope[:, 3:] * behind for slope in slopes)
+    jacobian = np.concatenate([right[..., None] * points * (width / 2), down[..., None] * points * (height / 2)], -1)
+    values, weights = residual[rows, columns].ravel(), np.repeat(weight[rows, columns], 3)
+    step = least_squares(jacobian.reshape(-1, 6), values, weights, DAMPING).reshape(2, 3)
     return np.linalg.inv(homogeneous(np.eye(2, 3) + step))
-
-
-def _agreement(residual: np.ndarray, tolerance: float) -> np.ndarray:
-    """Weights [h, w] from residuals [h, w, 3] over 3 x 3 pixels: e^-1 where they are `tolerance` grey levels."""
-    largest = largest_channel(np.square(residual))
-    total = cv2.boxFilter(largest, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    return np.exp(-total / (9 * tolerance**2))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Way:
-    """The way from a picture into a box and back, in pixels.
+    """The way from a picture into a box and back, as OpenCV takes it (`opencv_matrix`).
 
     Attributes:
-        picture_from_box: [3, 3].
-        box_from_picture: [3, 3].
-        size: of the box.
+        size: (height, width) of the box.
+        fine: that of the samples of its pixels.
+        picture_from_fine, picture_from_box, box_from_picture: [2, 3].
     """
 
+    size: tuple[int, int]
+    fine: tuple[int, int]
+    picture_from_fine: np.ndarray
     picture_from_box: np.ndarray
     box_from_picture: np.ndarray
-    size: tuple[int, int]
 
     @staticmethod
     def between(box_from_picture: np.ndarray, size: tuple[int, int], box: tuple[int, int]) -> _Way:
         """From the matrix between normalized coordinates and the sizes of picture and box."""
         back = source_from_target_pixels(box_from_picture, size, box)
-        return _Way(picture_from_box=back, box_from_picture=np.linalg.inv(back), size=box)
-
-    def seen(self, picture: np.ndarray, samples: int = FINER) -> np.ndarray:
-        """The picture [h, w, c] as the box shows it, each pixel the mean of samples x samples: [*size, c]."""
-        fine = self.size[0] * samples, self.size[1] * samples
-        read = read_quickly(picture, self.picture_from_box @ np.diag([1 / samples, 1 / samples, 1]), fine, cubic=True)
-        return cv2.resize(read, self.size[::-1], interpolation=cv2.INTER_AREA).reshape(*self.size, -1)
+        return _Way(
+            size=box,
+            fine=(FINER * box[0], FINER * box[1]),
+            picture_from_fine=opencv_matrix(back @ np.diag([1 / FINER, 1 / FINER, 1])),
+            picture_from_box=opencv_matrix(back),
+            box_from_picture=opencv_matrix(np.linalg.inv(back)),
+        )
