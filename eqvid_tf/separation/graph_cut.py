@@ -116,12 +116,15 @@ def find_seeds(
     return seeds
 
 
-def agreed_seeds(frames: Iterable[np.ndarray], coverage: Callable[[int], np.ndarray], seeds: Seeds) -> Seeds:
+def agreed_seeds(
+    frames: Iterable[np.ndarray], coverage: Callable[[int], np.ndarray], seeds: Seeds
+) -> tuple[Seeds, np.ndarray]:
     """Seeds of which what stands is what most frames before and after cut off, moved along with the character.
 
     Why: a dark coat's colours and a shadow's are alike, and a small change of a frame decides whether it keeps both.
 
-    Shapes: frames [h, w, 3] uint8 in turn and coverages as in `find_seeds`.
+    Shapes: frames [h, w, 3] uint8 in turn and coverages as in `find_seeds` -> seeds, and what each frame by itself
+        keeps of its mask, bool [T, h, w].
     """
     masks = np.stack([coverage(index) > COVERED for index in range(len(seeds.moving))])
     cut = lambda numbered: cut_alpha(numbered[1], masks[numbered[0]].astype(np.float32), seeds[numbered[0]])
@@ -133,7 +136,7 @@ def agreed_seeds(frames: Iterable[np.ndarray], coverage: Callable[[int], np.ndar
         share = cv2.blur(np.mean(moved, 0), (3, 3)) if moved else np.full(masks.shape[1:], 0.5)
         found = (seeds.standing[index] | (share < CUT_OFF)) & (share < KEPT)
         standing[index] = found & masks[index] & ~seeds.moving[index]
-    return dataclasses.replace(seeds, standing=standing)
+    return dataclasses.replace(seeds, standing=standing), kept
 
 
 def _shifted(plane: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.parallel import LastOfThread, in_threads, made_ahead
+from eqvid_tf.parallel import LastOfThread, made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip, fit, fit_box, unfit
 from eqvid_tf.pixels.coordinates import carry, chained, mask_centroid
 from eqvid_tf.pixels.inpainting import inpaint
@@ -232,14 +232,19 @@ class ClipLayers:
     @cached_property
     def seeds(self) -> Seeds | None:
         """Graph cut: what moves and what stands within the masks; None of a clip whose masks stay as they are."""
-        background = self.visible_background
+        return self._seeds_and_masks[0]
+
+    @cached_property
+    def _seeds_and_masks(self) -> tuple[Seeds | None, np.ndarray]:
+        """The seeds, and what the graph cut by each frame's own keeps of the masks that a background is made with."""
+        background, size = self.visible_background, working_size(self.clip.size, self.clip.count)
         if not self.is_filmed or self.clip.count < FEWEST_FRAMES:
-            return None
-        size = working_size(self.clip.size, self.clip.count)
+            return None, np.empty((0, *size), bool)
         small = cv2.resize(background.picture, size[::-1], interpolation=cv2.INTER_AREA)
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
         found = find_seeds(self._levelled(size), small, coverage, self.clip.count, self._usual_noise)
-        return agreed_seeds(self._levelled(size), coverage, found)
+        seeds, kept = agreed_seeds(self._levelled(size), coverage, found)
+        return seeds, kept[affordable_frames(self.clip.count, self.clip.size)]
 
     def _levelled(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """All frames at a small size, in the exposure of the background."""
@@ -266,12 +271,8 @@ class ClipLayers:
         size, chosen = working_size(self.clip.size, self.clip.count), affordable_frames(self.clip.count, self.clip.size)
         frames = [frame for k, frame in enumerate(self.clip.smaller(size)) if k in chosen]
         levelled = np.stack([self.exposure.remove(frame, k) for k, frame in zip(chosen, frames)])
-        coverage = [unfit(self.coverage[k], size, self.canvas) for k in chosen]
-        seeds = self.seeds
-        cut = lambda one: cut_alpha(one[1], one[2], seeds[one[0]]) > 0.5
-        masks = list(in_threads(cut, zip(chosen, frames, coverage)))
         small = cv2.resize(self.visible_background.picture, size[::-1], interpolation=cv2.INTER_AREA)
-        found = shows_character(levelled, np.stack(masks), small)
+        found = shows_character(levelled, self._seeds_and_masks[1], small)
         return cv2.resize(found.astype(np.float32), self.clip.size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
 
     @cached_property
