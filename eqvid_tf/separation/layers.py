@@ -140,7 +140,7 @@ class ClipLayers:
     def visible_background(self) -> Background:
         """The background, from the frames that show it; what no frame shows is as the networks draw it."""
         seen = self.to_clip_size(self.coverage[evenly_spaced(self.clip.count)].min(0)) < CLEARLY_SEEN
-        chosen = affordable_frames(self.clip.count, self.clip.size)
+        chosen = self._affordable
         if self.network_only:
             picture = self.to_clip_size(network_background(self.model, self.canvas_frames[chosen]))
             return Background(picture=picture, noise=0.0, seen=seen)
@@ -161,7 +161,7 @@ class ClipLayers:
         if self.clip.size != self.canvas and self.clip.count >= FEWEST_FRAMES:
             unclear = (hidden > 0) | reconstruct(hidden > 0, ~background.seen)  # its rim, too, in which it is mixed
             return dataclasses.replace(background, picture=inpaint(background.picture, unclear))
-        picture = network_background(self.model, self.canvas_frames[affordable_frames(self.clip.count, self.clip.size)])
+        picture = network_background(self.model, self.canvas_frames[self._affordable])
         return background.blend(self.to_clip_size(picture), hidden)
 
     @cached_property
@@ -169,7 +169,7 @@ class ClipLayers:
         """Where the character hides the background in every frame, bool [h, w] on the canvas."""
         if not self.background_stored:
             return np.zeros(self.canvas, bool)
-        return self.coverage[affordable_frames(self.clip.count, self.clip.size)].min(0) > 0.5
+        return self.coverage[self._affordable].min(0) > 0.5
 
     @cached_property
     def reference_motions(self) -> ReferenceMotions:
@@ -220,6 +220,11 @@ class ClipLayers:
         return refine_coverage(translucency, alpha, *compared)
 
     @cached_property
+    def _affordable(self) -> np.ndarray:
+        """Indices of the frames that a background is made from."""
+        return affordable_frames(self.clip.count, self.clip.size)
+
+    @cached_property
     def _usual_noise(self) -> float:
         """Grey levels of the background's noise, in the mean over its places."""
         return float(np.mean(self.visible_background.noise))
@@ -244,7 +249,7 @@ class ClipLayers:
         coverage = lambda index: unfit(self.coverage[index], size, self.canvas)
         found = find_seeds(self._levelled(size), small, coverage, self.clip.count, self._usual_noise)
         seeds, kept = agreed_seeds(self._levelled(size), coverage, found)
-        return seeds, kept[affordable_frames(self.clip.count, self.clip.size)]
+        return seeds, kept[self._affordable]
 
     def _levelled(self, size: tuple[int, int]) -> Iterator[np.ndarray]:
         """All frames at a small size, in the exposure of the background."""
@@ -268,7 +273,7 @@ class ClipLayers:
         """
         if self.seeds is None or self.clip.travels:
             return np.zeros(self.clip.size, bool)
-        size, chosen = working_size(self.clip.size, self.clip.count), affordable_frames(self.clip.count, self.clip.size)
+        size, chosen = working_size(self.clip.size, self.clip.count), self._affordable
         frames = [frame for k, frame in enumerate(self.clip.smaller(size)) if k in chosen]
         levelled = np.stack([self.exposure.remove(frame, k) for k, frame in zip(chosen, frames)])
         small = cv2.resize(self.visible_background.picture, size[::-1], interpolation=cv2.INTER_AREA)
@@ -351,8 +356,8 @@ class ClipLayers:
     @cached_property
     def _softly_shaded(self) -> bool:
         """Whether some frames show a soft shadow, as their character comes near a wall."""
-        affordable = affordable_frames(self.clip.count, self.clip.size)
-        return self._has_soft_shadow(affordable[evenly_spaced(len(affordable), 2 * PROBES)], AT_TIMES)
+        chosen = self._affordable[evenly_spaced(len(self._affordable), 2 * PROBES)]
+        return self._has_soft_shadow(chosen, AT_TIMES)
 
     @cached_property
     def _strokes(self) -> list[Stroke]:
@@ -402,8 +407,7 @@ class ClipLayers:
         """Whether the character casts a shadow on the background; most of the frames have to show it."""
         if self.network_only or not self.background_stored or self.clip.count < FEWEST_FRAMES:
             return False
-        affordable = affordable_frames(self.clip.count, self.clip.size)
-        chosen = affordable[evenly_spaced(len(affordable), PROBES)]
+        chosen = self._affordable[evenly_spaced(len(self._affordable), PROBES)]
         if self.seeds is None:
             return self._has_soft_shadow(chosen, OFTEN)
         frames = zip(chosen, self.filmed.sampled(chosen))
@@ -560,7 +564,7 @@ class ClipLayers:
         return levelled
 
     def _observations(self) -> Iterator[Observation]:
-        motions, chosen = self.reference_motions, affordable_frames(self.clip.count, self.clip.size)
+        motions, chosen = self.reference_motions, self._affordable
         frames = made_ahead(self.progress(self.clip.sampled(chosen), "comparing the frames", len(chosen)))
         for frame, index in zip(frames, chosen):
             levelled, weight = self.exposure.remove(frame, index), motions.weights[index]
