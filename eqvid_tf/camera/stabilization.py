@@ -19,6 +19,7 @@ from eqvid_tf.camera.measure import CORNERS, MOST_LOST, VERSION, Camera, CameraT
 from eqvid_tf.camera.mosaic import ALWAYS, has_staying, make_mosaic
 from eqvid_tf.camera.staying import Occupied
 from eqvid_tf.config import ModelConfig
+from eqvid_tf.data.cache import read_in_turn
 from eqvid_tf.data.clips import Clip, Indices
 from eqvid_tf.pixels.canvas import bounded_size, fit
 from eqvid_tf.pixels.coordinates import affine_near, box_from_frame, carry, frame_from_pixels, homogeneous
@@ -187,7 +188,7 @@ class StabilizedClip(Clip):
         if kept == self.size:
             return self.resized(size or kept)
         mark = f"small-{kept[0]}x{kept[1]}{f'-{self._mark}' if self.moves else ''}"
-        frames = iter(self.filmed.cached(mark, (self.count, *kept, 3), lambda: self.resized(kept)))
+        frames = read_in_turn(self.filmed.cached(mark, (self.count, *kept, 3), lambda: self.resized(kept)))
         if size is None or size == kept:
             return frames
         return (cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames)

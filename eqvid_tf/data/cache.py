@@ -26,6 +26,7 @@ from eqvid_tf.data.output import atomic
 FORMAT = "2"  # part of every key; raise it whenever the same file would be decoded to other frames
 MAX_BYTES = 4 * 10**9  # of all entries together; the environment variable EQVID_CACHE_BYTES sets another limit
 DRAFT_SECONDS = 86400  # age from which a draft is one that a crash left: nothing is a day in the writing
+PAST = 16  # items that are read one after the other, after which their memory is given back
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -131,6 +132,17 @@ def release(arrays: Iterable[np.ndarray]) -> None:
         maps |= {base} if isinstance(base, mmap.mmap) else set()
     for one in maps:
         one.madvise(mmap.MADV_DONTNEED)
+
+
+def read_in_turn(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The items of an array that lies in a file, one after the other; the memory of those that are past is given back.
+
+    Why: all of it would stay in memory, of a long clip as much as everything else.
+    """
+    for index, item in enumerate(array):
+        yield item
+        if index % PAST == PAST - 1:
+            release([array])
 
 
 def cached_note(

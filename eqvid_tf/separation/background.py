@@ -15,6 +15,7 @@ from eqvid_tf.camera.stabilization import StabilizedClip
 from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.canvas import unfit_rows
 from eqvid_tf.pixels.colours import largest_difference
+from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.medians import weighted_median
 from eqvid_tf.pixels.morphology import box_sum, count_around, dilate
 
@@ -137,9 +138,13 @@ def median_background(
     if coverage is None:
         frames, weights = _most_telling(frames, weights)
         return _by_rows(lambda rows: weighted_median(frames[:, rows], weights), frames)
-    median = lambda rows: weighted_median(frames[:, rows], _visibility(coverage[:, rows], weights))
-    hidden = _by_rows(lambda rows: coverage[:, rows].min(0) > 0.5, frames)
-    return _fill_inwards(_by_rows(median, frames), hidden)
+
+    def median_and_hidden(rows: slice) -> np.ndarray:
+        covered = coverage[:, rows]
+        return np.dstack([weighted_median(frames[:, rows], _visibility(covered, weights)), covered.min(0) > 0.5])
+
+    found = _by_rows(median_and_hidden, frames)
+    return _fill_inwards(np.ascontiguousarray(found[..., :3]), found[..., 3] > 0)
 
 
 def background_noise(
@@ -221,14 +226,18 @@ def _palette_distance(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 def _fill_inwards(picture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """A picture [H, W, 3] with its hole [H, W] filled from its rim inwards; unchanged where there is nothing else."""
-    while hole.any() and not hole.all():
+    if hole.all() or (box := bounding_box(hole, 1)) is None:
+        return picture
+    part, filled = box_slices(box), picture.copy()
+    inner, hole = filled[part], hole[part]
+    while hole.any():
         known = (~hole).astype(np.float32)
-        total = np.stack([box_sum(plane * known) for plane in np.moveaxis(picture, -1, 0)], -1)
+        total = np.stack([box_sum(plane * known) for plane in np.moveaxis(inner, -1, 0)], -1)
         count = box_sum(known)
         rim = hole & (count > 0)
-        picture = np.where(rim[..., None], total / np.maximum(count, 1)[..., None], picture)
+        inner[rim] = total[rim] / count[rim][:, None]
         hole = hole & ~rim
-    return picture
+    return filled
 
 
 def _visibility(coverage: np.ndarray, weights: np.ndarray) -> np.ndarray:

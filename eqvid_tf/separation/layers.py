@@ -521,7 +521,7 @@ class ClipLayers:
         """Motions between frames in turn, aligned; those on the canvas's own size are mostly exact already."""
         least_gain = LEAST_GAIN if self.clip.size == self.canvas else 0.0
         with_mask = lambda frame, mask: (frame, unfit(mask, frame.shape[:2], self.canvas))
-        return refine_motions(made_ahead(map(with_mask, frames, coverage)), motions, least_gain)
+        return refine_motions(map(with_mask, frames, coverage), motions, least_gain)
 
     def align_motions(self, indices: Sequence[int]) -> np.ndarray:
         """Motions [N - 1, 2, 3] from each of N frames, by index, to the next of them: estimated, and aligned."""

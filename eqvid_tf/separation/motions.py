@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip
 from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
@@ -92,16 +93,16 @@ def refine_motions(
         motions: in the clip's coordinates.
         least_gain: share of an estimate's cost; one that aligns better by less stays.
     """
-    frames, refined = iter(seen), list[np.ndarray]()
-    frame, coverage = next(frames)
+    frames, refined = made_ahead((frame, coverage, smooth(frame)) for frame, coverage in seen), list[np.ndarray]()
+    frame, coverage, _ = next(frames)
     normalized = frame_from_pixels(frame.shape[:2]) @ PIXEL_CENTRE
     pixels = np.linalg.inv(normalized)
-    for motion, (next_frame, next_coverage) in zip(motions, frames):
+    for motion, (next_frame, next_coverage, blurred) in zip(motions, frames):
         starts = [motion, *refined[-1:]]
         if np.count_nonzero(coverage > 0.5) >= LEAST_PIXELS:
             part = Part.of(coverage > 0.5)
             template = CharacterTemplate(frame, part, every=int(np.ceil((part.area / ENOUGH_PIXELS) ** 0.5)))
-            own, blurred = template.placed(np.zeros(2)), smooth(next_frame)
+            own = template.placed(np.zeros(2))
             options: dict[str, Any] = {
                 "frame": blurred,
                 "moving": next_coverage,
