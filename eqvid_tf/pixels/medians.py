@@ -55,5 +55,7 @@ def _median_of_channel(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
         after += before
     half, pixel = total[-1] / 2, np.arange(pixels)
     low = (total < half * (1 - 1e-6)).sum(0, dtype=np.uint32)
-    high = (total <= half * (1 + 1e-6)).sum(0, dtype=np.uint32) % count  # another than `low` where the weights are split evenly
+    high = (total <= half * (1 + 1e-6)).sum(
+        0, dtype=np.uint32
+    ) % count  # another than `low` where the weights are split evenly
     return ((numbers[pixel, low] >> bits).astype(np.float32) + (numbers[pixel, high] >> bits)) / 2

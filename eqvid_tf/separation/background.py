@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from eqvid_tf.pixels.colours import largest_difference
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.medians import weighted_median
 from eqvid_tf.pixels.morphology import box_sum, count_around, dilate
+
+if TYPE_CHECKING:
+    from eqvid_tf.separation.exposure import LevelledFrames
 
 CHANGED = 25  # grey levels: a pixel that differs by more has changed
 AT_REST = 0.1  # of the usual novelty: a frame below it is at rest; with fewer than this share of them nothing rests
@@ -75,7 +79,7 @@ def affordable_frames(count: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def fit_background(
-    frames: np.ndarray,
+    frames: np.ndarray | LevelledFrames,
     coverage: np.ndarray | ClipSizeCoverage | None,
     seen: np.ndarray,
     trust: np.ndarray | float = 1.0,
@@ -86,7 +90,7 @@ def fit_background(
     return Background(picture=picture, noise=background_noise(frames, picture, coverage, least_noise), seen=seen)
 
 
-def changed_share(frames: np.ndarray) -> np.ndarray:
+def changed_share(frames: np.ndarray | LevelledFrames) -> np.ndarray:
     """The share of pixels that change from each frame to the next.
 
     Shapes: frames [T, H, W, 3] uint8 -> [T - 1] in [0, 1].
@@ -95,7 +99,7 @@ def changed_share(frames: np.ndarray) -> np.ndarray:
     return np.array([np.mean(largest_difference(a, b) > CHANGED) for a, b in pairs])
 
 
-def novelty(frames: np.ndarray) -> np.ndarray:
+def novelty(frames: np.ndarray | LevelledFrames) -> np.ndarray:
     """Weight each frame by what is new in it: the share of pixels that change to its two neighbours.
 
     Why: a character at rest fills a clip with the same frame, and a median believes what it sees most often. Weighted
@@ -121,7 +125,9 @@ def evenly_spaced(count: int, most: int = MOST_FRAMES) -> np.ndarray:
 
 
 def median_background(
-    frames: np.ndarray, coverage: np.ndarray | ClipSizeCoverage | None = None, trust: np.ndarray | float = 1.0
+    frames: np.ndarray | LevelledFrames,
+    coverage: np.ndarray | ClipSizeCoverage | None = None,
+    trust: np.ndarray | float = 1.0,
 ) -> np.ndarray:
     """The background as a weighted temporal median, where every frame hides a place filled in from around it.
 
@@ -148,7 +154,7 @@ def median_background(
 
 
 def background_noise(
-    frames: np.ndarray,
+    frames: np.ndarray | LevelledFrames,
     background: np.ndarray,
     coverage: np.ndarray | ClipSizeCoverage | None = None,
     least: float = 0.0,
@@ -181,7 +187,7 @@ def is_filmed(clip: StabilizedClip, noise: float | np.ndarray) -> bool:
     return float(np.mean(clip.noise if clip.travels else noise)) >= FILMED
 
 
-def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray) -> np.ndarray:
+def _by_rows(function: Callable[[slice], np.ndarray], frames: np.ndarray | LevelledFrames) -> np.ndarray:
     """What a function gives of the rows of frames [T, H, W, 3], some at a time: [H, ...]."""
     count, height, width, _ = frames.shape
     rows = max(1, BLOCK // (count * width))
@@ -249,10 +255,12 @@ def _visibility(coverage: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _most_telling(frames: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _most_telling(
+    frames: np.ndarray | LevelledFrames, weights: np.ndarray
+) -> tuple[np.ndarray | LevelledFrames, np.ndarray]:
     """At most `MOST_FRAMES` frames that stand for all, spaced evenly in weight, and their weights."""
     if len(frames) <= MOST_FRAMES:
         return frames, weights
     passed = np.cumsum(weights) / weights.sum()
     chosen = np.unique(np.searchsorted(passed, (np.arange(MOST_FRAMES) + 0.5) / MOST_FRAMES))
-    return frames[chosen], np.ones(len(chosen))
+    return frames[chosen, :], np.ones(len(chosen))

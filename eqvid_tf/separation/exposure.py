@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -61,6 +62,38 @@ class Exposure:
         if not self.drifts:
             return np.ones(len(self.gain))
         return np.exp(-np.square((self.brightness - 1) / SAME_EXPOSURE) / 2) + LEAST_TRUST
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LevelledFrames:
+    """Frames in the exposure of their background, read like an array [N, H, W, 3] uint8, some rows of it at a time.
+
+    Why: levelled all at once they would take as much memory again.
+
+    Attributes:
+        frames: as they are, uint8 [H, W, 3] each.
+        indices: of each in the clip.
+        exposure: of the clip.
+    """
+
+    frames: Sequence[np.ndarray]
+    indices: np.ndarray
+    exposure: Exposure
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.frames), *self.frames[0].shape
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.exposure.remove, self.frames, self.indices)
+
+    def __getitem__(self, place: tuple[slice | np.ndarray, slice]) -> np.ndarray:
+        some, rows = place
+        level = lambda number: self.exposure.remove(self.frames[number][rows], int(self.indices[number]))
+        return np.stack([level(number) for number in np.arange(len(self))[some]])
 
 
 def fit_exposure(frames: np.ndarray, background: np.ndarray, passes: int = 8) -> Exposure:

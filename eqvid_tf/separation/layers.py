@@ -36,7 +36,7 @@ from eqvid_tf.separation.background import (
 )
 from eqvid_tf.separation.corrections import Correction, Stroke, with_strokes
 from eqvid_tf.separation.cutout import edge_coverage, extract_layer
-from eqvid_tf.separation.exposure import Exposure, clip_exposure
+from eqvid_tf.separation.exposure import Exposure, LevelledFrames, clip_exposure
 from eqvid_tf.separation.graph_cut import Seeds, agreed_seeds, cut_alpha, find_seeds, shows_character, working_size
 from eqvid_tf.separation.masks import (
     CLEARLY_SEEN,
@@ -555,13 +555,10 @@ class ClipLayers:
         """Bring a picture from the canvas to the clip's own size."""
         return unfit(picture, self.clip.size, self.canvas)
 
-    def _levelled_frames(self, chosen: np.ndarray) -> np.ndarray:
-        """Some frames in the exposure of the background, uint8 [N, H, W, 3]."""
-        levelled = np.empty((len(chosen), *self.clip.size, 3), np.uint8)
+    def _levelled_frames(self, chosen: np.ndarray) -> LevelledFrames:
+        """Some frames in the exposure of the background."""
         frames = self.progress(self.clip.sampled(chosen), "making the background", len(chosen))
-        for frame, index, place in zip(frames, chosen, levelled):
-            place[:] = self.exposure.remove(frame, index)
-        return levelled
+        return LevelledFrames(frames=list(frames), indices=chosen, exposure=self.exposure)
 
     def _observations(self) -> Iterator[Observation]:
         motions, chosen = self.reference_motions, self._affordable
