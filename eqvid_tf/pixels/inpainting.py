@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from eqvid_tf.parallel import in_threads
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.morphology import dilate
 
@@ -207,11 +208,15 @@ def _matches(picture: np.ndarray, unknown: np.ndarray, inner: np.ndarray) -> np.
     match, known = np.array(np.indices(unknown.shape)), np.argwhere(inner)
     touched = np.argwhere(dilate(unknown, PATCH))
     ours, theirs = _patches(picture, touched), _patches(picture, known)
-    squares = np.square(theirs).sum(1)
-    for start in range(0, len(touched), CHUNK):
-        place = touched[start : start + CHUNK]
-        best = (squares - 2 * ours[start : start + CHUNK] @ theirs.T).argmin(1)
-        match[:, place[:, 0], place[:, 1]] = known[best].T
+    squares, ours = np.square(theirs).sum(1), -2 * ours
+
+    def nearest(start: int) -> np.ndarray:
+        distances = ours[start : start + CHUNK] @ theirs.T
+        distances += squares
+        return distances.argmin(1)
+
+    best = np.concatenate(list(in_threads(nearest, range(0, len(touched), CHUNK))))
+    match[:, touched[:, 0], touched[:, 1]] = known[best].T
     return match
 
 
