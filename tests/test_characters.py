@@ -76,13 +76,17 @@ class Model:
         return tf.cast(tf.reduce_max(abs(frames * 255 - BACKGROUND), -1, keepdims=True) > 8, tf.float32)
 
     def remembers(self, frames):
-        return tf.ones(len(frames))
+        return tf.ones(tf.shape(frames)[:1])
 
     def separate(self, frames):
         return frames, tf.constant(np.repeat(BACKGROUND[None] / np.float32(255), len(frames), 0)), self.coverage(frames)
 
-    def estimate_motion(self, frames, next_frames):
-        return tf.eye(2, 3, [len(frames)]), tf.zeros(len(frames))
+    def encode(self, frames):
+        return frames
+
+    def motion_between(self, pair):
+        count = tf.shape(pair["frame"])[:1]
+        return tf.eye(2, 3, count), tf.zeros(count)
 
 
 class WavingModel(Model):

@@ -90,20 +90,18 @@ class Headless(Model):
 
     def coverage(self, frames):
         found = np.asarray(super().coverage(frames)).copy()
-        for mask, (_, y) in zip(found, self._corners(frames)):
+        for mask, (_, y) in zip(found, self.encode(frames).numpy().astype(int)):
             mask[: y + 6] = 0
         return tf.constant(found)
 
-    def estimate_motion(self, frames, next_frames):
-        shift = (self._corners(next_frames) - self._corners(frames)) / (np.array(SIZE[::-1]) / 2)
-        motions = np.concatenate([np.tile(np.eye(2), (len(shift), 1, 1)), shift[..., None]], -1)
-        return tf.constant(motions, tf.float32), tf.ones(len(shift))
-
-    @staticmethod
-    def _corners(frames):
+    def encode(self, frames):
         """The left and the top of RED in each frame."""
-        moving = np.abs(np.asarray(frames) * 255 - BACKGROUND).max(-1) > 8
-        return np.stack([moving.any(1).argmax(1), moving.any(2).argmax(1)], -1)
+        moving = tf.cast(tf.reduce_max(abs(frames * 255 - BACKGROUND), -1) > 8, tf.float32)
+        return tf.cast(tf.stack([tf.argmax(tf.reduce_max(moving, axis), 1) for axis in (1, 2)], -1), tf.float32)
+
+    def motion_between(self, pair):
+        shift = (pair["next_features"] - pair["features"]) / (np.array(SIZE[::-1], np.float32) / 2)
+        return tf.concat([tf.eye(2, 2, tf.shape(shift)[:1]), shift[..., None]], -1), tf.ones(tf.shape(shift)[:1])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ WINGS = {  # what each may import; a module at the top level counts as a wing of
     "config": (),
     "progress": (),
     "parallel": (),
-    "pixels": (),
+    "pixels": ("parallel",),
     "blocks": (),
     "core": ("blocks", "config", "pixels"),
     "data": ("pixels", "core", "progress"),

@@ -414,13 +414,18 @@ def _frames(character: ClipLayers, wanted: set[int], progress: Callable) -> Iter
 def _draw_cutouts(
     pictures: Iterable[StoredPicture], motions: Iterable[np.ndarray], backgrounds: Iterable[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """Move each cut-out and composite it over its background."""
-    for stored, motion, background in zip(pictures, motions, backgrounds):
-        size = background.shape[:2]
-        moved, place = move_into(stored.picture, motion @ np.linalg.inv(stored.picture_from_frame), size)
+    """Move each cut-out and composite it over its background, on all cores."""
+
+    def draw(one: tuple[StoredPicture, np.ndarray, np.ndarray]) -> np.ndarray:
+        stored, motion, background = one
+        moved, place = move_into(
+            stored.picture, motion @ np.linalg.inv(stored.picture_from_frame), background.shape[:2]
+        )
         frame = np.clip(background, 0, 255).round().astype(np.uint8)
         frame[place] = over(moved, background[place])
-        yield frame
+        return frame
+
+    return in_threads(draw, zip(pictures, motions, backgrounds))
 
 
 def _draw_transparent(

@@ -78,9 +78,10 @@ def own_motion(layers: ClipLayers, first: int, last: int) -> np.ndarray:
     if not layers.model.T.learned:
         return chained(layers.motion[first : last - 1])
     references = np.unique(np.linspace(0, count - 1, REFERENCES).round().astype(int))
-    pairs = [(int(first + r), first + t) for r in references for t in range(count)]
+    pairs = [(int(first + r), first + t) for t in range(count) for r in references]
     motions, confidences = layers.estimate_motions(pairs)
-    motions, confidences = homogeneous(motions).reshape(-1, count, 3, 3), confidences.reshape(-1, count)
+    motions = homogeneous(motions).reshape(count, -1, 3, 3).swapaxes(0, 1)
+    confidences = confidences.reshape(count, -1).T
     weights = (confidences * confidences[0, references][:, None]) ** 4 + 1e-9
     mean = np.einsum("rt,rtij->tij", weights / weights.sum(0), motions @ motions[0, references][:, None])
     return mean @ np.linalg.inv(mean[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,12 @@ from eqvid_tf.tracking.parts import Part
 from eqvid_tf.tracking.template import CharacterTemplate, smooth
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from eqvid_tf.core.model import EquivariantVideoModel
 
 
+ENCODED_PIXELS = 2 << 20  # of the frames that are kept encoded at a time: about 90 MB
 LEAST_PIXELS = 30  # of a character that can be aligned
 ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
@@ -67,15 +71,53 @@ def estimate_motions(
         name: see `eqvid_tf.separation.masks.network_coverage`.
         once: this is asked once of a clip; few pairs then need no graph.
     """
+    encode, between = _graphs()
+    canvas, of = frames.shape[1:3], () if name is None else (np.int32(name),)
     motions, confidences = [], []
-    of = () if name is None else (np.int32(name),)
     with without_graph(once and len(pairs) <= FEW):
-        for part in batches_of(len(pairs), frames.shape[1:3], batch):
-            first, second = (unit_frames(frames[indices]) for indices in np.array(pairs)[part].T)
-            motion, confidence = model.estimate_motion(first, second, *of)
-            motions.append(np.asarray(motion, np.float64))
-            confidences.append(np.asarray(confidence, np.float64))
-    return MotionEstimates(np.concatenate(motions)[: len(pairs)], np.concatenate(confidences)[: len(pairs)])
+        for some in _with_few_frames(pairs, max(2 * batch, ENCODED_PIXELS // (canvas[0] * canvas[1]))):
+            numbers, places = np.unique(some, return_inverse=True)
+            parts = batches_of(len(numbers), canvas, 2 * batch)
+            encoded = [encode(model, unit_frames(frames[numbers[part]]), *of) for part in parts]
+            features, known = (np.concatenate(list(map(np.asarray, parts))) for parts in zip(*encoded))
+            found = []
+            for part in batches_of(len(some), canvas, batch):
+                first, second = places.reshape(-1, 2)[part].T
+                pair = unit_frames(frames[numbers[first]]), unit_frames(frames[numbers[second]])
+                motion, certainty = between(model, *pair, features[first], features[second])
+                found.append((np.asarray(motion, np.float64), known[first] * known[second] * np.asarray(certainty)))
+            motion, confidence = (np.concatenate(parts)[: len(some)] for parts in zip(*found))
+            motions.append(motion)
+            confidences.append(confidence.astype(np.float64))
+    return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
+
+
+def _with_few_frames(pairs: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
+    """Pairs of frames in their order, as many at a time as have at most so many frames between them."""
+    some, seen = list[tuple[int, int]](), set[int]()
+    for pair in pairs:
+        if some and len(seen | set(pair)) > most:
+            yield some
+            some, seen = [], set()
+        some.append(pair)
+        seen |= set(pair)
+    yield some
+
+
+@functools.cache
+def _graphs() -> tuple[Callable, Callable]:
+    """What `EquivariantVideoModel.estimate_motion` does, in two graphs: of each frame once, and of each pair."""
+    from eqvid_tf.core.model import graph
+
+    @graph
+    def encode(model: EquivariantVideoModel, frame: tf.Tensor, *of: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return model.encode(frame, *of), model.remembers(frame)
+
+    @graph
+    def between(model: EquivariantVideoModel, *pair: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return model.motion_between(dict(zip(("frame", "next_frame", "features", "next_features"), pair)))
+
+    return encode, between
 
 
 def refine_motions(
