@@ -33,7 +33,7 @@ from eqvid_tf.pixels.sheets import text_table
 
 ROOT = Path(__file__).parents[1]
 MODEL, SCENE = "drawn", "walker"
-MOTION = "jump"
+MOTION = "own"  # of the clip itself: as long as the clip
 CAMERA = """
 import sys, time
 from eqvid_tf.camera.measure import measure
@@ -128,14 +128,16 @@ def rows_of_a_scene(work: Path, shots: int) -> dict[str, tuple[Command, int]]:
     return {"separate, 64 px": (separate, frames), "render --shots, 64 px": (render, shots)}
 
 
-def rows_of_a_clip(run: Path, clip: Path, frames: str | None) -> dict[str, tuple[Command, int]]:
-    """The rows of a filmed clip that a model was trained on."""
+def rows_of_a_clip(work: Path, run: Path, clip: Path, frames: str | None) -> dict[str, tuple[Command, int]]:
+    """The rows of a filmed clip that a model was trained on; its own motion is taken first, and played again."""
     model, path, cut = run.resolve(), clip.resolve(), ["--frames", frames] if frames else []
     first, last = (int(end) if end else None for end in (frames or ":").split(":"))
     opened = open_clip(clip)
     count, size = len(range(opened.count)[first:last]), f"{opened.size[1]} x {opened.size[0]}"
     separate = lambda place: eqvid("separate", model, path, *cut, "--output", place / "layers")
-    video = ["--motion", MOTION, "--play", *cut]
+    extract = eqvid("motion", "extract", model, path, *cut, "--name", MOTION, "--catalog", work / "motions")
+    subprocess.run([sys.executable, *extract], check=True, cwd=ROOT)
+    video = ["--motion", work / f"motions/{MOTION}.json", "--play", *cut]
     play = lambda place: eqvid(
         *("render", model, "--character", path, "--background", path, *video, "--output", place / "new.mp4")
     )
@@ -187,7 +189,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         rows = rows_of_a_scene(Path(work), args.shots)
         if args.run and args.clip:
-            rows |= rows_of_a_clip(args.run, args.clip, args.frames)
+            rows |= rows_of_a_clip(Path(work), args.run, args.clip, args.frames)
         if args.train:
             rows |= rows_of_training(args.train)
         for clip in args.camera:
