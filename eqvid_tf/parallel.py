@@ -1,4 +1,4 @@
-"""All processor cores for one clip: a function of many items in threads, and items that are made ahead.
+"""All processor cores for one clip: a function of many items in threads, items that are made ahead, and their heaps.
 
 Threads serve here, as numpy, OpenCV, Pillow and FFmpeg let others run while they work.
 """
@@ -6,7 +6,9 @@ Threads serve here, as numpy, OpenCV, Pillow and FFmpeg let others run while the
 from __future__ import annotations
 
 import collections
+import ctypes
 import os
+import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +16,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+M_ARENA_MAX, HEAPS = -8, 2  # glibc's mallopt: heaps that all threads share
 AHEAD = 2  # items that are made before they are asked for: bounds the memory
 
 
@@ -62,3 +65,18 @@ def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
             yield item
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def share_heaps() -> None:
+    """Have all threads take memory from the same few heaps, from the start of a process on.
+
+    Why: glibc by itself gives each thread its own, in which what it no longer uses stays, for it alone.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
+
+
+def trim_heaps() -> None:
+    """Give back to the system what the heaps hold and nothing uses any more, as another stage of the work begins."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

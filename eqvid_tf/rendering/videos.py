@@ -12,7 +12,7 @@ import numpy as np
 
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.motions.template import Template, frame_from_template
-from eqvid_tf.parallel import in_threads
+from eqvid_tf.parallel import in_threads, trim_heaps
 from eqvid_tf.pixels.coordinates import affine_near, bounding_box, box_from_frame, carry, centroid, homogeneous
 from eqvid_tf.pixels.resampling import move, over, resize
 from eqvid_tf.progress import no_progress
@@ -291,6 +291,7 @@ class PoseStore:
         weakref.finalize(self, self._file.close)
         wanted, found = set(map(int, indices)), False
         character.prepare()
+        trim_heaps()
         fine = character.at_canvas_size and not character.clip.moves and not character.network_only
         textures = Textures(character) if fine else None
 

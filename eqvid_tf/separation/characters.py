@@ -12,7 +12,7 @@ import numpy as np
 from eqvid_tf.camera.stabilization import StabilizedClip, stabilize
 from eqvid_tf.core.model import EquivariantVideoModel
 from eqvid_tf.data.clips import Clip
-from eqvid_tf.parallel import in_threads
+from eqvid_tf.parallel import in_threads, trim_heaps
 from eqvid_tf.pixels.coordinates import bounding_box, box_slices
 from eqvid_tf.pixels.inpainting import inpaint
 from eqvid_tf.pixels.morphology import label
@@ -176,6 +176,7 @@ class ClipCharacters:
             layers.prepare()
         _ = self.background
         self.clip.filmed.forget_sampled()
+        trim_heaps()
         frames = self.progress(self.clip.filmed.native(), "cutting it out", self.clip.count)
         return in_threads(seen, enumerate(frames))
 

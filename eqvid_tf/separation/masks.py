@@ -44,13 +44,13 @@ def network_coverage(
     return np.concatenate(parts)[: len(frames), ..., 0]
 
 
-def batches_of(count: int, canvas: tuple[int, ...], batch: int = BATCH) -> Iterator[np.ndarray]:
+def batches_of(count: int, canvas: tuple[int, ...], batch: int = BATCH, whole: bool = True) -> Iterator[np.ndarray]:
     """Indices of `count` items in batches of one size: the last item again and again where the last batch is short.
 
     Why: TensorFlow makes a graph anew where the size of a batch is another, which takes seconds. Few small ones are one
-    batch.
+    batch, where they are the whole of what is looked at.
     """
-    size = count if count <= FEW and count * canvas[0] * canvas[1] <= FEW_PIXELS else batch
+    size = count if whole and count <= FEW and count * canvas[0] * canvas[1] <= FEW_PIXELS else batch
     for start in range(0, count, size):
         yield np.minimum(np.arange(start, start + size), count - 1)
 

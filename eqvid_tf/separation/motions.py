@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eqvid_tf.core.model import EquivariantVideoModel
 
 
-ENCODED_PIXELS = 2 << 20  # of the frames that are kept encoded at a time: about 90 MB
+ENCODED_PIXELS = 1 << 19  # of the frames that are kept encoded at a time: about 20 MB
 LEAST_PIXELS = 30  # of a character that can be aligned
 ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
@@ -73,23 +73,22 @@ def estimate_motions(
     """
     encode, between = _graphs()
     canvas, of = frames.shape[1:3], () if name is None else (np.int32(name),)
-    motions, confidences = [], []
+    groups = list(_with_few_frames(pairs, max(2 * batch, ENCODED_PIXELS // (canvas[0] * canvas[1]))))
+    found, whole = [], len(groups) == 1
     with without_graph(once and len(pairs) <= FEW):
-        for some in _with_few_frames(pairs, max(2 * batch, ENCODED_PIXELS // (canvas[0] * canvas[1]))):
-            numbers, places = np.unique(some, return_inverse=True)
-            parts = batches_of(len(numbers), canvas, 2 * batch)
-            encoded = [encode(model, unit_frames(frames[numbers[part]]), *of) for part in parts]
-            features, known = (np.concatenate(list(map(np.asarray, parts))) for parts in zip(*encoded))
-            found = []
-            for part in batches_of(len(some), canvas, batch):
+        for group in groups:
+            numbers, places = np.unique(group, return_inverse=True)
+            each = (frames[numbers[part]] for part in batches_of(len(numbers), canvas, 2 * batch, whole))
+            encoded = zip(*(encode(model, unit_frames(some), *of) for some in each))
+            features, known = (np.concatenate([np.asarray(part) for part in parts]) for parts in encoded)
+            estimates = []
+            for part in batches_of(len(group), canvas, batch, whole):
                 first, second = places.reshape(-1, 2)[part].T
                 pair = unit_frames(frames[numbers[first]]), unit_frames(frames[numbers[second]])
                 motion, certainty = between(model, *pair, features[first], features[second])
-                found.append((np.asarray(motion, np.float64), known[first] * known[second] * np.asarray(certainty)))
-            motion, confidence = (np.concatenate(parts)[: len(some)] for parts in zip(*found))
-            motions.append(motion)
-            confidences.append(confidence.astype(np.float64))
-    return MotionEstimates(np.concatenate(motions), np.concatenate(confidences))
+                estimates.append((np.asarray(motion), known[first] * known[second] * np.asarray(certainty)))
+            found.append([np.concatenate(parts)[: len(group)].astype(np.float64) for parts in zip(*estimates)])
+    return MotionEstimates(*(np.concatenate(parts) for parts in zip(*found)))
 
 
 def _with_few_frames(pairs: list[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
