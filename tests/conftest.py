@@ -27,8 +27,7 @@ import tensorflow as tf
 from eqvid_tf.config import Config, LossConfig, ModelConfig, ScheduleConfig, TrainConfig
 from eqvid_tf.data.clips import open_clip
 from eqvid_tf.data.writers import write_png
-from eqvid_tf.rendering import walk_cycle
-from eqvid_tf.separation import texture
+from eqvid_tf.separation import motions, texture
 from eqvid_tf.synthetic.scenes import write_scenes
 from eqvid_tf.training import callbacks
 from eqvid_tf.training.train import configure, train
@@ -157,7 +156,7 @@ def lent(trained):
 @pytest.fixture
 def few_frames(monkeypatch):
     """A walk cycle of a few pairs of frames, and textures from two of them: from all of a clip they take seconds."""
-    monkeypatch.setattr(walk_cycle, "REFERENCES", 2)
+    monkeypatch.setattr(motions, "REFERENCES", 2)
     monkeypatch.setattr(texture, "MOST_FRAMES", 2)
 
 

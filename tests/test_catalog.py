@@ -22,6 +22,8 @@ from eqvid_tf.data.output import OutputError
 from eqvid_tf.motions import catalog
 from eqvid_tf.motions.catalog import Template, TemplateError, available, extract, find, read, to_json, write
 from eqvid_tf.motions.previews import preview
+from eqvid_tf.pixels.coordinates import chained
+from eqvid_tf.separation.motions import MotionEstimates
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SHIPPED = ("figure-of-eight", "grow", "jump", "shake", "spin", "walk-across")
@@ -375,13 +377,15 @@ def drawn_layers(aspect, learned=True, confidence=0.9, count=6, hold=1):
     layer[..., 3] = np.clip(8 * (0.25 - np.hypot((x - start[0]) * aspect, (y - start[1])[:, None])), 0, 1)
     clip = SimpleNamespace(name="drawn", size=(height, width), fps=10.0, count=count, heights=1.0, at=lambda _: None)
     clip.filmed = filmed
+    chain = chained(motion)
+    between = lambda pairs: np.stack([chain[b] @ np.linalg.inv(chain[a]) for a, b in pairs])[:, :2]
     return SimpleNamespace(
         clip=clip,
         coverage=np.ones((count, height, width), np.float32),
         motion=motion,
         layer=lambda index, frame: layer,
         model=SimpleNamespace(T=SimpleNamespace(learned=learned)),
-        estimate_motions=lambda pairs: (motion[[last - 1 for _, last in pairs]], np.full(len(pairs), confidence)),
+        estimate_motions=lambda pairs: MotionEstimates(between(pairs), np.full(len(pairs), confidence)),
     )
 
 

@@ -21,6 +21,7 @@ from eqvid_tf.data.repeats import find_repeats
 from eqvid_tf.motions.checks import TemplateError, check_name
 from eqvid_tf.motions.template import Template, frame_from_template
 from eqvid_tf.pixels.coordinates import centroid, homogeneous
+from eqvid_tf.separation.motions import anchored_path
 
 if TYPE_CHECKING:
     from eqvid_tf.separation.layers import ClipLayers
@@ -152,9 +153,9 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
     """Take the motion of a clip's character as a template, from the first frame that shows it to the last.
 
     Frames that only repeat the one before are left out, so that the motion does not stutter; its rate is then that of
-    the pictures. The motion is the model's estimate, or with a `known` model the clip's own. `source` holds the clip,
-    the model, the date, the frames it was taken from, and under "unsure" how many steps have a confidence below
-    `UNSURE`: the character is hidden, or the estimate is a guess.
+    the pictures. The motion is the model's estimate, without drift, or with a `known` model the clip's own. `source`
+    holds the clip, the model, the date, the frames it was taken from, and under "unsure" how many steps have a
+    confidence below `UNSURE`: the character is hidden, or the estimate is a guess.
 
     Args:
         layers: what a model makes of the clip.
@@ -174,9 +175,12 @@ def extract(layers: ClipLayers, name: str, *, model: str = "") -> Template:
         )
     first, last = int(visible[0]), int(visible[-1])
     repeats = find_repeats(clip.filmed, first, last + 1)
-    steps_of = list(itertools.pairwise(first + index for index in repeats.pictures))
+    pictures = [first + index for index in repeats.pictures]
+    steps_of = list(itertools.pairwise(pictures))
     if layers.model.T.learned:
         motion, confidence = layers.estimate_motions(steps_of)
+        path = anchored_path(layers.estimate_motions, pictures, motion)
+        motion = path[1:] @ np.linalg.inv(path[:-1])
     else:
         motion, confidence = np.stack([_over(layers.motion[a:b]) for a, b in steps_of]), np.ones(len(steps_of))
     source = {

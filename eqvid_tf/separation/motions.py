@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from eqvid_tf.parallel import made_ahead
 from eqvid_tf.pixels.canvas import canvas_from_clip
-from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, frame_from_pixels, homogeneous
+from eqvid_tf.pixels.coordinates import PIXEL_CENTRE, chained, frame_from_pixels, homogeneous
 from eqvid_tf.separation.background import novelty, usual_novelty
 from eqvid_tf.separation.masks import BATCH, FEW, batches_of, unit_frames, without_graph
 from eqvid_tf.tracking.parts import Part
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 
 ENCODED_PIXELS = 1 << 19  # of the frames that are kept encoded at a time: about 20 MB
+REFERENCES = 8  # frames from which each frame's motion is estimated, where it shall not drift
+TOLD = 0.01  # of the best told frame's weight: a frame with less is told by those around it
+STEADY = 2.0  # frames: standard deviation over which references correct a chain of steps
 LEAST_PIXELS = 30  # of a character that can be aligned
 ENOUGH_PIXELS = 4000  # of it that are compared
 OUTLINE_TOLERANCE = 10.0  # see `CharacterTemplate.fit`
@@ -117,6 +121,40 @@ def _graphs() -> tuple[Callable, Callable]:
         return model.motion_between(dict(zip(("frame", "next_frame", "features", "next_features"), pair)))
 
     return encode, between
+
+
+def anchored_path(
+    estimate: Callable[[list[tuple[int, int]]], MotionEstimates], frames: Sequence[int], steps: np.ndarray
+) -> np.ndarray:
+    """The motion from the first of some frames to each of them, without drift: [N, 3, 3].
+
+    Why: a chain of estimated steps drifts; after 200 frames a juggler who stands upright was sheared by as much as he
+    is wide. What is estimated from a few frames, spread over all, does not drift, but jitters. So the steps tell how it
+    goes on, and those frames, within a few pictures, where it is. A frame that they do not tell, as the character is
+    hidden in it, takes no part.
+
+    Shapes: steps [N - 1, 2, 3], between the frames in turn.
+
+    Args:
+        estimate: gives the motions between pairs of frames.
+        frames: indices.
+        steps: as estimated.
+    """
+    count, chain = len(frames), chained(steps)
+    references = np.unique(np.linspace(0, count - 1, REFERENCES).round().astype(int))
+    motions, confidences = estimate([(int(frames[r]), int(frames[t])) for t in range(count) for r in references])
+    motions = homogeneous(motions).reshape(count, -1, 3, 3).swapaxes(0, 1)
+    confidences = confidences.reshape(count, -1).T
+    weights = (confidences * confidences[0, references][:, None]) ** 4 + 1e-9
+    mean = np.einsum("rt,rtij->tij", weights / weights.sum(0), motions @ motions[0, references][:, None])
+    told = weights.max(0)
+    known = np.flatnonzero(told > TOLD * told.max())
+    astray = (mean @ np.linalg.inv(chain))[known].reshape(len(known), 9)
+    astray = np.stack([np.interp(np.arange(count), known, values) for values in astray.T], 1)
+    reach = 2 * int(np.ceil(3 * STEADY)) + 1
+    astray = cv2.GaussianBlur(astray, (1, reach), 1, sigmaY=STEADY, borderType=cv2.BORDER_REPLICATE)
+    path = astray.reshape(-1, 3, 3) @ chain
+    return path @ np.linalg.inv(path[0])
 
 
 def refine_motions(
