@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENCODED_PIXELS = 1 << 19  # of the frames that are kept encoded at a time: about 20 MB
 REFERENCES = 8  # frames from which each frame's motion is estimated, where it shall not drift
-TOLD = 0.01  # of the best told frame's weight: a frame with less is told by those around it
+TOLD = 0.1  # of the usual weight of a frame: one with less is told by those around it
 STEADY = 2.0  # frames: standard deviation over which references correct a chain of steps
 LEAST_PIXELS = 30  # of a character that can be aligned
 ENOUGH_PIXELS = 4000  # of it that are compared
@@ -148,7 +148,7 @@ def anchored_path(
     weights = (confidences * confidences[0, references][:, None]) ** 4 + 1e-9
     mean = np.einsum("rt,rtij->tij", weights / weights.sum(0), motions @ motions[0, references][:, None])
     told = weights.max(0)
-    known = np.flatnonzero(told > TOLD * told.max())
+    known = np.flatnonzero(told > TOLD * np.median(told))
     astray = (mean @ np.linalg.inv(chain))[known].reshape(len(known), 9)
     astray = np.stack([np.interp(np.arange(count), known, values) for values in astray.T], 1)
     reach = 2 * int(np.ceil(3 * STEADY)) + 1
