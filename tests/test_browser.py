@@ -50,8 +50,9 @@ SHOW = """async bytes => {
     await displayed;
     video.pause();
     await new Promise(done => {  // until frame 2 is displayed: on a busy machine that is after `seeked`
-        const look = (_, frame) => Math.abs(frame.mediaTime - 0.08) < 0.02 ? done() : video.requestVideoFrameCallback(look);
-        video.requestVideoFrameCallback(look);
+        const look = () => video.requestVideoFrameCallback(
+            (_, frame) => Math.abs(frame.mediaTime - 0.08) < 0.02 ? done() : look());
+        look();
         video.onseeked = () => setTimeout(done, 1000);  // it may have been there before
         video.currentTime = 0.1;
     });
