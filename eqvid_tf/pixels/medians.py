@@ -54,8 +54,7 @@ def _median_of_channel(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     for before, after in zip(total, total[1:]):
         after += before
     half, pixel = total[-1] / 2, np.arange(pixels)
-    low = (total < half * (1 - 1e-6)).sum(0, dtype=np.uint32)
-    high = (total <= half * (1 + 1e-6)).sum(
-        0, dtype=np.uint32
-    ) % count  # another than `low` where the weights are split evenly
+    number = lambda passed: passed.sum(0, dtype=np.uint32)
+    low = number(total < half * (1 - 1e-6))
+    high = number(total <= half * (1 + 1e-6)) % count  # another than `low` where the weights are split evenly
     return ((numbers[pixel, low] >> bits).astype(np.float32) + (numbers[pixel, high] >> bits)) / 2
